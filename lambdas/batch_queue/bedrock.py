@@ -1,0 +1,161 @@
+"""Bedrock's four batch operations, and what its answers mean for the queue. Adapter for Bedrock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+from .model import ACTIVE, Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock import BedrockClient
+
+_NOT_NOW = {
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "ServiceQuotaExceededException",
+    "LimitExceededException",
+}
+_SERVER_FAULTS = {"InternalServerException", "ServiceUnavailableException", "InternalFailure"}
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Bedrock has the job, from this call or an earlier one with the same token."""
+
+    arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """Try again later with the same token: Bedrock has no room, or its answer was lost on the way."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Trying the same again would give the same answer; ``message`` holds Bedrock's own words.
+
+    ``may_heal``: access was denied, which a policy that has just been attached still answers for a while.
+    """
+
+    message: str
+    may_heal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """What GetModelInvocationJob says. Counts are None where this botocore or Bedrock does not know them."""
+
+    status: Status
+    message: str
+    ended_at: datetime | None
+    success_count: int | None = None
+    error_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob:
+    """One active job of the account, whoever started it."""
+
+    arn: str
+    name: str
+    model_id: str
+
+
+class Bedrock:
+    """Submits, looks up and lists batch inference jobs."""
+
+    def __init__(self, client: BedrockClient) -> None:
+        self._bedrock = client
+        operation = client.meta.service_model.operation_model("CreateModelInvocationJob")
+        shape = operation.input_shape
+        self._knows_type = shape is not None and "modelInvocationType" in shape.members
+        self._invocation_type: str | None = None
+        if not self._knows_type:
+            client.meta.events.register("before-call.bedrock.CreateModelInvocationJob", self._add_type)
+
+    def submit(self, request: Mapping[str, Any]) -> Accepted | NotNow | Refused:
+        """Calls CreateModelInvocationJob with exactly these parameters (clientRequestToken among them)."""
+        arguments = dict(request)
+        if not self._knows_type:
+            # botocore before 1.42.60 refuses the parameter, so it joins the body after botocore's check.
+            self._invocation_type = arguments.pop("modelInvocationType", None)
+        try:
+            return Accepted(self._bedrock.create_model_invocation_job(**arguments)["jobArn"])
+        except ParamValidationError as error:
+            return Refused(str(error))
+        except ClientError as error:
+            return self._answer(error, str(request["jobName"]))
+        except BotoCoreError as error:  # time-outs and broken connections: the call may have arrived
+            return NotNow(f"{type(error).__name__}: {error}")
+
+    def _add_type(self, params: dict[str, Any], **_: Any) -> None:
+        if self._invocation_type:
+            body = {**json.loads(params["body"]), "modelInvocationType": self._invocation_type}
+            params["body"] = json.dumps(body).encode()
+
+    def _answer(self, error: ClientError, name: str) -> Accepted | NotNow | Refused:
+        code = error.response["Error"]["Code"]
+        text = error.response["Error"].get("Message", "")
+        told = f"{code}: {text}"
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if code in _SERVER_FAULTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return NotNow(told)
+        if code in _NOT_NOW or (code == "ValidationException" and _speaks_of_quota(text)):
+            return NotNow(told)
+        if code == "ConflictException":
+            arn = self.find(name)
+            return Accepted(arn) if arn else NotNow(told)
+        return Refused(told, may_heal=code == "AccessDeniedException" or "assume" in text.lower())
+
+    def state(self, arn: str) -> JobState | None:
+        """What became of a job; None where Bedrock does not know it. Other errors are raised."""
+        try:
+            answer: Any = self._bedrock.get_model_invocation_job(jobIdentifier=arn)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                return None
+            raise
+        return JobState(
+            status=Status(answer["status"]),
+            message=answer.get("message", ""),
+            ended_at=answer.get("endTime"),
+            success_count=answer.get("successRecordCount"),
+            error_count=answer.get("errorRecordCount"),
+        )
+
+    def active_jobs(self) -> Iterator[ListedJob]:
+        """Every active job of the account and Region, whoever started it."""
+        pages = self._bedrock.get_paginator("list_model_invocation_jobs")
+        for status in ACTIVE:
+            query: Any = {"statusEquals": str(status), "maxResults": 1000}
+            for page in pages.paginate(**query):
+                for job in page.get("invocationJobSummaries", []):
+                    yield ListedJob(job["jobArn"], job["jobName"], job["modelId"])
+
+    def find(self, name: str) -> str | None:
+        """The ARN of the job with exactly this name, or None."""
+        pages = self._bedrock.get_paginator("list_model_invocation_jobs")
+        for page in pages.paginate(nameContains=name):
+            for job in page.get("invocationJobSummaries", []):
+                if job["jobName"] == name:
+                    return job["jobArn"]
+        return None
+
+
+def _speaks_of_quota(text: str) -> bool:
+    """Whether a refusal is about how many jobs there are, not about the records or sizes of this one."""
+    words = text.lower()
+    return (
+        "job" in words
+        and any(word in words for word in ("quota", "concurrent", "too many", "limit"))
+        and not any(word in words for word in ("record", "size", "file"))
+    )

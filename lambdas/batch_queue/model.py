@@ -1,0 +1,301 @@
+"""The words of the queue: statuses, ids, names, keys and the four rows. Pure: standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+DEFAULT_ROUTE = "default"
+
+
+class Status(StrEnum):
+    """Bedrock's ten job statuses and the four that are ours (Pending, Submitting, Rejected, Cancelled)."""
+
+    PENDING = "Pending"
+    SUBMITTING = "Submitting"
+    SUBMITTED = "Submitted"
+    VALIDATING = "Validating"
+    SCHEDULED = "Scheduled"
+    IN_PROGRESS = "InProgress"
+    STOPPING = "Stopping"
+    COMPLETED = "Completed"
+    PARTIALLY_COMPLETED = "PartiallyCompleted"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+    EXPIRED = "Expired"
+    REJECTED = "Rejected"
+    CANCELLED = "Cancelled"
+
+
+# Bedrock's active statuses in the order in which a job passes through them.
+ACTIVE = (Status.SUBMITTED, Status.VALIDATING, Status.SCHEDULED, Status.IN_PROGRESS, Status.STOPPING)
+TERMINAL = (
+    Status.COMPLETED,
+    Status.PARTIALLY_COMPLETED,
+    Status.FAILED,
+    Status.STOPPED,
+    Status.EXPIRED,
+    Status.REJECTED,
+    Status.CANCELLED,
+)
+
+
+def statuses_before(status: Status) -> tuple[Status, ...]:
+    """The statuses that a row may move on to ``status`` from; a terminal status is never in it."""
+    order = (Status.PENDING, Status.SUBMITTING, *ACTIVE)
+    return order if status in TERMINAL else order[: order.index(status)]
+
+
+# ---------------------------------------------------------------------------------------------------- rows
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of ``routes``: which model runs the uploads of one folder, and within which limits.
+
+    The limits of records and bytes are Bedrock's default quotas (Service Quotas, service code ``bedrock``).
+    """
+
+    name: str
+    model_id: str
+    invocation_type: str = "InvokeModel"
+    max_active_jobs: int = 10
+    priority: int = 0
+    timeout_hours: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    max_records_per_job: int = 50_000
+    max_bytes_per_file: int = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One object version under the input prefix: what the user sees and asks about."""
+
+    upload_id: str
+    bucket: str
+    key: str
+    version_id: str
+    etag: str
+    route: str
+    status: Status
+    created_at: str
+    size_bytes: int = 0
+    records: int = 0
+    chunks: int = 0
+    chunks_open: int = 0
+    success_count: int = 0
+    error_count: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    job_arns: frozenset[str] = frozenset()
+    message: str = ""
+    result_key: str = ""
+    result_version_id: str = ""
+    updated_at: str = ""
+    ended_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A run of whole lines of one upload, ``[start, end)`` in bytes: what waits in the queue.
+
+    ``rewrite`` says that the lines need tidying on their way to Bedrock (a byte-order mark, blank lines or
+    carriage returns), so the chunk is staged by streaming instead of by server-side copy. ``whole``: it is
+    all of the object. ``gone``: the object was deleted before the chunk could be staged.
+    """
+
+    upload_id: str
+    number: int
+    route: str
+    key: str
+    version_id: str
+    etag: str
+    start: int
+    end: int
+    records: int
+    created_at: str
+    rewrite: bool = False
+    whole: bool = True
+    gone: bool = False
+    attempt: int = 1
+    status: Status = Status.PENDING
+    job_id: str = ""
+    message: str = ""
+    success_count: int = 0
+    error_count: int = 0
+
+    @property
+    def ref(self) -> ChunkRef:
+        """The chunk at its present attempt, as a job row holds it."""
+        return ChunkRef(self.upload_id, self.number, self.attempt, self.records)
+
+    @property
+    def place(self) -> Place:
+        """The chunk's place in the queue of its route."""
+        return Place(self.ref, self.route, self.created_at, self.end - self.start)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ChunkRef:
+    """What a job row holds of each of its chunks."""
+
+    upload_id: str
+    number: int
+    attempt: int
+    records: int
+
+    @property
+    def file_name(self) -> str:
+        """The name of the staged file; only characters that Bedrock's ``s3Uri`` pattern allows."""
+        return f"{self.upload_id}-{self.number:04d}.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A pending chunk's place in the queue of its route, with what a decision about it needs."""
+
+    ref: ChunkRef
+    route: str
+    created_at: str
+    size_bytes: int
+
+    @property
+    def order_key(self) -> str:
+        """Sorts as text: oldest first; an upload's chunks in their order."""
+        return f"{self.created_at}#{self.ref.upload_id}#{self.ref.number:04d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One Bedrock batch inference job, or the intent to make one (Submitting, no ARN yet).
+
+    ``request`` holds the exact parameters of CreateModelInvocationJob, stored before Bedrock is called, so
+    that a later run repeats the same call with the same client token. ``sealed``: the list of chunks is
+    final and every file is staged.
+    """
+
+    job_id: str
+    job_name: str
+    route: str
+    model_id: str
+    status: Status
+    chunks: tuple[ChunkRef, ...]
+    request: Mapping[str, Any]
+    created_at: str
+    sealed: bool = False
+    arn: str = ""
+    message: str = ""
+    records: int = 0
+    success_count: int = 0
+    error_count: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    submitted_at: str = ""
+    ended_at: str = ""
+    collect_requested_at: str = ""
+    collected_at: str = ""
+    updated_at: str = ""
+
+
+# ------------------------------------------------------------------------------------------ ids and names
+
+
+def _digest(*parts: object) -> str:
+    text = "\0".join(str(part) for part in parts)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def upload_id(bucket: str, key: str, version: str) -> str:
+    """32 hex digits from the bucket, the key and the version id (or the sequencer where there is none)."""
+    return _digest("upload", bucket, key, version)
+
+
+def job_id(chunks: Iterable[ChunkRef]) -> str:
+    """32 hex digits from what the job is about: the same chunks at the same attempt give the same job."""
+    return _digest("job", *(f"{c.upload_id}/{c.number}/{c.attempt}" for c in sorted(chunks)))
+
+
+def job_name(name: str, job: str) -> str:
+    """Bedrock's ``jobName`` (1 to 63 characters, no underscore; unique for each account and Region)."""
+    return f"{name}-{job}"
+
+
+def job_id_of(name: str, bedrock_job_name: str) -> str | None:
+    """The job id in a Bedrock job name, or None where the job is not one of the instance called ``name``."""
+    match = re.fullmatch(re.escape(name) + "-([0-9a-f]{32})", bedrock_job_name)
+    return match[1] if match else None
+
+
+def base_model(model_id: str) -> str:
+    """The base model whose quota a model id, ARN or inference profile counts against.
+
+    A system-defined inference profile is a foundation model's id behind a geography (``us.``, ``eu.``,
+    ``apac.``, ``global.`` …). An application inference profile or a custom model does not tell its base
+    model, so it counts for itself.
+    """
+    resource = model_id
+    if model_id.startswith("arn:"):
+        resource = model_id.split(":", 5)[5]
+        kind, _, name = resource.partition("/")
+        if kind not in ("foundation-model", "inference-profile"):
+            return resource
+        resource = name
+    return re.sub(r"^(?:[a-z]{2}|us-gov|apac|amer|emea|global)\.(?=[a-z0-9-]+\.)", "", resource)
+
+
+# --------------------------------------------------------------------------------------------------- keys
+
+
+def route_name(key: str, input_prefix: str, routes: Iterable[str]) -> str:
+    """The route of an upload: its first folder under the input prefix where that is one, or the default."""
+    folder, slash, _ = key.removeprefix(input_prefix).partition("/")
+    return folder if slash and folder in set(routes) else DEFAULT_ROUTE
+
+
+def result_key(key: str, input_prefix: str, output_prefix: str) -> str:
+    """``to-process/a/b.jsonl`` gives ``processed/a/b.jsonl.out``."""
+    return output_prefix + key.removeprefix(input_prefix) + ".out"
+
+
+def report_key(key: str, input_prefix: str, output_prefix: str) -> str:
+    """``to-process/a/b.jsonl`` gives ``processed/a/b.jsonl.rejected.json``."""
+    return output_prefix + key.removeprefix(input_prefix) + ".rejected.json"
+
+
+def input_folder(work_prefix: str, job: str) -> str:
+    """The key prefix that a job's input URI names."""
+    return f"{work_prefix}{job}/in/"
+
+
+def output_folder(work_prefix: str, job: str) -> str:
+    """The key prefix that a job's output URI names."""
+    return f"{work_prefix}{job}/out/"
+
+
+def output_key(work_prefix: str, job: str, arn: str, file_name: str) -> str:
+    """Where Bedrock writes what became of one input file: ``<output>/<its own job id>/<file name>.out``."""
+    return f"{output_folder(work_prefix, job)}{arn.rsplit('/', 1)[-1]}/{file_name}.out"
+
+
+def manifest_key(work_prefix: str, job: str, arn: str) -> str:
+    """Where Bedrock writes the counts of a job."""
+    return output_key(work_prefix, job, arn, "manifest.json")
+
+
+# --------------------------------------------------------------------------------------------------- time
+
+
+def iso(epoch_seconds: float) -> str:
+    """ISO 8601 in UTC with milliseconds: sorts as text in the order of time."""
+    stamp = datetime.fromtimestamp(epoch_seconds, UTC).isoformat(timespec="milliseconds")
+    return stamp.removesuffix("+00:00") + "Z"
+
+
+def epoch(stamp: str) -> float:
+    """Seconds since 1970 of an ISO 8601 stamp."""
+    return datetime.fromisoformat(stamp).timestamp()

@@ -1,0 +1,341 @@
+"""Steps 3 to 9: lease → refresh → settle → dispatch → release, or round again if woken meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from . import jsonl, model, scheduling
+from .bedrock import Accepted, Bedrock, ListedJob, NotNow
+from .functions import Functions
+from .model import ACTIVE, TERMINAL, Chunk, ChunkRef, Job, Route, Status
+from .scheduling import Running
+from .settings import Settings
+from .storage import ObjectGoneError, ObjectRef, Storage
+from .table import Table
+from .telemetry import emit_metrics, log
+
+T = TypeVar("T")
+
+# A run that has less time than this left does not start another round.
+ROUND_SECONDS = 60.0
+# A refusal that may heal (access denied) is tried again by later runs until the job is this old.
+HEALING_SECONDS = 600.0
+# A collector that was asked this long ago has ended one way or another: its time-out is 900 s.
+COLLECT_SECONDS = 960.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One invocation: who it is, its own function's name, and when its time is up (epoch seconds)."""
+
+    owner: str
+    function_name: str
+    deadline: float
+
+
+class Processor:
+    """Keeps the slots full. Any number may run at once: the lease saves waste, the writes keep it right."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        table: Table,
+        storage: Storage,
+        bedrock: Bedrock,
+        functions: Functions,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._table = table
+        self._storage = storage
+        self._bedrock = bedrock
+        self._functions = functions
+        self._clock = clock
+
+    def run(self, owner: str, function_name: str, seconds_left: float) -> bool:
+        """Runs rounds until nobody has woken it meanwhile; False where another run holds the lease.
+
+        ``owner`` tells this invocation from all others; it may run for ``seconds_left`` and goes on in a new
+        invocation of ``function_name`` where that is not enough. One job's error does not stop the others;
+        the first error is raised after the round.
+        """
+        run = Run(owner, function_name, self._clock() + seconds_left)
+        if not self._table.acquire_lease(run.owner, self._clock(), run.deadline):
+            log.info("another run holds the lease and was told to go round again")
+            return False
+        errors: list[Exception] = []
+        released = False
+        try:
+            finished = self._round(run, errors)
+            while not errors and not (released := self._table.release_lease(run.owner)):
+                if self._short_of_time(run):
+                    finished = False
+                    break
+                finished = self._round(run, errors)
+        finally:
+            if not released:  # so that the next run need not wait until the lease runs out
+                self._table.drop_lease(run.owner)
+        if errors:
+            raise errors[0]
+        if not finished:
+            self._functions.wake(run.function_name, {"reason": "time was up with work left"})
+        return True
+
+    def _short_of_time(self, run: Run) -> bool:
+        return self._clock() + ROUND_SECONDS > run.deadline
+
+    def _round(self, run: Run, errors: list[Exception]) -> bool:
+        """One round; False where time was up before everything that could be started was started."""
+        jobs = [self._guarded(errors, job, self.refresh) or job for job in self._table.active_jobs()]
+        for job in jobs:
+            self._guarded(errors, job, self.settle)
+        return self._dispatch(jobs, run, errors)
+
+    def _guarded(self, errors: list[Exception], job: Job, step: Callable[[Job], T]) -> T | None:
+        """Runs a step for one job so that its error is kept for the end and does not stop the other jobs."""
+        try:
+            return step(job)
+        except Exception as error:
+            log.exception("a step failed for a job", extra={"job_id": job.job_id, "step": step.__name__})
+            errors.append(error)
+            return None
+
+    # ------------------------------------------------------------------------------- steps 4 to 6: refresh
+
+    def refresh(self, job: Job) -> Job:
+        """Looks up a job that is active at Bedrock and stores what changed, for its uploads too."""
+        if job.status not in ACTIVE:
+            return job
+        found = self._bedrock.state(job.arn)
+        now = model.iso(self._clock())
+        if found is None:
+            gone = "Bedrock does not know this job any more."
+            fresh = replace(job, status=Status.FAILED, message=gone, ended_at=now)
+        else:
+            ended_at = model.iso(found.ended_at.timestamp()) if found.ended_at else now
+            fresh = replace(
+                job,
+                status=found.status,
+                message=found.message,
+                success_count=job.success_count if found.success_count is None else found.success_count,
+                error_count=job.error_count if found.error_count is None else found.error_count,
+                ended_at=ended_at if found.status in TERMINAL else "",
+            )
+        if fresh == job:
+            return job
+        fresh = replace(fresh, updated_at=now)
+        self._table.update_job(fresh)
+        if fresh.status != job.status:
+            log.info("job status", extra={"job_id": job.job_id, "status": fresh.status, "was": job.status})
+            if fresh.status in ACTIVE:
+                self._advance_uploads(fresh)
+        return fresh
+
+    def _advance_uploads(self, job: Job, arn: str = "") -> None:
+        for upload_id in dict.fromkeys(ref.upload_id for ref in job.chunks):
+            self._table.advance_upload(upload_id, job.status, job.updated_at, arn)
+
+    # ------------------------------------------------------------------------------------------- settle
+
+    def settle(self, job: Job) -> None:
+        """Has the collector collect a job that has ended. A request that got lost is made again later."""
+        now = self._clock()
+        if job.status not in TERMINAL:
+            return
+        if self._table.request_collect(job, model.iso(now), model.iso(now - COLLECT_SECONDS)):
+            self._functions.wake(self._settings.collect_function, {"job_id": job.job_id})
+
+    # ---------------------------------------------------------------------------- steps 7 to 9: dispatch
+
+    def _dispatch(self, jobs: list[Job], run: Run, errors: list[Exception]) -> bool:
+        """Submits what earlier runs left unsubmitted, then fills the free slots with pending chunks."""
+        full: set[str] = set()  # base models that take no more jobs in this round
+        known = {job.job_id: job for job in jobs}
+
+        def submit(job: Job) -> None:
+            result = self._guarded(errors, job, self.submit)
+            known[job.job_id] = result or job
+            if result is None or result.status == Status.SUBMITTING:
+                full.add(model.base_model(job.model_id))
+
+        for job in jobs:
+            if job.status == Status.SUBMITTING:
+                submit(job)
+        routes = self._table.routes()
+        running = self._running(list(known.values()))
+        pending = {
+            name: self._table.pending(name, room)
+            for name, route in routes.items()
+            if (room := scheduling.room(route, routes.values(), running))
+        }
+        for route, refs in scheduling.choose(pending, routes, running):
+            if model.base_model(route.model_id) in full:
+                continue
+            if self._short_of_time(run):
+                return False
+            job = self._new_job(refs, route)
+            if self._table.add_job(job):
+                submit(job)
+        self._measure(known.values())
+        return True
+
+    def _running(self, jobs: list[Job]) -> list[Running]:
+        """Every active job of the account: ours from the table, everybody else's from Bedrock's list."""
+        running = [
+            Running(job.model_id, job.route)
+            for job in jobs
+            if job.status == Status.SUBMITTING or job.status in ACTIVE
+        ]
+        ours = {job.job_name for job in jobs}
+        try:
+            listed = list(self._bedrock.active_jobs())
+        except ClientError as error:
+            # Slots are then counted by our own jobs alone; Bedrock's quota answer catches what is too many.
+            log.warning("active jobs of the account cannot be listed: %s", error.response["Error"]["Code"])
+            listed = []
+        others = (job for job in listed if job.name not in ours and self._counts(job))
+        return [*running, *(Running(job.model_id) for job in others)]
+
+    def _counts(self, listed: ListedJob) -> bool:
+        """Whether a listed job that is not one of our open ones is active: the list may lag behind."""
+        job_id = model.job_id_of(self._settings.name, listed.name)
+        job = self._table.job(job_id) if job_id else None
+        return job is None or job.status not in TERMINAL
+
+    def _new_job(self, refs: tuple[ChunkRef, ...], route: Route) -> Job:
+        job_id = model.job_id(refs)
+        now = model.iso(self._clock())
+        return Job(
+            job_id=job_id,
+            job_name=model.job_name(self._settings.name, job_id),
+            route=route.name,
+            model_id=route.model_id,
+            status=Status.SUBMITTING,
+            chunks=refs,
+            request=self._request(job_id, route),
+            created_at=now,
+            updated_at=now,
+            records=sum(ref.records for ref in refs),
+        )
+
+    def _request(self, job_id: str, route: Route) -> dict[str, Any]:
+        """The parameters of CreateModelInvocationJob; the job's id is its client token and in its name."""
+        settings = self._settings
+        bucket, work = f"s3://{settings.bucket}/", settings.work_prefix
+        output: dict[str, Any] = {"s3Uri": bucket + model.output_folder(work, job_id)}
+        if settings.kms_key_arn:
+            output["s3EncryptionKeyId"] = settings.kms_key_arn
+        request: dict[str, Any] = {
+            "jobName": model.job_name(settings.name, job_id),
+            "clientRequestToken": job_id,
+            "roleArn": settings.role_arn,
+            "modelId": route.model_id,
+            "inputDataConfig": {
+                "s3InputDataConfig": {
+                    "s3Uri": bucket + model.input_folder(work, job_id),
+                    "s3InputFormat": "JSONL",
+                }
+            },
+            "outputDataConfig": {"s3OutputDataConfig": output},
+        }
+        if route.invocation_type != "InvokeModel":  # the default; older endpoints do not know the parameter
+            request["modelInvocationType"] = route.invocation_type
+        if route.timeout_hours is not None:
+            request["timeoutDurationInHours"] = route.timeout_hours
+        if settings.job_vpc:
+            request["vpcConfig"] = dict(settings.job_vpc)
+        tags = {**settings.job_tags, **route.tags}
+        if tags:
+            request["tags"] = [{"key": key, "value": value} for key, value in sorted(tags.items())]
+        return request
+
+    def submit(self, job: Job) -> Job:
+        """Claims, stages and submits a job, or goes on where an earlier run stopped; gives the job as it is.
+
+        Still Submitting: Bedrock would not have it now. Every step may be repeated by any number of runs.
+        """
+        if not job.sealed:
+            job = self._seal(job)
+        if job.status != Status.SUBMITTING:
+            return job
+        answer = self._bedrock.submit(job.request)
+        now = model.iso(self._clock())
+        if isinstance(answer, Accepted):
+            job = replace(job, arn=answer.arn, status=Status.SUBMITTED, submitted_at=now, updated_at=now)
+            self._table.store_arn(job)
+            self._advance_uploads(job, answer.arn)
+            log.info("job submitted", extra={"job_id": job.job_id, "arn": job.arn, "records": job.records})
+            return job
+        if isinstance(answer, NotNow):
+            log.info("Bedrock takes no more jobs of this model now", extra={"job_id": job.job_id})
+            log.debug("Bedrock said: %s", answer.reason)
+            return job
+        healing = answer.may_heal and self._clock() - model.epoch(job.created_at) < HEALING_SECONDS
+        job = replace(job, message=answer.message, updated_at=now)
+        if healing:
+            log.warning("Bedrock denied a job; a later run tries again", extra={"job_id": job.job_id})
+            self._table.update_job(job)
+            return job
+        log.error("Bedrock refused a job", extra={"job_id": job.job_id})
+        return self._end(job, Status.FAILED)
+
+    def _seal(self, job: Job) -> Job:
+        """Claims the job's chunks and stages those that it got; then the list of chunks is final."""
+        got: list[ChunkRef] = []
+        staged = 0
+        for ref in job.chunks:
+            chunk = self._table.chunk(ref)
+            if chunk is None or chunk.attempt != ref.attempt:
+                continue
+            if self._table.claim_chunk(chunk, job.job_id):
+                got.append(ref)
+                staged += self._stage(job, chunk)
+        if not got:
+            self._table.discard_job(job)
+            return replace(job, status=Status.CANCELLED)
+        now = model.iso(self._clock())
+        records = sum(ref.records for ref in got)
+        sealed = replace(job, chunks=tuple(got), sealed=True, records=records, updated_at=now)
+        if not self._table.seal_job(sealed):
+            return self._table.job(job.job_id) or replace(job, status=Status.CANCELLED)
+        if not staged:
+            return self._end(sealed, Status.CANCELLED)
+        return sealed
+
+    def _stage(self, job: Job, chunk: Chunk) -> bool:
+        """Copies a chunk's bytes into the job's input folder; False where the upload was deleted."""
+        key = model.input_folder(self._settings.work_prefix, job.job_id) + chunk.ref.file_name
+        source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
+        span = None if chunk.whole else (chunk.start, chunk.end)
+        try:
+            if chunk.rewrite:
+                self._storage.put_stream(key, jsonl.tidied(self._storage.stream(source, span)))
+            else:
+                self._storage.copy(source, key, span)
+        except ObjectGoneError:
+            self._table.mark_gone(chunk.ref, job.job_id)
+            return False
+        return True
+
+    def _end(self, job: Job, status: Status) -> Job:
+        """Ends a job that Bedrock does not run, and has it collected so that its uploads end too."""
+        now = model.iso(self._clock())
+        ended = replace(job, status=status, ended_at=now, updated_at=now)
+        self._table.update_job(ended)
+        self.settle(ended)
+        return ended
+
+    # ------------------------------------------------------------------------------------------ measure
+
+    def _measure(self, jobs: Iterable[Job]) -> None:
+        oldest = self._table.oldest_pending_upload()
+        age = max(0.0, self._clock() - model.epoch(oldest)) if oldest else 0.0
+        emit_metrics(
+            self._settings.name,
+            {"OldestPendingAge": age, "ActiveJobs": sum(1 for job in jobs if job.status in ACTIVE)},
+            {"OldestPendingAge": "Seconds"},
+        )

@@ -1,0 +1,44 @@
+"""What Terraform tells the functions, read from their environment once, at start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The environment of the functions, typed. Prefixes end with ``/``; a name that is not given is ""."""
+
+    name: str
+    table: str
+    bucket: str
+    input_prefix: str = "to-process/"
+    output_prefix: str = "processed/"
+    work_prefix: str = "jobs/"
+    kms_key_arn: str = ""
+    process_function: str = ""
+    collect_function: str = ""
+    role_arn: str = ""
+    job_vpc: Mapping[str, Any] = field(default_factory=dict)
+    job_tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Reads the settings; raises KeyError naming the variable that is missing."""
+    return Settings(
+        name=environment["NAME"],
+        table=environment["TABLE"],
+        bucket=environment["BUCKET"],
+        input_prefix=environment["INPUT_PREFIX"],
+        output_prefix=environment["OUTPUT_PREFIX"],
+        work_prefix=environment["WORK_PREFIX"],
+        kms_key_arn=environment.get("KMS_KEY_ARN", ""),
+        process_function=environment.get("PROCESS_FUNCTION", ""),
+        collect_function=environment.get("COLLECT_FUNCTION", ""),
+        role_arn=environment.get("ROLE_ARN", ""),
+        job_vpc=json.loads(environment.get("JOB_VPC") or "{}"),
+        job_tags=json.loads(environment.get("JOB_TAGS") or "{}"),
+    )

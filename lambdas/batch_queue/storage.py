@@ -1,0 +1,207 @@
+"""The bucket: streams uploads, stages job inputs from exact versions, puts results. Adapter for S3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BLOCK_BYTES = 1 << 20
+_MIB = 1 << 20
+# UploadPartCopy takes a range of an object of more than 5 MB only, and parts of 5 MiB to 5 GiB
+# (S3 API reference); a single CopyObject takes at most 5 GB.
+MIN_RANGE_COPY_SOURCE = 5 * _MIB + 1
+MAX_SINGLE_COPY = 1024 * _MIB
+COPY_PART_BYTES = 512 * _MIB
+PUT_PART_BYTES = 16 * _MIB
+_GONE = {"NoSuchKey", "NoSuchVersion", "404", "412", "PreconditionFailed"}
+
+
+class ObjectGoneError(Exception):
+    """The exact object version is not there any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """An exact object: by its version id, or on an unversioned bucket by its ETag."""
+
+    key: str
+    version_id: str = ""
+    etag: str = ""
+
+
+class Storage:
+    """Reads and writes the objects of one bucket. ``kms_key_arn`` "" leaves encryption to the bucket."""
+
+    def __init__(self, client: S3Client, bucket: str, kms_key_arn: str = "") -> None:
+        self._s3 = client
+        self.bucket = bucket
+        self._encryption: dict[str, Any] = (
+            {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_arn} if kms_key_arn else {}
+        )
+
+    # ---------------------------------------------------------------------------------------------- read
+
+    def size(self, ref: ObjectRef) -> int:
+        """The object's size in bytes. Raises ObjectGoneError."""
+        with _gone(ref):
+            return self._s3.head_object(Bucket=self.bucket, Key=ref.key, **_exactly(ref))["ContentLength"]
+
+    def stream(self, ref: ObjectRef, span: tuple[int, int] | None = None) -> Iterator[bytes]:
+        """Blocks of the object's bytes, all of them or ``[start, end)``. Raises ObjectGoneError."""
+        arguments: dict[str, Any] = _exactly(ref)
+        if span is not None:
+            arguments["Range"] = f"bytes={span[0]}-{span[1] - 1}"
+        with _gone(ref):
+            body = self._s3.get_object(Bucket=self.bucket, Key=ref.key, **arguments)["Body"]
+        try:
+            yield from body.iter_chunks(BLOCK_BYTES)
+        finally:
+            body.close()
+
+    def read_json(self, key: str) -> Any:
+        """A small JSON document. Raises ObjectGoneError."""
+        return json.loads(b"".join(self.stream(ObjectRef(key))))
+
+    def keys(self, prefix: str) -> set[str]:
+        """The keys of all objects under a prefix."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return {found["Key"] for page in pages for found in page.get("Contents", [])}
+
+    # --------------------------------------------------------------------------------------------- write
+
+    def put_json(self, key: str, document: Any) -> None:
+        """Writes a small JSON document for people to read."""
+        body = json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+        self._s3.put_object(
+            Bucket=self.bucket,
+            Key=key,
+            Body=body,
+            ContentType="application/json; charset=utf-8",
+            **self._encryption,
+        )
+
+    def copy(self, source: ObjectRef, key: str, span: tuple[int, int] | None = None) -> str:
+        """Copies an exact object, or its bytes ``[start, end)``, to ``key`` without moving data through here.
+
+        The target appears at once, when all of it is there; gives its version id ("" on an unversioned
+        bucket). Raises ObjectGoneError.
+        """
+        with _gone(source):
+            size = self.size(source)
+            if span is None and size <= MAX_SINGLE_COPY:
+                return self._copy_object(source, key)
+            if span is not None and size < MIN_RANGE_COPY_SOURCE:
+                return self.put_stream(key, self.stream(source, span))
+            return self._copy_parts(source, *(span or (0, size)), key)
+
+    def put_stream(self, key: str, blocks: Iterable[bytes]) -> str:
+        """Writes a stream of bytes in bounded memory; the object appears at once, at the end.
+
+        Gives its version id ("" on an unversioned bucket).
+        """
+        parts = _gathered(blocks)
+        first = next(parts, b"")
+        second = next(parts, None)
+        if second is None:
+            answer = self._s3.put_object(Bucket=self.bucket, Key=key, Body=first, **self._encryption)
+            return answer.get("VersionId", "")
+
+        def upload(target: Any) -> Iterator[str]:
+            for number, body in enumerate(chain((first, second), parts), start=1):
+                yield self._s3.upload_part(**target, PartNumber=number, Body=body)["ETag"]
+
+        return self._multipart(key, upload)
+
+    # -------------------------------------------------------------------------------------------- pieces
+
+    def _copy_object(self, ref: ObjectRef, key: str) -> str:
+        # Tags are not carried over: that would need two more permissions and mean nothing at the target.
+        answer = self._s3.copy_object(
+            Bucket=self.bucket,
+            Key=key,
+            TaggingDirective="REPLACE",
+            **self._source(ref),
+            **self._encryption,
+        )
+        return answer.get("VersionId", "")
+
+    def _copy_parts(self, ref: ObjectRef, start: int, end: int, key: str) -> str:
+        def upload(target: Any) -> Iterator[str]:
+            for number, (first, last) in enumerate(_parts(start, end), start=1):
+                copied = self._s3.upload_part_copy(
+                    **target,
+                    **self._source(ref),
+                    PartNumber=number,
+                    CopySourceRange=f"bytes={first}-{last - 1}",
+                )
+                yield copied["CopyPartResult"]["ETag"]
+
+        return self._multipart(key, upload)
+
+    def _multipart(self, key: str, upload: Callable[[Any], Iterator[str]]) -> str:
+        """Puts an object together from the parts that ``upload`` puts; it gives their ETags in order."""
+        made = self._s3.create_multipart_upload(Bucket=self.bucket, Key=key, **self._encryption)
+        target: Any = {"Bucket": self.bucket, "Key": key, "UploadId": made["UploadId"]}
+        try:
+            parts: list[Any] = [
+                {"PartNumber": number, "ETag": etag} for number, etag in enumerate(upload(target), start=1)
+            ]
+            answer = self._s3.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
+        except BaseException:
+            self._s3.abort_multipart_upload(**target)
+            raise
+        return answer.get("VersionId", "")
+
+    def _source(self, ref: ObjectRef) -> dict[str, Any]:
+        source = {"Bucket": self.bucket, "Key": ref.key}
+        if ref.version_id:
+            return {"CopySource": {**source, "VersionId": ref.version_id}}
+        return {"CopySource": source, **({"CopySourceIfMatch": ref.etag} if ref.etag else {})}
+
+
+def _gathered(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in parts of the size that a multipart upload is put in; the last one may be smaller."""
+    held: list[bytes] = []
+    size = 0
+    for block in blocks:
+        held.append(block)
+        size += len(block)
+        if size >= PUT_PART_BYTES:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
+
+
+def _parts(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Cuts ``[start, end)`` into parts; where there are several, the last is at least a whole part long."""
+    while end - start > 2 * COPY_PART_BYTES:
+        yield start, start + COPY_PART_BYTES
+        start += COPY_PART_BYTES
+    yield start, end
+
+
+def _exactly(ref: ObjectRef) -> dict[str, Any]:
+    if ref.version_id:
+        return {"VersionId": ref.version_id}
+    return {"IfMatch": ref.etag} if ref.etag else {}
+
+
+@contextmanager
+def _gone(ref: ObjectRef) -> Iterator[None]:
+    """Turns S3's answers for a missing object into ObjectGoneError."""
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _GONE:
+            raise ObjectGoneError(f"{ref.key} ({ref.version_id or ref.etag or 'current version'})") from error
+        raise

@@ -1,0 +1,620 @@
+"""The queue's table: every write is conditional, so repeating one changes nothing. Adapter for DynamoDB.
+
+| item | pk / sk | status_key, or how long |
+|---|---|---|
+| upload | upload id / ``upload`` | ``upload#<status>`` |
+| chunk | upload id / ``chunk#0001`` | |
+| place | ``queue#<route>`` / order key | while its chunk is pending |
+| job | job id / ``job`` | ``job#<status>`` |
+| active job | ``active`` / job id | until its results are collected |
+| route | ``route`` / route name | (written by Terraform) |
+| lease | ``control`` / ``lease`` | |
+
+What a run must not miss (places, active jobs) is read from the table itself with strong consistency; the
+index lags behind by a moment and answers people's questions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from .model import TERMINAL, Chunk, ChunkRef, Job, Place, Route, Status, Upload, statuses_before
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table as DynamoTable
+
+INDEX = "status-index"
+_TRANSACTION_TRIES = 5
+_BATCH_GET = 100  # BatchGetItem takes at most 100 keys
+
+
+class Table:
+    """Reads and writes the rows of one queue."""
+
+    def __init__(self, table: DynamoTable, pause: Callable[[float], None] = time.sleep) -> None:
+        self._table = table
+        self._pause = pause
+
+    # ------------------------------------------------------------------------------------------- routes
+
+    def routes(self) -> dict[str, Route]:
+        """The routes that Terraform has configured, by name."""
+        items = self._query("pk = :pk", {":pk": "route"})
+        names = {field.name for field in fields(Route)} - {"name"}
+        return {
+            item["sk"]: Route(name=item["sk"], **{name: item[name] for name in names if name in item})
+            for item in items
+        }
+
+    # ------------------------------------------------------------------------------------------ uploads
+
+    def upload(self, upload_id: str) -> Upload | None:
+        """One upload, or None."""
+        item = self._get(upload_id, "upload")
+        return None if item is None else _upload(item)
+
+    def add_upload(self, upload: Upload, chunks: Sequence[Chunk]) -> bool:
+        """Stores an upload and its chunks at once; False where it is there already."""
+        new = "attribute_not_exists(pk)"
+        puts = [{"Put": {"TableName": self._name, "Item": _upload_item(upload), "ConditionExpression": new}}]
+        for chunk in chunks:
+            puts += [
+                {"Put": {"TableName": self._name, "Item": _chunk_item(chunk)}},
+                {"Put": {"TableName": self._name, "Item": _place_item(chunk.place)}},
+            ]
+        return self._transact(puts)
+
+    def advance_upload(self, upload_id: str, status: Status, now: str, job_arn: str) -> bool:
+        """Moves an upload on with its job, never back; False where it was there or further already."""
+        key = (upload_id, "upload")
+        arns = {"job_arns": {job_arn}} if job_arn else {}
+        moved = self._update(
+            key,
+            {"status": status, "status_key": f"upload#{status}", "updated_at": now},
+            add=arns,
+            if_status=statuses_before(status),
+        )
+        if not moved and arns:
+            self._update(key, {}, add=arns, condition="attribute_exists(pk)")
+        return moved
+
+    def finish_upload(self, upload: Upload) -> bool:
+        """Stores how an upload ended; False where it had ended already."""
+        return self._update(
+            (upload.upload_id, "upload"),
+            {
+                "status": upload.status,
+                "status_key": f"upload#{upload.status}",
+                "message": upload.message,
+                "result_key": upload.result_key,
+                "result_version_id": upload.result_version_id,
+                "updated_at": upload.updated_at,
+                "ended_at": upload.ended_at,
+            },
+            if_status=statuses_before(upload.status),
+        )
+
+    def oldest_pending_upload(self) -> str | None:
+        """When the upload was made that has waited longest, or None where none waits."""
+        items = self._query("status_key = :s", {":s": f"upload#{Status.PENDING}"}, index=True, limit=1)
+        return str(items[0]["created_at"]) if items else None
+
+    # ------------------------------------------------------------------------------------------- chunks
+
+    def chunks(self, upload_id: str) -> list[Chunk]:
+        """All chunks of an upload, in their order."""
+        return [
+            _chunk(item)
+            for item in self._query("pk = :pk AND begins_with(sk, :sk)", {":pk": upload_id, ":sk": "chunk#"})
+        ]
+
+    def chunk(self, ref: ChunkRef) -> Chunk | None:
+        """One chunk, or None."""
+        item = self._get(ref.upload_id, _chunk_sk(ref.number))
+        return None if item is None else _chunk(item)
+
+    def pending(self, route: str, limit: int) -> list[Place]:
+        """The places of the chunks of a route that have waited longest, oldest first."""
+        items = self._query("pk = :pk", {":pk": f"queue#{route}"}, consistent=True, limit=limit)
+        return [_place(item, route) for item in items]
+
+    def claim_chunk(self, chunk: Chunk, job_id: str) -> bool:
+        """Gives a pending chunk to a job and takes it out of the queue; True also where the job has it.
+
+        False where another job has it, or where it is at another attempt by now.
+        """
+        claim = _Expression().set({"status": Status.SUBMITTED, "job_id": job_id})
+        claim.values.update({":attempt": chunk.attempt, ":pending": Status.PENDING})
+        mine = "(#status = :status AND #job_id = :job_id)"
+        return self._transact(
+            [
+                {
+                    "Update": {
+                        "TableName": self._name,
+                        "Key": {"pk": chunk.upload_id, "sk": _chunk_sk(chunk.number)},
+                        **claim.arguments(f"attempt = :attempt AND (#status = :pending OR {mine})"),
+                    }
+                },
+                {"Delete": {"TableName": self._name, "Key": _place_key(chunk.place)}},
+            ]
+        )
+
+    def mark_gone(self, ref: ChunkRef, job_id: str) -> None:
+        """Notes that the upload's exact version was deleted before the chunk could be staged."""
+        self._update(
+            (ref.upload_id, _chunk_sk(ref.number)),
+            {"gone": True},
+            condition="job_id = :job AND #status = :submitted",
+            names={"#status": "status"},
+            values={":job": job_id, ":submitted": Status.SUBMITTED},
+        )
+
+    def settle_chunk(self, chunk: Chunk, input_tokens: int, output_tokens: int) -> bool:
+        """Stores how a chunk ended and adds its counts to its upload, both or neither; False if it had."""
+        set_chunk = _Expression().set(
+            {
+                "status": chunk.status,
+                "message": chunk.message,
+                "success_count": chunk.success_count,
+                "error_count": chunk.error_count,
+            }
+        )
+        add_upload = _Expression().add(
+            {
+                "chunks_open": -1,
+                "success_count": chunk.success_count,
+                "error_count": chunk.error_count,
+                "input_tokens": input_tokens,
+                "output_tokens": output_tokens,
+            }
+        )
+        mine = "job_id = :job AND #status = :submitted"
+        set_chunk.values.update({":job": chunk.job_id, ":submitted": Status.SUBMITTED})
+        return self._transact(
+            [
+                {
+                    "Update": {
+                        "TableName": self._name,
+                        "Key": {"pk": chunk.upload_id, "sk": _chunk_sk(chunk.number)},
+                        **set_chunk.arguments(mine),
+                    }
+                },
+                {
+                    "Update": {
+                        "TableName": self._name,
+                        "Key": {"pk": chunk.upload_id, "sk": "upload"},
+                        **add_upload.arguments("attribute_exists(pk)"),
+                    }
+                },
+            ]
+        )
+
+    # --------------------------------------------------------------------------------------------- jobs
+
+    def job(self, job_id: str) -> Job | None:
+        """One job, or None."""
+        item = self._get(job_id, "job")
+        return None if item is None else _job(item)
+
+    def add_job(self, job: Job) -> bool:
+        """Stores the intent to run a job; False where it is there already."""
+        new = "attribute_not_exists(pk)"
+        pointer = {"pk": "active", "sk": job.job_id}
+        return self._transact(
+            [
+                {"Put": {"TableName": self._name, "Item": _job_item(job), "ConditionExpression": new}},
+                {"Put": {"TableName": self._name, "Item": pointer}},
+            ]
+        )
+
+    def active_jobs(self) -> list[Job]:
+        """Every job that is not collected yet, oldest first, read with strong consistency."""
+        ids = [item["sk"] for item in self._query("pk = :pk", {":pk": "active"}, consistent=True)]
+        jobs: list[Job] = []
+        for at in range(0, len(ids), _BATCH_GET):
+            jobs += self._batch_get(ids[at : at + _BATCH_GET])
+        return sorted(jobs, key=lambda job: (job.created_at, job.job_id))
+
+    def seal_job(self, job: Job) -> bool:
+        """Makes the list of a job's chunks final; False where it is final already."""
+        return self._update(
+            (job.job_id, "job"),
+            {
+                "sealed": True,
+                "chunks": [_ref_item(ref) for ref in job.chunks],
+                "records": job.records,
+                "updated_at": job.updated_at,
+            },
+            condition="attribute_exists(pk) AND attribute_not_exists(sealed)",
+        )
+
+    def discard_job(self, job: Job) -> None:
+        """Removes a job that Bedrock never had."""
+        key = {"pk": job.job_id, "sk": "job"}
+        never = {"ConditionExpression": "attribute_not_exists(arn)"}
+        pointer = {"pk": "active", "sk": job.job_id}
+        self._transact(
+            [
+                {"Delete": {"TableName": self._name, "Key": key, **never}},
+                {"Delete": {"TableName": self._name, "Key": pointer}},
+            ]
+        )
+
+    def store_arn(self, job: Job) -> bool:
+        """Stores that Bedrock has accepted a job; False where that is known already."""
+        return self._update(
+            (job.job_id, "job"),
+            {
+                "arn": job.arn,
+                "status": job.status,
+                "status_key": f"job#{job.status}",
+                "submitted_at": job.submitted_at,
+                "updated_at": job.updated_at,
+            },
+            if_status=(Status.SUBMITTING,),
+        )
+
+    def update_job(self, job: Job) -> bool:
+        """Stores a job's new status, message and counts; False where the row is as far or further."""
+        return self._update(
+            (job.job_id, "job"),
+            {
+                "status": job.status,
+                "status_key": f"job#{job.status}",
+                "message": job.message,
+                "success_count": job.success_count,
+                "error_count": job.error_count,
+                "ended_at": job.ended_at,
+                "updated_at": job.updated_at,
+            },
+            if_status=(*statuses_before(job.status), *(() if job.status in TERMINAL else (job.status,))),
+        )
+
+    def request_collect(self, job: Job, now: str, stale_before: str) -> bool:
+        """Notes that the collector is asked to collect a job; False where it was since ``stale_before``."""
+        return self._update(
+            (job.job_id, "job"),
+            {"collect_requested_at": now},
+            condition="attribute_not_exists(collected_at) AND "
+            "(attribute_not_exists(collect_requested_at) OR collect_requested_at < :stale)",
+            values={":stale": stale_before},
+        )
+
+    def finish_job(self, job: Job) -> None:
+        """Stores that a job's results are collected; from now on no run looks at it any more."""
+        done = _Expression().set(
+            {
+                "collected_at": job.collected_at,
+                "success_count": job.success_count,
+                "error_count": job.error_count,
+                "input_tokens": job.input_tokens,
+                "output_tokens": job.output_tokens,
+                "updated_at": job.updated_at,
+            }
+        )
+        key = {"pk": job.job_id, "sk": "job"}
+        pointer = {"pk": "active", "sk": job.job_id}
+        self._transact(
+            [
+                {"Update": {"TableName": self._name, "Key": key, **done.arguments("attribute_exists(pk)")}},
+                {"Delete": {"TableName": self._name, "Key": pointer}},
+            ]
+        )
+
+    # -------------------------------------------------------------------------------------------- lease
+
+    def acquire_lease(self, owner: str, now: float, until: float) -> bool:
+        """Takes the right to dispatch until ``until`` (epoch seconds); False where another run has it.
+
+        In that case the other run is told to go round again before it stops.
+        """
+        for _ in range(5):
+            taken = self._update(
+                ("control", "lease"),
+                {"owner": owner, "until": _ms(until)},
+                remove=("woken",),
+                condition="attribute_not_exists(#owner) OR #until < :now OR #owner = :owner",
+                values={":now": _ms(now)},
+            )
+            if taken:
+                return True
+            told = self._update(
+                ("control", "lease"),
+                {"woken": True},
+                condition="attribute_exists(#owner) AND #until >= :now",
+                names={"#owner": "owner", "#until": "until"},
+                values={":now": _ms(now)},
+            )
+            if told:
+                return False
+        return False
+
+    def release_lease(self, owner: str) -> bool:
+        """Gives the lease back; False where this run was woken meanwhile, still has it, and must go on."""
+        key = ("control", "lease")
+        mine = {"#owner": "owner"}
+        released = self._update(
+            key,
+            {},
+            remove=("owner", "until"),
+            condition="#owner = :me AND attribute_not_exists(woken)",
+            names=mine,
+            values={":me": owner},
+        )
+        if released:
+            return True
+        woken = self._update(
+            key, {}, remove=("woken",), condition="#owner = :me", names=mine, values={":me": owner}
+        )
+        return not woken
+
+    def drop_lease(self, owner: str) -> None:
+        """Gives the lease back whether or not this run was woken meanwhile."""
+        self._update(
+            ("control", "lease"),
+            {},
+            remove=("owner", "until", "woken"),
+            condition="#owner = :me",
+            names={"#owner": "owner"},
+            values={":me": owner},
+        )
+
+    # ---------------------------------------------------------------------------------------- plumbing
+
+    @property
+    def _name(self) -> str:
+        return self._table.name
+
+    def _get(self, pk: str, sk: str) -> dict[str, Any] | None:
+        item = self._table.get_item(Key={"pk": pk, "sk": sk}, ConsistentRead=True).get("Item")
+        return None if item is None else _plain(item)
+
+    def _query(
+        self,
+        condition: str,
+        values: Mapping[str, Any],
+        *,
+        index: bool = False,
+        consistent: bool = False,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        arguments: dict[str, Any] = {
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": dict(values),
+        }
+        if index:
+            arguments["IndexName"] = INDEX
+        if consistent:
+            arguments["ConsistentRead"] = True
+        items: list[dict[str, Any]] = []
+        while limit is None or len(items) < limit:
+            if limit is not None:
+                arguments["Limit"] = limit - len(items)
+            page = self._table.query(**arguments)
+            items += [_plain(item) for item in page["Items"]]
+            if "LastEvaluatedKey" not in page:
+                break
+            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return items
+
+    def _batch_get(self, ids: Sequence[str]) -> list[Job]:
+        jobs: list[Job] = []
+        request: Any = {
+            self._name: {"Keys": [{"pk": job, "sk": "job"} for job in ids], "ConsistentRead": True}
+        }
+        for attempt in range(10):
+            answer = self._table.meta.client.batch_get_item(RequestItems=request)
+            jobs += [_job(_plain(item)) for item in answer["Responses"].get(self._name, [])]
+            request = answer.get("UnprocessedKeys")
+            if not request:
+                return jobs
+            self._pause(0.05 * 2**attempt)
+        raise RuntimeError("DynamoDB left job rows unread ten times over: the table is throttled")
+
+    def _update(
+        self,
+        key: tuple[str, str],
+        sets: Mapping[str, Any],
+        *,
+        remove: Iterable[str] = (),
+        add: Mapping[str, Any] | None = None,
+        condition: str = "",
+        if_status: Sequence[Status] = (),
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> bool:
+        change = _Expression().set(sets).remove(remove).add(add or {})
+        if if_status:
+            marks = {f":from{at}": status for at, status in enumerate(if_status)}
+            condition = f"#status IN ({', '.join(marks)})"
+            change.values.update(marks)
+            change.names["#status"] = "status"
+        change.names.update(names or {})
+        change.values.update(values or {})
+        arguments = change.arguments(condition)
+        try:
+            self._table.update_item(Key={"pk": key[0], "sk": key[1]}, **arguments)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    def _transact(self, operations: list[Any]) -> bool:
+        client = self._table.meta.client
+        for attempt in range(_TRANSACTION_TRIES):
+            try:
+                client.transact_write_items(TransactItems=operations)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "TransactionCanceledException":
+                    raise
+                reasons: Any = error.response.get("CancellationReasons", [])
+                codes = {reason.get("Code") for reason in reasons}
+                if "ConditionalCheckFailed" in codes:
+                    return False
+                if attempt == _TRANSACTION_TRIES - 1 or "TransactionConflict" not in codes:
+                    raise
+            else:
+                return True
+            self._pause(0.05 * 2**attempt)
+        return False
+
+
+# ------------------------------------------------------------------------------------------- expressions
+
+
+@dataclass(slots=True)
+class _Expression:
+    """An update expression under construction; every attribute goes by a ``#name`` (many are reserved)."""
+
+    parts: list[str]
+    names: dict[str, str]
+    values: dict[str, Any]
+
+    def __init__(self) -> None:
+        self.parts, self.names, self.values = [], {}, {}
+
+    # Each method adds one clause and gives the expression back.
+
+    def set(self, sets: Mapping[str, Any]) -> _Expression:
+        if sets:
+            self.parts.append("SET " + ", ".join(f"#{name} = :{name}" for name in sets))
+        self.names.update({f"#{name}": name for name in sets})
+        self.values.update({f":{name}": value for name, value in sets.items()})
+        return self
+
+    def remove(self, names: Iterable[str]) -> _Expression:
+        removed = list(names)
+        if removed:
+            self.parts.append("REMOVE " + ", ".join(f"#{name}" for name in removed))
+        self.names.update({f"#{name}": name for name in removed})
+        return self
+
+    def add(self, adds: Mapping[str, Any]) -> _Expression:
+        if adds:
+            self.parts.append("ADD " + ", ".join(f"#{name} :{name}" for name in adds))
+        self.names.update({f"#{name}": name for name in adds})
+        self.values.update({f":{name}": value for name, value in adds.items()})
+        return self
+
+    def arguments(self, condition: str) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "UpdateExpression": " ".join(self.parts),
+            "ExpressionAttributeNames": self.names,
+        }
+        if condition:
+            arguments["ConditionExpression"] = condition
+        if self.values:
+            arguments["ExpressionAttributeValues"] = self.values
+        return arguments
+
+
+# ------------------------------------------------------------------------------------------ rows as items
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as int: the table holds no fractions."""
+    if isinstance(value, Decimal):
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _filled(row: Any, leave_out: str) -> dict[str, Any]:
+    """The fields of a row that say something: what is empty takes no space and reads back as its default."""
+    values = {field.name: getattr(row, field.name) for field in fields(row) if field.name != leave_out}
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not False and value not in (None, "", frozenset())
+    }
+
+
+def _fields(kind: Any, item: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in item.items() if name in names}
+
+
+def _upload_item(upload: Upload) -> dict[str, Any]:
+    return {
+        "pk": upload.upload_id,
+        "sk": "upload",
+        "status_key": f"upload#{upload.status}",
+        "order_key": f"{upload.created_at}#{upload.upload_id}",
+        **_filled(upload, "upload_id"),
+        **({"job_arns": set(upload.job_arns)} if upload.job_arns else {}),
+    }
+
+
+def _upload(item: Mapping[str, Any]) -> Upload:
+    known = _fields(Upload, item)
+    return Upload(
+        **{
+            **known,
+            "upload_id": item["pk"],
+            "status": Status(item["status"]),
+            "job_arns": frozenset(item.get("job_arns", ())),
+        }
+    )
+
+
+def _chunk_sk(number: int) -> str:
+    return f"chunk#{number:04d}"
+
+
+def _chunk_item(chunk: Chunk) -> dict[str, Any]:
+    item = {"pk": chunk.upload_id, "sk": _chunk_sk(chunk.number), **_filled(chunk, "upload_id")}
+    # False is not the default of `whole`, so it must be stored.
+    return {**item, "whole": chunk.whole}
+
+
+def _chunk(item: Mapping[str, Any]) -> Chunk:
+    return Chunk(**{**_fields(Chunk, item), "upload_id": item["pk"], "status": Status(item["status"])})
+
+
+def _place_key(place: Place) -> dict[str, Any]:
+    return {"pk": f"queue#{place.route}", "sk": place.order_key}
+
+
+def _place_item(place: Place) -> dict[str, Any]:
+    about = {"created_at": place.created_at, "size_bytes": place.size_bytes}
+    return {**_place_key(place), **about, **_ref_item(place.ref)}
+
+
+def _place(item: Mapping[str, Any], route: str) -> Place:
+    ref = ChunkRef(**_fields(ChunkRef, item))
+    return Place(ref, route, item["created_at"], item["size_bytes"])
+
+
+def _ref_item(ref: ChunkRef) -> dict[str, Any]:
+    return {name: getattr(ref, name) for name in ("upload_id", "number", "attempt", "records")}
+
+
+def _job_item(job: Job) -> dict[str, Any]:
+    return {
+        "pk": job.job_id,
+        "sk": "job",
+        "status_key": f"job#{job.status}",
+        "order_key": f"{job.created_at}#{job.job_id}",
+        **_filled(job, "job_id"),
+        "chunks": [_ref_item(ref) for ref in job.chunks],
+    }
+
+
+def _job(item: Mapping[str, Any]) -> Job:
+    refs = tuple(ChunkRef(**_fields(ChunkRef, ref)) for ref in item["chunks"])
+    known = _fields(Job, item)
+    return Job(**{**known, "job_id": item["pk"], "status": Status(item["status"]), "chunks": refs})

@@ -1,0 +1,1 @@
+"""What make runs: environments, checks, the package, the documentation."""

@@ -1,0 +1,173 @@
+# The bucket: uploads, results and the work area; its own or one that exists.
+
+locals {
+  bucket_name = var.create_bucket ? aws_s3_bucket.this[0].bucket : data.aws_s3_bucket.existing[0].bucket
+  bucket_arn  = var.create_bucket ? aws_s3_bucket.this[0].arn : data.aws_s3_bucket.existing[0].arn
+
+  # An upload that was overwritten still waits in the queue as the version that it was.
+  old_version_days = max(30, var.work_retention_days)
+}
+
+resource "aws_s3_bucket" "this" {
+  count = var.create_bucket ? 1 : 0
+
+  bucket        = var.bucket_name == null ? "${var.name}-${local.account_id}-${local.region}" : var.bucket_name
+  force_destroy = var.force_destroy
+  tags          = local.tags
+}
+
+data "aws_s3_bucket" "existing" {
+  count = var.create_bucket ? 0 : 1
+
+  bucket = var.bucket_name
+
+  lifecycle {
+    precondition {
+      condition     = var.bucket_name != null
+      error_message = "create_bucket = false needs the name of the bucket to use: write bucket_name = \"my-bucket\", or leave create_bucket out to have one made."
+    }
+
+    postcondition {
+      condition     = self.region == local.region
+      error_message = "The bucket ${self.bucket} is in ${self.region}, but S3 can only notify functions of its own Region, here ${local.region}: write the name of a bucket in ${local.region}, or set the provider's Region to ${self.region}."
+    }
+  }
+}
+
+resource "aws_s3_bucket_versioning" "this" {
+  count = var.create_bucket ? 1 : 0
+
+  bucket = aws_s3_bucket.this[0].bucket
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
+  count = var.create_bucket ? 1 : 0
+
+  bucket = aws_s3_bucket.this[0].bucket
+
+  rule {
+    bucket_key_enabled = var.kms_key_arn != null
+
+    apply_server_side_encryption_by_default {
+      sse_algorithm     = var.kms_key_arn == null ? "AES256" : "aws:kms"
+      kms_master_key_id = var.kms_key_arn
+    }
+  }
+}
+
+resource "aws_s3_bucket_ownership_controls" "this" {
+  count = var.create_bucket ? 1 : 0
+
+  bucket = aws_s3_bucket.this[0].bucket
+
+  rule {
+    object_ownership = "BucketOwnerEnforced"
+  }
+}
+
+resource "aws_s3_bucket_public_access_block" "this" {
+  count = var.create_bucket ? 1 : 0
+
+  bucket                  = aws_s3_bucket.this[0].bucket
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+data "aws_iam_policy_document" "bucket" {
+  count = var.create_bucket ? 1 : 0
+
+  statement {
+    sid       = "DenyWithoutTls"
+    effect    = "Deny"
+    actions   = ["s3:*"]
+    resources = [local.bucket_arn, "${local.bucket_arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+resource "aws_s3_bucket_policy" "this" {
+  count = var.create_bucket ? 1 : 0
+
+  bucket = aws_s3_bucket.this[0].bucket
+  policy = data.aws_iam_policy_document.bucket[0].json
+
+  # S3 refuses to change the policy and the public access block of a bucket at the same time.
+  depends_on = [aws_s3_bucket_public_access_block.this]
+}
+
+resource "aws_s3_bucket_lifecycle_configuration" "this" {
+  count = var.create_bucket ? 1 : 0
+
+  bucket = aws_s3_bucket.this[0].bucket
+
+  rule {
+    id     = "work-area"
+    status = "Enabled"
+
+    filter {
+      prefix = local.work_prefix
+    }
+
+    expiration {
+      days = var.work_retention_days
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 1
+    }
+  }
+
+  rule {
+    id     = "old-versions"
+    status = "Enabled"
+
+    filter {}
+
+    expiration {
+      expired_object_delete_marker = true
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = local.old_version_days
+    }
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 7
+    }
+  }
+
+  depends_on = [aws_s3_bucket_versioning.this]
+}
+
+resource "aws_s3_bucket_notification" "this" {
+  count = var.manage_bucket_notification ? 1 : 0
+
+  bucket = local.bucket_name
+
+  lambda_function {
+    id                  = "${var.name}-uploads"
+    lambda_function_arn = aws_lambda_function.this["create_batch_queue"].arn
+    events              = ["s3:ObjectCreated:*"]
+    filter_prefix       = var.input_prefix
+    filter_suffix       = ".jsonl"
+  }
+
+  # An upload has no version id to be told apart by before versioning is on.
+  depends_on = [aws_lambda_permission.bucket, aws_s3_bucket_versioning.this]
+}

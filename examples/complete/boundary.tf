@@ -1,0 +1,42 @@
+# What no role of the queue may go beyond, whatever its own policies say.
+
+resource "aws_iam_policy" "boundary" {
+  name        = "${local.name}-boundary-${local.region}"
+  description = "Permissions boundary of the roles of ${local.name}"
+  policy      = data.aws_iam_policy_document.boundary.json
+  tags        = local.tags
+}
+
+data "aws_iam_policy_document" "boundary" {
+  statement {
+    sid = "AllowTheServicesOfTheQueue"
+    actions = [
+      "bedrock:*ModelInvocationJob*",
+      "bedrock:InvokeModel",
+      "bedrock:TagResource",
+      "dynamodb:*Item",
+      "dynamodb:Query",
+      "ec2:*NetworkInterface*",
+      "ec2:*PrivateIpAddresses",
+      "ec2:CreateTags",
+      "ec2:Describe*",
+      "kms:Decrypt",
+      "kms:GenerateDataKey",
+      "lambda:InvokeFunction",
+      "logs:CreateLogStream",
+      "logs:PutLogEvents",
+      "s3:AbortMultipartUpload",
+      "s3:GetObject*",
+      "s3:ListBucket",
+      "s3:PutObject",
+      "sqs:SendMessage",
+    ]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "AllowToPassRolesToBedrock"
+    actions   = ["iam:PassRole"]
+    resources = ["arn:${local.partition}:iam::${local.account_id}:role/batch-inference/${local.name}-*"]
+  }
+}

@@ -1,0 +1,84 @@
+# Every input that can be set together with the others, with routes for three more models. What a company
+# often has already (key, network, boundary, topic) is made here, so that the example stands alone.
+
+provider "aws" {}
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  name       = "br-complete"
+  account_id = data.aws_caller_identity.current.account_id
+  partition  = data.aws_partition.current.partition
+  region     = data.aws_region.current.id
+  tags       = { Environment = "example", CostCenter = "42" }
+}
+
+module "batch_inference" {
+  source = "../.."
+
+  name     = local.name
+  model_id = "anthropic.claude-3-5-haiku-20241022-v1:0"
+
+  # to-process/<name>/… goes the route <name>, everything else the route "default".
+  max_active_jobs = 8
+  routes = {
+    summaries = {
+      model_id        = "us.anthropic.claude-sonnet-4-20250514-v1:0"
+      invocation_type = "Converse"
+      max_active_jobs = 5
+      priority        = 80
+      timeout_hours   = 48
+      tags            = { Team = "summaries" }
+    }
+    labels = {
+      model_id = "amazon.nova-lite-v1:0"
+      priority = 20
+    }
+    embeddings = {
+      model_id        = "arn:${local.partition}:bedrock:${local.region}::foundation-model/amazon.titan-embed-text-v2:0"
+      max_active_jobs = 2
+    }
+  }
+
+  create_bucket              = true
+  bucket_name                = "${local.name}-files-${local.account_id}-${local.region}"
+  manage_bucket_notification = true
+  input_prefix               = "inbox/"
+  output_prefix              = "outbox/"
+  work_retention_days        = 10
+  force_destroy              = true
+  deletion_protection        = false # true in production
+
+  schedule_expression = "cron(0/10 * * * ? *)"
+
+  kms_key_arn          = aws_kms_key.this.arn
+  permissions_boundary = aws_iam_policy.boundary.arn
+  role_path            = "/batch-inference/"
+
+  vpc = {
+    subnet_ids         = aws_subnet.this[*].id
+    security_group_ids = [aws_security_group.client.id]
+  }
+  job_vpc = {
+    subnet_ids         = aws_subnet.this[*].id
+    security_group_ids = [aws_security_group.client.id]
+  }
+
+  lambda_runtime     = "python3.12"
+  lambda_memory_size = 2048
+  lambda_environment = { TEAM = "platform" }
+  lambda_layers      = var.lambda_layers
+
+  log_retention_days      = 90
+  alarm_actions           = [aws_sns_topic.alarms.arn]
+  pending_age_alarm_hours = 12
+  tags                    = local.tags
+}
+
+resource "aws_sns_topic" "alarms" {
+  name              = "${local.name}-alarms"
+  kms_master_key_id = aws_kms_key.this.id
+  tags              = local.tags
+}

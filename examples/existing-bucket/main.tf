@@ -1,0 +1,90 @@
+# The queue on a bucket that others use too. A bucket has one notification configuration, so the one of the
+# bucket's owner takes in the queue's part, and the module leaves it alone.
+
+provider "aws" {}
+
+data "aws_caller_identity" "current" {}
+data "aws_region" "current" {}
+
+module "batch_inference" {
+  source = "../.."
+
+  name     = "br-existing-bucket"
+  model_id = "anthropic.claude-3-5-haiku-20241022-v1:0"
+
+  create_bucket              = false
+  bucket_name                = aws_s3_bucket.team.bucket
+  manage_bucket_notification = false
+
+  input_prefix  = "batch/in/"
+  output_prefix = "batch/out/"
+}
+
+# The bucket as it was before. Versioning is what lets the queue run exactly what was uploaded.
+resource "aws_s3_bucket" "team" {
+  bucket = "br-team-files-${data.aws_caller_identity.current.account_id}-${data.aws_region.current.id}"
+}
+
+resource "aws_s3_bucket_versioning" "team" {
+  bucket = aws_s3_bucket.team.bucket
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+resource "aws_sqs_queue" "reports" {
+  name = "br-team-reports"
+}
+
+data "aws_iam_policy_document" "reports" {
+  statement {
+    sid       = "AllowBucket"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.reports.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["s3.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      values   = [aws_s3_bucket.team.arn]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [data.aws_caller_identity.current.account_id]
+    }
+  }
+}
+
+resource "aws_sqs_queue_policy" "reports" {
+  queue_url = aws_sqs_queue.reports.url
+  policy    = data.aws_iam_policy_document.reports.json
+}
+
+resource "aws_s3_bucket_notification" "team" {
+  bucket = aws_s3_bucket.team.bucket
+
+  # What the owner had already.
+  queue {
+    queue_arn     = aws_sqs_queue.reports.arn
+    events        = ["s3:ObjectCreated:*"]
+    filter_prefix = "reports/"
+  }
+
+  # The queue's part: the same prefix as the module's, and .jsonl.
+  lambda_function {
+    lambda_function_arn = module.batch_inference.functions.create_batch_queue.arn
+    events              = ["s3:ObjectCreated:*"]
+    filter_prefix       = "batch/in/"
+    filter_suffix       = ".jsonl"
+  }
+
+  # The module lets S3 invoke the function; S3 checks that when the notification is set.
+  depends_on = [module.batch_inference, aws_sqs_queue_policy.reports]
+}

@@ -1,0 +1,9 @@
+output "input_uri" {
+  description = "Where to upload .jsonl files."
+  value       = module.batch_inference.input_uri
+}
+
+output "output_uri" {
+  description = "Where the results appear."
+  value       = module.batch_inference.output_uri
+}

@@ -1,0 +1,186 @@
+# The pipeline at a glance: three functions and what triggers each of them.
+#
+#   an upload to to-process/ ── S3 notification (bucket.tf) ──▶ create_batch_queue
+#   a new upload, the schedule, a job that changed its state ─▶ process_batch_jobs
+#   a job that ended ── process_batch_jobs ───────────────────▶ collect_results
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  account_id = data.aws_caller_identity.current.account_id
+  partition  = data.aws_partition.current.partition
+  region     = data.aws_region.current.id
+
+  # Lets every resource and every Bedrock job be told apart by queue, also on the bill.
+  tags = merge({ Queue = var.name }, var.tags)
+
+  package     = "${path.module}/dist/lambdas.zip"
+  work_prefix = "jobs/"
+
+  functions = {
+    create_batch_queue = {
+      name        = "${var.name}-create-batch-queue-${local.region}"
+      description = "Validates each new upload and puts it into the queue ${var.name}."
+      timeout     = 900
+      environment = {
+        PROCESS_FUNCTION = "${var.name}-process-batch-jobs-${local.region}"
+      }
+    }
+    process_batch_jobs = {
+      name        = "${var.name}-process-batch-jobs-${local.region}"
+      description = "Looks after the Bedrock jobs of the queue ${var.name} and starts what fits the quota."
+      timeout     = 300
+      environment = {
+        COLLECT_FUNCTION = "${var.name}-collect-results-${local.region}"
+        ROLE_ARN         = local.bedrock_role_arn
+        JOB_TAGS         = jsonencode(local.tags)
+        JOB_VPC = var.job_vpc == null ? "" : jsonencode({
+          subnetIds        = var.job_vpc.subnet_ids
+          securityGroupIds = var.job_vpc.security_group_ids
+        })
+      }
+    }
+    collect_results = {
+      name        = "${var.name}-collect-results-${local.region}"
+      description = "Puts the results of finished Bedrock jobs of the queue ${var.name} beside their uploads."
+      timeout     = 900
+      environment = {}
+    }
+  }
+
+  # Built from names, because a policy that referred to the functions would wait for what waits for it.
+  function_arns = {
+    for key, function in local.functions :
+    key => "arn:${local.partition}:lambda:${local.region}:${local.account_id}:function:${function.name}"
+  }
+
+  environment = {
+    NAME          = var.name
+    TABLE         = aws_dynamodb_table.this.name
+    BUCKET        = local.bucket_name
+    INPUT_PREFIX  = var.input_prefix
+    OUTPUT_PREFIX = var.output_prefix
+    WORK_PREFIX   = local.work_prefix
+    KMS_KEY_ARN   = var.kms_key_arn == null ? "" : var.kms_key_arn
+  }
+}
+
+resource "aws_lambda_function" "this" {
+  for_each = local.functions
+
+  function_name    = each.value.name
+  description      = each.value.description
+  role             = aws_iam_role.function[each.key].arn
+  handler          = "${each.key}.handler"
+  runtime          = var.lambda_runtime
+  filename         = local.package
+  source_code_hash = filebase64sha256(local.package)
+  memory_size      = var.lambda_memory_size
+  timeout          = each.value.timeout
+  layers           = var.lambda_layers
+  kms_key_arn      = var.kms_key_arn
+  tags             = local.tags
+
+  environment {
+    variables = merge(var.lambda_environment, local.environment, each.value.environment)
+  }
+
+  logging_config {
+    log_format = "JSON"
+    log_group  = aws_cloudwatch_log_group.function[each.key].name
+  }
+
+  dead_letter_config {
+    target_arn = aws_sqs_queue.dead_letters.arn
+  }
+
+  dynamic "vpc_config" {
+    for_each = var.vpc == null ? [] : [var.vpc]
+
+    content {
+      subnet_ids         = vpc_config.value.subnet_ids
+      security_group_ids = vpc_config.value.security_group_ids
+    }
+  }
+
+  # Lambda refuses a dead-letter queue, a key or a VPC that the role may not use yet.
+  depends_on = [aws_iam_role_policy.function_runtime]
+}
+
+# After the third failure (the call and two retries) the event goes to the dead-letter queue.
+resource "aws_lambda_function_event_invoke_config" "this" {
+  for_each = local.functions
+
+  function_name                = aws_lambda_function.this[each.key].function_name
+  maximum_retry_attempts       = 2
+  maximum_event_age_in_seconds = 21600
+}
+
+# create_batch_queue: S3, for this bucket of this account only (the notification is in bucket.tf).
+resource "aws_lambda_permission" "bucket" {
+  statement_id   = "AllowUploads"
+  action         = "lambda:InvokeFunction"
+  function_name  = aws_lambda_function.this["create_batch_queue"].function_name
+  principal      = "s3.amazonaws.com"
+  source_arn     = local.bucket_arn
+  source_account = local.account_id
+}
+
+# process_batch_jobs: Bedrock's events about our jobs, and the schedule as the safety net for a lost one.
+resource "aws_cloudwatch_event_rule" "schedule" {
+  name                = "${var.name}-schedule-${local.region}"
+  description         = "Wakes process_batch_jobs of the queue ${var.name}, whatever else happened."
+  schedule_expression = var.schedule_expression
+  tags                = local.tags
+}
+
+resource "aws_cloudwatch_event_rule" "job_state" {
+  name        = "${var.name}-job-state-${local.region}"
+  description = "Wakes process_batch_jobs as soon as a Bedrock job of the queue ${var.name} changes its state."
+  tags        = local.tags
+
+  event_pattern = jsonencode({
+    source      = ["aws.bedrock"]
+    detail-type = ["Batch Inference Job State Change"]
+    detail      = { batchJobName = [{ prefix = "${var.name}-" }] }
+  })
+}
+
+locals {
+  rules = {
+    schedule  = aws_cloudwatch_event_rule.schedule
+    job_state = aws_cloudwatch_event_rule.job_state
+  }
+}
+
+resource "aws_cloudwatch_event_target" "process_batch_jobs" {
+  for_each = local.rules
+
+  rule      = each.value.name
+  target_id = "process-batch-jobs"
+  arn       = aws_lambda_function.this["process_batch_jobs"].arn
+
+  dead_letter_config {
+    arn = aws_sqs_queue.dead_letters.arn
+  }
+
+  retry_policy {
+    maximum_event_age_in_seconds = 3600
+    maximum_retry_attempts       = 10
+  }
+
+  # A rule that fires before it may is an invocation lost.
+  depends_on = [aws_lambda_permission.rule, aws_sqs_queue_policy.dead_letters]
+}
+
+resource "aws_lambda_permission" "rule" {
+  for_each = local.rules
+
+  statement_id  = "AllowRule-${each.key}"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.this["process_batch_jobs"].function_name
+  principal     = "events.amazonaws.com"
+  source_arn    = each.value.arn
+}

@@ -1,0 +1,115 @@
+# Logs, the dead-letter queue and the alarms.
+
+resource "aws_cloudwatch_log_group" "function" {
+  for_each = local.functions
+
+  name              = "/aws/lambda/${each.value.name}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+  tags              = local.tags
+}
+
+# What failed for good: events that a function could not handle, and calls that a rule could not make.
+resource "aws_sqs_queue" "dead_letters" {
+  name                      = "${var.name}-dead-letters-${local.region}"
+  message_retention_seconds = 1209600
+  sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
+  kms_master_key_id         = var.kms_key_arn
+  tags                      = local.tags
+}
+
+data "aws_iam_policy_document" "dead_letters" {
+  statement {
+    sid       = "DenyWithoutTls"
+    effect    = "Deny"
+    actions   = ["sqs:*"]
+    resources = [aws_sqs_queue.dead_letters.arn]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+
+  statement {
+    sid       = "AllowOurRules"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.dead_letters.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      values   = [aws_cloudwatch_event_rule.schedule.arn, aws_cloudwatch_event_rule.job_state.arn]
+    }
+  }
+}
+
+resource "aws_sqs_queue_policy" "dead_letters" {
+  queue_url = aws_sqs_queue.dead_letters.url
+  policy    = data.aws_iam_policy_document.dead_letters.json
+}
+
+resource "aws_cloudwatch_metric_alarm" "dead_letters" {
+  alarm_name          = "${var.name}-dead-letters-${local.region}"
+  alarm_description   = "Something in the queue ${var.name} failed for good. Read the messages of ${aws_sqs_queue.dead_letters.name} (their attributes say why it failed; the body is the event), mend the cause, invoke the function with the body again, then delete the message. Messages are kept for 14 days."
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateNumberOfMessagesVisible"
+  dimensions          = { QueueName = aws_sqs_queue.dead_letters.name }
+  statistic           = "Maximum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = local.tags
+}
+
+resource "aws_cloudwatch_metric_alarm" "errors" {
+  for_each = local.functions
+
+  # Three is what one event makes that fails at once and at both retries.
+  alarm_name          = "${each.value.name}-errors"
+  alarm_description   = "${each.value.name} failed at least three times in 15 minutes. Look for level ERROR in the log group ${aws_cloudwatch_log_group.function[each.key].name}. What can be tried again is tried again by itself; what cannot arrives in ${aws_sqs_queue.dead_letters.name}."
+  namespace           = "AWS/Lambda"
+  metric_name         = "Errors"
+  dimensions          = { FunctionName = each.value.name }
+  statistic           = "Sum"
+  period              = 900
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  threshold           = 3
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = local.tags
+}
+
+resource "aws_cloudwatch_metric_alarm" "oldest_pending" {
+  alarm_name          = "${var.name}-oldest-pending-${local.region}"
+  alarm_description   = "An upload of the queue ${var.name} has been waiting for more than ${var.pending_age_alarm_hours} hours. See in the Bedrock console which batch inference jobs of the account hold the slots of its model; then raise max_active_jobs (and the quota, if that is what is used up), give its route a higher priority, or look for Bedrock's refusals in the log group ${aws_cloudwatch_log_group.function["process_batch_jobs"].name}."
+  namespace           = "BedrockBatchQueue"
+  metric_name         = "OldestPendingAge"
+  dimensions          = { Queue = var.name }
+  statistic           = "Maximum"
+  period              = 900
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.pending_age_alarm_hours * 3600
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = local.tags
+}

@@ -1,0 +1,85 @@
+output "bucket_name" {
+  description = "Name of the bucket for uploads and results."
+  value       = local.bucket_name
+}
+
+output "bucket_arn" {
+  description = "ARN of the bucket."
+  value       = local.bucket_arn
+}
+
+output "input_uri" {
+  description = "Where to upload .jsonl files, as an S3 URI with a slash at its end."
+  value       = "s3://${local.bucket_name}/${var.input_prefix}"
+}
+
+output "output_uri" {
+  description = "Where results and reports appear, as an S3 URI with a slash at its end."
+  value       = "s3://${local.bucket_name}/${var.output_prefix}"
+}
+
+output "table_name" {
+  description = "Name of the queue's DynamoDB table."
+  value       = aws_dynamodb_table.this.name
+}
+
+output "table_arn" {
+  description = "ARN of the queue's DynamoDB table."
+  value       = aws_dynamodb_table.this.arn
+}
+
+output "functions" {
+  description = "Name and ARN of the functions create_batch_queue, process_batch_jobs and collect_results."
+  value = {
+    for key, function in aws_lambda_function.this : key => { name = function.function_name, arn = function.arn }
+  }
+}
+
+output "roles" {
+  description = "Name and ARN of the functions' roles, and of the service role of the Bedrock jobs as bedrock."
+  value = merge(
+    { for key, role in aws_iam_role.function : key => { name = role.name, arn = role.arn } },
+    { bedrock = { name = local.bedrock_role_name, arn = local.bedrock_role_arn } },
+  )
+}
+
+output "rules" {
+  description = "Name and ARN of the EventBridge rules schedule and job_state."
+  value       = { for key, rule in local.rules : key => { name = rule.name, arn = rule.arn } }
+}
+
+output "dead_letter_queue" {
+  description = "Name, ARN and URL of the SQS queue that receives what failed for good."
+  value = {
+    name = aws_sqs_queue.dead_letters.name
+    arn  = aws_sqs_queue.dead_letters.arn
+    url  = aws_sqs_queue.dead_letters.url
+  }
+}
+
+output "log_groups" {
+  description = "Name and ARN of the functions' log groups."
+  value = {
+    for key, group in aws_cloudwatch_log_group.function : key => { name = group.name, arn = group.arn }
+  }
+}
+
+output "alarms" {
+  description = "Name and ARN of the alarms dead_letters, oldest_pending and, for each function, <function>_errors."
+  value = merge(
+    {
+      dead_letters = {
+        name = aws_cloudwatch_metric_alarm.dead_letters.alarm_name
+        arn  = aws_cloudwatch_metric_alarm.dead_letters.arn
+      }
+      oldest_pending = {
+        name = aws_cloudwatch_metric_alarm.oldest_pending.alarm_name
+        arn  = aws_cloudwatch_metric_alarm.oldest_pending.arn
+      }
+    },
+    {
+      for key, alarm in aws_cloudwatch_metric_alarm.errors :
+      "${key}_errors" => { name = alarm.alarm_name, arn = alarm.arn }
+    },
+  )
+}

@@ -1,0 +1,30 @@
+# The module on the local AWS, as `make up`, the demo and the integration tests apply it. It is applied from a copy in
+# .build/<stack>/root-module, from where the module is three levels up too. The endpoint comes from AWS_ENDPOINT_URL.
+
+terraform {
+  required_version = ">= 1.11"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.100"
+    }
+  }
+}
+
+provider "aws" {}
+
+module "queue" {
+  source = "../../.."
+
+  name     = var.name
+  model_id = var.model_id
+  routes   = var.routes
+
+  max_active_jobs     = var.max_active_jobs
+  schedule_expression = var.schedule_expression
+  lambda_runtime      = var.lambda_runtime
+  lambda_environment  = var.lambda_environment
+  force_destroy       = var.force_destroy
+  tags                = var.tags
+}

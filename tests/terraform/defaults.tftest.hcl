@@ -1,0 +1,372 @@
+# Given the one required input, what is planned.
+
+mock_provider "aws" {
+  source          = "./tests/terraform/mocks"
+  override_during = plan
+}
+
+# One ARN each, to tell them apart by.
+override_resource {
+  target          = aws_cloudwatch_event_rule.schedule
+  values          = { arn = "arn:aws:events:us-east-1:123456789012:rule/schedule" }
+  override_during = plan
+}
+
+override_resource {
+  target          = aws_cloudwatch_event_rule.job_state
+  values          = { arn = "arn:aws:events:us-east-1:123456789012:rule/job-state" }
+  override_during = plan
+}
+
+variables {
+  model_id = "anthropic.claude-3-5-haiku-20241022-v1:0"
+}
+
+run "names" {
+  command = plan
+
+  assert {
+    condition     = aws_s3_bucket.this[0].bucket == "br-batch-inference-123456789012-us-east-1"
+    error_message = "The bucket is named {name}-{account}-{region}."
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.this.name == "br-batch-inference-queue"
+    error_message = "The table is named {name}-queue."
+  }
+
+  assert {
+    condition = [for key in ["create_batch_queue", "process_batch_jobs", "collect_results"] : aws_lambda_function.this[key].function_name] == [
+      "br-batch-inference-create-batch-queue-us-east-1",
+      "br-batch-inference-process-batch-jobs-us-east-1",
+      "br-batch-inference-collect-results-us-east-1",
+    ]
+    error_message = "The functions are named {name}-<function>-{region}."
+  }
+
+  assert {
+    condition     = alltrue([for key, role in aws_iam_role.function : role.name == aws_lambda_function.this[key].function_name])
+    error_message = "A function's role has the function's name."
+  }
+
+  assert {
+    condition     = aws_iam_role.bedrock[0].name == "br-batch-inference-bedrock-us-east-1"
+    error_message = "The service role is named {name}-bedrock-{region}."
+  }
+
+  assert {
+    condition = [aws_cloudwatch_event_rule.schedule.name, aws_cloudwatch_event_rule.job_state.name] == [
+      "br-batch-inference-schedule-us-east-1", "br-batch-inference-job-state-us-east-1",
+    ]
+    error_message = "The rules are named {name}-schedule-{region} and {name}-job-state-{region}."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.dead_letters.name == "br-batch-inference-dead-letters-us-east-1"
+    error_message = "The dead-letter queue is named {name}-dead-letters-{region}."
+  }
+
+  assert {
+    condition     = alltrue([for key, group in aws_cloudwatch_log_group.function : group.name == "/aws/lambda/${aws_lambda_function.this[key].function_name}"])
+    error_message = "A log group is named /aws/lambda/<function>."
+  }
+}
+
+run "functions" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for key, function in aws_lambda_function.this : function.handler == "${key}.handler" && function.runtime == "python3.13" && function.memory_size == 1024])
+    error_message = "Each function runs <function>.handler on python3.13 with 1024 MB."
+  }
+
+  assert {
+    condition     = { for key, function in aws_lambda_function.this : key => function.timeout } == { create_batch_queue = 900, process_batch_jobs = 300, collect_results = 900 }
+    error_message = "The time-outs are 900, 300 and 900 seconds."
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : function.source_code_hash == filebase64sha256("dist/lambdas.zip")])
+    error_message = "The functions run the committed package."
+  }
+
+  assert {
+    condition = alltrue([
+      for key, function in aws_lambda_function.this :
+      function.logging_config[0].log_format == "JSON" && function.logging_config[0].log_group == aws_cloudwatch_log_group.function[key].name
+    ])
+    error_message = "The functions write JSON logs into their own log group."
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : length(function.vpc_config) == 0])
+    error_message = "Without the input vpc the functions run outside any VPC."
+  }
+
+  assert {
+    condition = alltrue([
+      for function in aws_lambda_function.this :
+      function.environment[0].variables.NAME == "br-batch-inference" &&
+      function.environment[0].variables.TABLE == "br-batch-inference-queue" &&
+      function.environment[0].variables.BUCKET == "br-batch-inference-123456789012-us-east-1" &&
+      function.environment[0].variables.INPUT_PREFIX == "to-process/" &&
+      function.environment[0].variables.OUTPUT_PREFIX == "processed/" &&
+      function.environment[0].variables.WORK_PREFIX == "jobs/" &&
+      function.environment[0].variables.KMS_KEY_ARN == ""
+    ])
+    error_message = "Each function is told name, table, bucket, prefixes and key."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this["create_batch_queue"].environment[0].variables.PROCESS_FUNCTION == aws_lambda_function.this["process_batch_jobs"].function_name
+    error_message = "create_batch_queue is told whom to wake."
+  }
+
+  assert {
+    condition = (
+      aws_lambda_function.this["process_batch_jobs"].environment[0].variables.COLLECT_FUNCTION == aws_lambda_function.this["collect_results"].function_name &&
+      aws_lambda_function.this["process_batch_jobs"].environment[0].variables.ROLE_ARN == aws_iam_role.bedrock[0].arn &&
+      aws_lambda_function.this["process_batch_jobs"].environment[0].variables.JOB_VPC == "" &&
+      jsondecode(aws_lambda_function.this["process_batch_jobs"].environment[0].variables.JOB_TAGS) == { Queue = "br-batch-inference" }
+    )
+    error_message = "process_batch_jobs is told the function, role, VPC and tags for its jobs."
+  }
+}
+
+run "failures_are_kept" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : function.dead_letter_config[0].target_arn == aws_sqs_queue.dead_letters.arn])
+    error_message = "What a function cannot handle goes to the dead-letter queue."
+  }
+
+  assert {
+    condition     = alltrue([for config in aws_lambda_function_event_invoke_config.this : config.maximum_retry_attempts == 2 && config.maximum_event_age_in_seconds == 21600]) && length(aws_lambda_function_event_invoke_config.this) == 3
+    error_message = "An event is tried again twice, and for six hours where Lambda cannot run it."
+  }
+
+  assert {
+    condition     = alltrue([for target in aws_cloudwatch_event_target.process_batch_jobs : target.dead_letter_config[0].arn == aws_sqs_queue.dead_letters.arn]) && length(aws_cloudwatch_event_target.process_batch_jobs) == 2
+    error_message = "What a rule cannot deliver goes to the dead-letter queue."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.dead_letters.message_retention_seconds == 14 * 24 * 3600 && aws_sqs_queue.dead_letters.sqs_managed_sse_enabled
+    error_message = "Dead letters are kept for 14 days, encrypted."
+  }
+
+  assert {
+    condition = anytrue([
+      for statement in data.aws_iam_policy_document.dead_letters.statement :
+      statement.sid == "AllowOurRules" && contains(statement.actions, "sqs:SendMessage") &&
+      anytrue([for condition in statement.condition : condition.variable == "aws:SourceArn" && length(condition.values) == 2])
+    ])
+    error_message = "EventBridge may send dead letters for the two rules only."
+  }
+}
+
+run "triggers" {
+  command = plan
+
+  assert {
+    condition = (
+      aws_s3_bucket_notification.this[0].lambda_function[0].filter_prefix == "to-process/" &&
+      aws_s3_bucket_notification.this[0].lambda_function[0].filter_suffix == ".jsonl" &&
+      aws_s3_bucket_notification.this[0].lambda_function[0].events == toset(["s3:ObjectCreated:*"])
+    )
+    error_message = "Each new .jsonl under to-process/ is an upload, and nothing else is."
+  }
+
+  assert {
+    condition = (
+      aws_lambda_permission.bucket.function_name == aws_lambda_function.this["create_batch_queue"].function_name &&
+      aws_lambda_permission.bucket.principal == "s3.amazonaws.com" &&
+      aws_lambda_permission.bucket.source_account == "123456789012" &&
+      aws_lambda_permission.bucket.source_arn == aws_s3_bucket.this[0].arn
+    )
+    error_message = "S3 may invoke create_batch_queue for our bucket in our account only."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.schedule.schedule_expression == "rate(15 minutes)"
+    error_message = "The schedule is every 15 minutes."
+  }
+
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.job_state.event_pattern) == {
+      source      = ["aws.bedrock"]
+      detail-type = ["Batch Inference Job State Change"]
+      detail      = { batchJobName = [{ prefix = "br-batch-inference-" }] }
+    }
+    error_message = "The event rule takes Bedrock's state changes of our jobs only."
+  }
+
+  assert {
+    condition = alltrue([
+      for key, rule in { schedule = aws_cloudwatch_event_rule.schedule, job_state = aws_cloudwatch_event_rule.job_state } :
+      aws_lambda_permission.rule[key].principal == "events.amazonaws.com" &&
+      aws_lambda_permission.rule[key].source_arn == rule.arn &&
+      aws_lambda_permission.rule[key].function_name == aws_lambda_function.this["process_batch_jobs"].function_name &&
+      aws_cloudwatch_event_target.process_batch_jobs[key].rule == rule.name
+    ])
+    error_message = "Each rule invokes process_batch_jobs, and nothing but the rule may."
+  }
+}
+
+run "bucket" {
+  command = plan
+
+  assert {
+    condition     = aws_s3_bucket_versioning.this[0].versioning_configuration[0].status == "Enabled"
+    error_message = "The bucket is versioned."
+  }
+
+  assert {
+    condition     = one(aws_s3_bucket_server_side_encryption_configuration.this[0].rule).apply_server_side_encryption_by_default[0].sse_algorithm == "AES256"
+    error_message = "Without a key the bucket is encrypted with AES256."
+  }
+
+  assert {
+    condition = alltrue([
+      aws_s3_bucket_public_access_block.this[0].block_public_acls,
+      aws_s3_bucket_public_access_block.this[0].block_public_policy,
+      aws_s3_bucket_public_access_block.this[0].ignore_public_acls,
+      aws_s3_bucket_public_access_block.this[0].restrict_public_buckets,
+    ])
+    error_message = "The bucket is closed to the public."
+  }
+
+  assert {
+    condition     = aws_s3_bucket_ownership_controls.this[0].rule[0].object_ownership == "BucketOwnerEnforced"
+    error_message = "The account owns what is uploaded, and access control lists are off."
+  }
+
+  assert {
+    condition     = data.aws_iam_policy_document.bucket[0].statement[0].effect == "Deny" && one(data.aws_iam_policy_document.bucket[0].statement[0].condition).variable == "aws:SecureTransport"
+    error_message = "The bucket refuses requests without TLS."
+  }
+
+  assert {
+    condition = anytrue([
+      for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule :
+      rule.filter[0].prefix == "jobs/" && rule.expiration[0].days == 14
+    ])
+    error_message = "The work area expires after 14 days."
+  }
+
+  assert {
+    condition = anytrue([
+      for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule :
+      try(rule.noncurrent_version_expiration[0].noncurrent_days == 30 && rule.abort_incomplete_multipart_upload[0].days_after_initiation == 7, false)
+    ])
+    error_message = "Old versions and unfinished uploads of parts expire."
+  }
+
+  assert {
+    condition     = !aws_s3_bucket.this[0].force_destroy && !aws_dynamodb_table.this.deletion_protection_enabled
+    error_message = "By default the bucket's files are safe from terraform destroy."
+  }
+}
+
+run "table" {
+  command = plan
+
+  assert {
+    condition     = aws_dynamodb_table.this.hash_key == "pk" && aws_dynamodb_table.this.range_key == "sk" && aws_dynamodb_table.this.billing_mode == "PAY_PER_REQUEST"
+    error_message = "The table has the keys pk and sk and is paid by request."
+  }
+
+  assert {
+    condition = (
+      one(aws_dynamodb_table.this.global_secondary_index).name == "status-index" &&
+      one(aws_dynamodb_table.this.global_secondary_index).hash_key == "status_key" &&
+      one(aws_dynamodb_table.this.global_secondary_index).range_key == "order_key" &&
+      one(aws_dynamodb_table.this.global_secondary_index).projection_type == "ALL"
+    )
+    error_message = "status-index has the keys status_key and order_key and holds whole rows."
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.this.point_in_time_recovery[0].enabled && aws_dynamodb_table.this.server_side_encryption[0].enabled && aws_dynamodb_table.this.ttl[0].enabled && aws_dynamodb_table.this.ttl[0].attribute_name == "expires_at"
+    error_message = "The table has point-in-time recovery, encryption, and expires_at as its time to live."
+  }
+
+  assert {
+    condition = { for name, row in aws_dynamodb_table_item.route : name => jsondecode(row.item) } == {
+      default = {
+        pk              = { S = "route" }
+        sk              = { S = "default" }
+        model_id        = { S = "anthropic.claude-3-5-haiku-20241022-v1:0" }
+        invocation_type = { S = "InvokeModel" }
+        max_active_jobs = { N = "10" }
+        priority        = { N = "50" }
+        tags            = { M = {} }
+      }
+    }
+    error_message = "There is one route, default, with the model and ten jobs at once."
+  }
+}
+
+run "observability" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for group in aws_cloudwatch_log_group.function : group.retention_in_days == 365])
+    error_message = "Logs are kept for a year."
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.oldest_pending.namespace == "BedrockBatchQueue" &&
+      aws_cloudwatch_metric_alarm.oldest_pending.metric_name == "OldestPendingAge" &&
+      aws_cloudwatch_metric_alarm.oldest_pending.dimensions == tomap({ Queue = "br-batch-inference" }) &&
+      aws_cloudwatch_metric_alarm.oldest_pending.threshold == 86400
+    )
+    error_message = "An upload that waits for more than a day raises an alarm."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.dead_letters.dimensions == tomap({ QueueName = "br-batch-inference-dead-letters-us-east-1" }) && aws_cloudwatch_metric_alarm.dead_letters.threshold == 0
+    error_message = "Any dead letter raises an alarm."
+  }
+
+  assert {
+    condition     = alltrue([for key, alarm in aws_cloudwatch_metric_alarm.errors : alarm.dimensions == tomap({ FunctionName = aws_lambda_function.this[key].function_name })]) && length(aws_cloudwatch_metric_alarm.errors) == 3
+    error_message = "Each function's errors raise an alarm."
+  }
+}
+
+run "outputs" {
+  command = plan
+
+  assert {
+    condition     = output.input_uri == "s3://br-batch-inference-123456789012-us-east-1/to-process/" && output.output_uri == "s3://br-batch-inference-123456789012-us-east-1/processed/"
+    error_message = "The URIs name bucket and prefix."
+  }
+
+  assert {
+    condition     = toset(keys(output.functions)) == toset(["create_batch_queue", "process_batch_jobs", "collect_results"]) && toset(keys(output.log_groups)) == toset(keys(output.functions))
+    error_message = "functions and log_groups have the three functions."
+  }
+
+  assert {
+    condition     = toset(keys(output.roles)) == toset(["create_batch_queue", "process_batch_jobs", "collect_results", "bedrock"])
+    error_message = "roles has the functions' roles and Bedrock's."
+  }
+
+  assert {
+    condition     = toset(keys(output.rules)) == toset(["schedule", "job_state"]) && output.rules.schedule.name == "br-batch-inference-schedule-us-east-1"
+    error_message = "rules has both rules."
+  }
+
+  assert {
+    condition     = toset(keys(output.alarms)) == toset(["dead_letters", "oldest_pending", "create_batch_queue_errors", "process_batch_jobs_errors", "collect_results_errors"])
+    error_message = "alarms has all alarms."
+  }
+
+  assert {
+    condition     = output.dead_letter_queue.name == "br-batch-inference-dead-letters-us-east-1" && output.dead_letter_queue.url == aws_sqs_queue.dead_letters.url
+    error_message = "dead_letter_queue has name, ARN and URL."
+  }
+}

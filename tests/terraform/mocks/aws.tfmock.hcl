@@ -1,0 +1,38 @@
+# What the provider would answer for account 123456789012 in us-east-1.
+
+mock_data "aws_caller_identity" {
+  defaults = { account_id = "123456789012" }
+}
+mock_data "aws_partition" {
+  defaults = { partition = "aws" }
+}
+mock_data "aws_region" {
+  defaults = { id = "us-east-1" }
+}
+mock_data "aws_iam_policy_document" {
+  defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+}
+mock_resource "aws_s3_bucket" {
+  defaults = { arn = "arn:aws:s3:::mock-bucket" }
+}
+mock_resource "aws_dynamodb_table" {
+  defaults = { arn = "arn:aws:dynamodb:us-east-1:123456789012:table/mock-queue" }
+}
+mock_resource "aws_sqs_queue" {
+  defaults = {
+    arn = "arn:aws:sqs:us-east-1:123456789012:mock-dead-letters"
+    url = "https://sqs.us-east-1.amazonaws.com/123456789012/mock-dead-letters"
+  }
+}
+mock_resource "aws_lambda_function" {
+  defaults = { arn = "arn:aws:lambda:us-east-1:123456789012:function:mock" }
+}
+mock_resource "aws_iam_role" {
+  defaults = { arn = "arn:aws:iam::123456789012:role/mock" }
+}
+mock_resource "aws_cloudwatch_log_group" {
+  defaults = { arn = "arn:aws:logs:us-east-1:123456789012:log-group:mock" }
+}
+mock_data "aws_availability_zones" {
+  defaults = { names = ["us-east-1a", "us-east-1b"] }
+}

@@ -1,0 +1,410 @@
+# Given an option, what it changes.
+
+mock_provider "aws" {
+  source          = "./tests/terraform/mocks"
+  override_during = plan
+}
+
+variables {
+  model_id = "anthropic.claude-3-5-haiku-20241022-v1:0"
+}
+
+run "routes" {
+  command = plan
+
+  variables {
+    max_active_jobs = 7
+    routes = {
+      summaries = {
+        model_id        = "us.anthropic.claude-sonnet-4-20250514-v1:0"
+        invocation_type = "Converse"
+        max_active_jobs = 3
+        priority        = 90
+        timeout_hours   = 48
+        tags            = { Team = "summaries" }
+      }
+      labels = { model_id = "amazon.nova-lite-v1:0" }
+    }
+  }
+
+  assert {
+    condition = jsondecode(aws_dynamodb_table_item.route["summaries"].item) == {
+      pk              = { S = "route" }
+      sk              = { S = "summaries" }
+      model_id        = { S = "us.anthropic.claude-sonnet-4-20250514-v1:0" }
+      invocation_type = { S = "Converse" }
+      max_active_jobs = { N = "3" }
+      priority        = { N = "90" }
+      timeout_hours   = { N = "48" }
+      tags            = { M = { Team = { S = "summaries" } } }
+    }
+    error_message = "A route's row holds what was given."
+  }
+
+  assert {
+    condition = jsondecode(aws_dynamodb_table_item.route["labels"].item) == {
+      pk              = { S = "route" }
+      sk              = { S = "labels" }
+      model_id        = { S = "amazon.nova-lite-v1:0" }
+      invocation_type = { S = "InvokeModel" }
+      max_active_jobs = { N = "7" }
+      priority        = { N = "50" }
+      tags            = { M = {} }
+    }
+    error_message = "What a route leaves out is InvokeModel, max_active_jobs of the module, priority 50, and no time-out."
+  }
+
+  assert {
+    condition     = jsondecode(aws_dynamodb_table_item.route["default"].item).max_active_jobs.N == "7" && length(aws_dynamodb_table_item.route) == 3
+    error_message = "The route default stays, with the module's max_active_jobs."
+  }
+}
+
+run "route_named_default_replaces_the_default" {
+  command = plan
+
+  variables {
+    routes = { default = { model_id = "amazon.nova-lite-v1:0", priority = 1 } }
+  }
+
+  assert {
+    condition     = length(aws_dynamodb_table_item.route) == 1 && jsondecode(aws_dynamodb_table_item.route["default"].item).model_id.S == "amazon.nova-lite-v1:0"
+    error_message = "routes[\"default\"] replaces the default route."
+  }
+}
+
+run "existing_bucket" {
+  command = plan
+
+  override_data {
+    target = data.aws_s3_bucket.existing[0]
+    values = { bucket = "team-files", arn = "arn:aws:s3:::team-files", region = "us-east-1" }
+  }
+
+  variables {
+    create_bucket              = false
+    bucket_name                = "team-files"
+    manage_bucket_notification = false
+  }
+
+  assert {
+    condition = length(concat(
+      aws_s3_bucket.this[*].id, aws_s3_bucket_versioning.this[*].id, aws_s3_bucket_policy.this[*].id,
+      aws_s3_bucket_lifecycle_configuration.this[*].id, aws_s3_bucket_ownership_controls.this[*].id,
+      aws_s3_bucket_public_access_block.this[*].id, aws_s3_bucket_server_side_encryption_configuration.this[*].id,
+      aws_s3_bucket_notification.this[*].id,
+    )) == 0
+    error_message = "No setting of an existing bucket is touched."
+  }
+
+  assert {
+    condition     = output.input_uri == "s3://team-files/to-process/" && output.bucket_arn == "arn:aws:s3:::team-files" && aws_lambda_function.this["create_batch_queue"].environment[0].variables.BUCKET == "team-files"
+    error_message = "The existing bucket is the queue's bucket."
+  }
+
+  assert {
+    condition     = aws_lambda_permission.bucket.source_arn == "arn:aws:s3:::team-files" && aws_lambda_permission.bucket.source_account == "123456789012"
+    error_message = "S3 may invoke create_batch_queue for the existing bucket."
+  }
+}
+
+run "existing_bucket_with_notification" {
+  command = plan
+
+  override_data {
+    target = data.aws_s3_bucket.existing[0]
+    values = { bucket = "team-files", arn = "arn:aws:s3:::team-files", region = "us-east-1" }
+  }
+
+  variables {
+    create_bucket = false
+    bucket_name   = "team-files"
+  }
+
+  assert {
+    condition     = aws_s3_bucket_notification.this[0].bucket == "team-files"
+    error_message = "The existing bucket's notification is set."
+  }
+}
+
+run "existing_bucket_in_another_region" {
+  command = plan
+
+  override_data {
+    target = data.aws_s3_bucket.existing[0]
+    values = { bucket = "team-files", arn = "arn:aws:s3:::team-files", region = "eu-west-1" }
+  }
+
+  variables {
+    create_bucket = false
+    bucket_name   = "team-files"
+  }
+
+  expect_failures = [data.aws_s3_bucket.existing]
+}
+
+run "own_bucket_name" {
+  command = plan
+
+  variables {
+    bucket_name         = "my-own-name"
+    force_destroy       = true
+    work_retention_days = 45
+  }
+
+  assert {
+    condition     = aws_s3_bucket.this[0].bucket == "my-own-name" && aws_s3_bucket.this[0].force_destroy
+    error_message = "bucket_name names the bucket that is made."
+  }
+
+  assert {
+    condition     = toset([for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.noncurrent_version_expiration[0].noncurrent_days]) == toset([1, 45])
+    error_message = "An old version lives as long as the work area, 30 days at least."
+  }
+}
+
+run "own_role" {
+  command = plan
+
+  variables {
+    role_arn = "arn:aws:iam::123456789012:role/team/my-bedrock-role"
+  }
+
+  assert {
+    condition     = length(aws_iam_role.bedrock) == 0 && length(aws_iam_role_policy.bedrock) == 0
+    error_message = "With role_arn no service role is made."
+  }
+
+  assert {
+    condition     = output.roles.bedrock.name == "my-bedrock-role" && output.roles.bedrock.arn == var.role_arn && aws_lambda_function.this["process_batch_jobs"].environment[0].variables.ROLE_ARN == var.role_arn
+    error_message = "The given role is the one that jobs get."
+  }
+
+  assert {
+    condition     = one([for statement in data.aws_iam_policy_document.process_batch_jobs.statement : one(statement.resources) if statement.sid == "PassRoleToBedrock"]) == var.role_arn
+    error_message = "Only the given role may be passed."
+  }
+}
+
+run "prefixes" {
+  command = plan
+
+  variables {
+    input_prefix  = "team/in/"
+    output_prefix = "team/out/"
+  }
+
+  assert {
+    condition     = aws_s3_bucket_notification.this[0].lambda_function[0].filter_prefix == "team/in/" && output.input_uri == "s3://br-batch-inference-123456789012-us-east-1/team/in/" && output.output_uri == "s3://br-batch-inference-123456789012-us-east-1/team/out/"
+    error_message = "The prefixes reach notification and outputs."
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : function.environment[0].variables.INPUT_PREFIX == "team/in/" && function.environment[0].variables.OUTPUT_PREFIX == "team/out/"])
+    error_message = "The prefixes reach the functions."
+  }
+}
+
+run "key" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+  }
+
+  assert {
+    condition = alltrue(concat(
+      [for function in aws_lambda_function.this : function.kms_key_arn == var.kms_key_arn && function.environment[0].variables.KMS_KEY_ARN == var.kms_key_arn],
+      [for group in aws_cloudwatch_log_group.function : group.kms_key_id == var.kms_key_arn],
+      [aws_dynamodb_table.this.server_side_encryption[0].kms_key_arn == var.kms_key_arn],
+      [aws_sqs_queue.dead_letters.kms_master_key_id == var.kms_key_arn],
+      [one(aws_s3_bucket_server_side_encryption_configuration.this[0].rule).bucket_key_enabled],
+      [one(aws_s3_bucket_server_side_encryption_configuration.this[0].rule).apply_server_side_encryption_by_default[0].sse_algorithm == "aws:kms"],
+      [one(aws_s3_bucket_server_side_encryption_configuration.this[0].rule).apply_server_side_encryption_by_default[0].kms_master_key_id == var.kms_key_arn],
+    ))
+    error_message = "The key encrypts bucket, table, dead letters, logs and the functions' environment."
+  }
+
+  assert {
+    condition = alltrue([
+      for document in concat(values(data.aws_iam_policy_document.function_runtime), data.aws_iam_policy_document.bedrock) :
+      one([for statement in document.statement : toset(statement.resources) if statement.sid == "UseKey"]) == toset([var.kms_key_arn])
+    ])
+    error_message = "Each role may use the key, and no other."
+  }
+}
+
+run "vpc" {
+  command = plan
+
+  variables {
+    vpc     = { subnet_ids = ["subnet-a1", "subnet-b2"], security_group_ids = ["sg-c3"] }
+    job_vpc = { subnet_ids = ["subnet-d4"], security_group_ids = ["sg-e5", "sg-f6"] }
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : toset(function.vpc_config[0].subnet_ids) == toset(["subnet-a1", "subnet-b2"]) && toset(function.vpc_config[0].security_group_ids) == toset(["sg-c3"])])
+    error_message = "The functions are in the VPC."
+  }
+
+  assert {
+    condition     = jsondecode(aws_lambda_function.this["process_batch_jobs"].environment[0].variables.JOB_VPC) == { subnetIds = ["subnet-d4"], securityGroupIds = ["sg-e5", "sg-f6"] }
+    error_message = "The jobs get the VPC in the words of Bedrock's API."
+  }
+
+  assert {
+    condition     = alltrue([for document in data.aws_iam_policy_document.function_runtime : length([for statement in document.statement : statement if contains(["ManageNetworkInterfaces", "DenyNetworkInterfacesToCode"], statement.sid)]) == 2])
+    error_message = "Lambda may manage network interfaces for the functions, their code may not."
+  }
+
+  assert {
+    condition = one([for statement in data.aws_iam_policy_document.bedrock[0].statement : toset(statement.resources) if statement.sid == "CreateNetworkInterfacesInSubnets"]) == toset([
+      "arn:aws:ec2:us-east-1:123456789012:subnet/subnet-d4",
+      "arn:aws:ec2:us-east-1:123456789012:security-group/sg-e5",
+      "arn:aws:ec2:us-east-1:123456789012:security-group/sg-f6",
+    ])
+    error_message = "Bedrock may make network interfaces in the job's subnets only."
+  }
+}
+
+run "roles" {
+  command = plan
+
+  variables {
+    permissions_boundary = "arn:aws:iam::123456789012:policy/boundary"
+    role_path            = "/team/"
+  }
+
+  assert {
+    condition     = alltrue([for role in concat(values(aws_iam_role.function), aws_iam_role.bedrock) : role.permissions_boundary == var.permissions_boundary && role.path == "/team/"])
+    error_message = "Every role has the boundary and the path."
+  }
+}
+
+run "functions" {
+  command = plan
+
+  variables {
+    lambda_runtime     = "python3.12"
+    lambda_memory_size = 512
+    lambda_environment = { AWS_ENDPOINT_URL_BEDROCK = "http://127.0.0.1:1" }
+    lambda_layers      = ["arn:aws:lambda:us-east-1:123456789012:layer:boto3:3"]
+  }
+
+  assert {
+    condition = alltrue([
+      for function in aws_lambda_function.this :
+      function.runtime == "python3.12" && function.memory_size == 512 && function.layers == tolist(var.lambda_layers) &&
+      function.environment[0].variables.AWS_ENDPOINT_URL_BEDROCK == "http://127.0.0.1:1" && function.environment[0].variables.NAME == "br-batch-inference"
+    ])
+    error_message = "Runtime, memory, layers and environment reach every function, beside the module's own variables."
+  }
+}
+
+run "watching" {
+  command = plan
+
+  variables {
+    alarm_actions           = ["arn:aws:sns:us-east-1:123456789012:alarms"]
+    pending_age_alarm_hours = 2
+    log_retention_days      = 30
+    schedule_expression     = "rate(5 minutes)"
+    deletion_protection     = true
+  }
+
+  assert {
+    condition     = alltrue([for alarm in concat(values(aws_cloudwatch_metric_alarm.errors), [aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.oldest_pending]) : alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions)])
+    error_message = "Every alarm and its end go to alarm_actions."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.oldest_pending.threshold == 7200
+    error_message = "pending_age_alarm_hours is the threshold, in seconds."
+  }
+
+  assert {
+    condition     = alltrue([for group in aws_cloudwatch_log_group.function : group.retention_in_days == 30]) && aws_cloudwatch_event_rule.schedule.schedule_expression == "rate(5 minutes)" && aws_dynamodb_table.this.deletion_protection_enabled
+    error_message = "Log retention, schedule and deletion protection are as given."
+  }
+}
+
+run "tags" {
+  command = plan
+
+  variables {
+    tags = { CostCenter = "42" }
+  }
+
+  assert {
+    condition = alltrue([
+      for tags in concat(
+        [aws_s3_bucket.this[0].tags, aws_dynamodb_table.this.tags, aws_sqs_queue.dead_letters.tags],
+        [aws_cloudwatch_event_rule.schedule.tags, aws_cloudwatch_event_rule.job_state.tags],
+        [aws_cloudwatch_metric_alarm.dead_letters.tags, aws_cloudwatch_metric_alarm.oldest_pending.tags],
+        [for alarm in aws_cloudwatch_metric_alarm.errors : alarm.tags],
+        [for function in aws_lambda_function.this : function.tags],
+        [for group in aws_cloudwatch_log_group.function : group.tags],
+        [for role in concat(values(aws_iam_role.function), aws_iam_role.bedrock) : role.tags],
+      ) : tags == tomap({ Queue = "br-batch-inference", CostCenter = "42" })
+    ])
+    error_message = "Everything that can have tags has them."
+  }
+
+  assert {
+    condition     = jsondecode(aws_lambda_function.this["process_batch_jobs"].environment[0].variables.JOB_TAGS) == { Queue = "br-batch-inference", CostCenter = "42" }
+    error_message = "The jobs get the tags too."
+  }
+}
+
+run "permissions" {
+  command = plan
+
+  variables {
+    vpc         = { subnet_ids = ["subnet-a1"], security_group_ids = ["sg-c3"] }
+    job_vpc     = { subnet_ids = ["subnet-d4"], security_group_ids = ["sg-e5"] }
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for document in concat(
+        values(data.aws_iam_policy_document.function_runtime), data.aws_iam_policy_document.bedrock,
+        [data.aws_iam_policy_document.create_batch_queue, data.aws_iam_policy_document.process_batch_jobs, data.aws_iam_policy_document.collect_results],
+      ) : [for statement in document.statement : [for action in statement.actions : !strcontains(action, "*")]]
+    ]))
+    error_message = "No role has an action with a wildcard."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for document in concat(
+        values(data.aws_iam_policy_document.function_runtime), data.aws_iam_policy_document.bedrock,
+        [data.aws_iam_policy_document.create_batch_queue, data.aws_iam_policy_document.process_batch_jobs, data.aws_iam_policy_document.collect_results],
+      ) : [for statement in document.statement : statement.sid if contains(statement.resources, "*")]
+    ])) == toset(["DenyNetworkInterfacesToCode", "DescribeNetwork", "ListJobs", "ManageNetworkInterfaces", "ManageOwnNetworkInterfaces"])
+    error_message = "The resource \"*\" stands only where AWS knows nothing finer."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for document in concat(
+        values(data.aws_iam_policy_document.function_runtime), data.aws_iam_policy_document.bedrock, data.aws_iam_policy_document.bucket, data.aws_iam_policy_document.bedrock_trust,
+        [data.aws_iam_policy_document.create_batch_queue, data.aws_iam_policy_document.process_batch_jobs, data.aws_iam_policy_document.collect_results, data.aws_iam_policy_document.function_trust, data.aws_iam_policy_document.dead_letters],
+      ) : [for statement in document.statement : try(length(statement.sid) > 0, false)]
+    ]))
+    error_message = "Every statement has a name."
+  }
+
+  assert {
+    condition = { for condition in data.aws_iam_policy_document.bedrock_trust[0].statement[0].condition : "${condition.test} ${condition.variable}" => one(condition.values) } == {
+      "StringEquals aws:SourceAccount" = "123456789012"
+      "ArnEquals aws:SourceArn"        = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*"
+    }
+    error_message = "The service role trusts Bedrock for batch jobs of this account and Region only."
+  }
+
+  assert {
+    condition     = one([for statement in data.aws_iam_policy_document.process_batch_jobs.statement : one(statement.condition).values if statement.sid == "PassRoleToBedrock"]) == tolist(["bedrock.amazonaws.com"])
+    error_message = "The role may be passed to Bedrock only."
+  }
+}

@@ -1,0 +1,68 @@
+"""Clocks of the simulator: each is called without arguments and returns seconds since the epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+EPOCH = 1_767_225_600.0
+"""2026-01-01T00:00:00Z, where virtual clocks start unless told otherwise."""
+
+
+class VirtualClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, start: float = EPOCH) -> None:
+        self.now = start
+
+    def __call__(self) -> float:
+        return self.now
+
+    def set(self, now: float) -> None:
+        """Move to `now` (seconds since the epoch); a time in the past is ignored."""
+        self.now = max(self.now, now)
+
+    def advance(self, seconds: float) -> None:
+        """Move `seconds` ahead."""
+        self.set(self.now + seconds)
+
+
+class SpeedClock:
+    """Real time times a speed from now on, or standing still in mode "manual"; never goes back.
+
+    `source` measures real time in seconds and never goes back itself; exchangeable for tests.
+    """
+
+    def __init__(self, speed: float = 1.0, source: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
+        self._base, self._mark = time.time(), source()
+        self.speed = speed
+        self.mode: Literal["wall", "manual"] = "wall"
+
+    def __call__(self) -> float:
+        if self.mode == "manual":
+            return self._base
+        return self._base + (self._source() - self._mark) * self.speed
+
+    def _rebase(self) -> None:
+        self._base, self._mark = self(), self._source()
+
+    def set(self, now: float) -> None:
+        """Jump to `now` (seconds since the epoch) and go on from there; a time in the past is ignored."""
+        self._rebase()
+        self._base = max(self._base, now)
+
+    def advance(self, seconds: float) -> None:
+        """Jump `seconds` ahead and go on from there."""
+        self.set(self() + seconds)
+
+    def set_mode(self, mode: Literal["wall", "manual"]) -> None:
+        """Run with the wall clock, or stand still until `advance`."""
+        self._rebase()
+        self.mode = mode
+
+    def set_speed(self, speed: float) -> None:
+        """Let `speed` simulated seconds pass in each real one from now on."""
+        self._rebase()
+        self.speed = speed

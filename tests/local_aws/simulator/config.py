@@ -1,0 +1,255 @@
+"""What can be set: quotas and durations by model, events, faults. Plain JSON in, frozen dataclasses out."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .errors import ConfigError
+from .models import base_model_id
+
+GIB = 1024**3
+
+_SHARES = ("_rate", ".rate", ".fraction")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Quotas (default: those of the service) and durations (simulated seconds) of one base model.
+
+    - `max_active_jobs`: active jobs of the account for the model (Submitted to Stopping), foreign ones too.
+    - `max_in_progress`: how many of them run at once; more wait as Scheduled. None: all of them run.
+    - `min_records`, `max_records_per_job`, `max_records_per_file`, `max_file_bytes`, `max_job_bytes`.
+    - `queue_seconds` in Submitted, `validation_seconds` in Validating, `schedule_seconds` at least in
+      Scheduled, `start_seconds` in InProgress before the first record, then `records_per_second`;
+      `stopping_seconds` in Stopping.
+    - On demand (InvokeModel and Converse): `max_concurrent_invocations` at once, `invocations_per_minute`
+      admitted in any minute of simulated time (None: no limit, 0: none is let in); each takes
+      `invoke_seconds` when a server is asked. `on_demand_by_id` false: the model runs by inference profile
+      alone, and its bare id is refused.
+    """
+
+    max_active_jobs: int = 10
+    max_in_progress: int | None = None
+    min_records: int = 100
+    max_records_per_job: int = 50_000
+    max_records_per_file: int = 50_000
+    max_file_bytes: int = GIB
+    max_job_bytes: int = 5 * GIB
+    queue_seconds: float = 1.0
+    validation_seconds: float = 1.0
+    schedule_seconds: float = 1.0
+    start_seconds: float = 0.0
+    records_per_second: float = 100.0
+    stopping_seconds: float = 1.0
+    max_concurrent_invocations: int | None = None
+    invocations_per_minute: int | None = None
+    invoke_seconds: float = 0.0
+    on_demand_by_id: bool = True
+
+    def __post_init__(self) -> None:
+        if self.records_per_second <= 0:
+            raise ConfigError("records_per_second must be above 0")
+        if self.max_in_progress is not None and self.max_in_progress < 1:
+            raise ConfigError("max_in_progress must be at least 1, or null")
+
+
+@dataclass(frozen=True)
+class EventConfig:
+    """How state-change events are delivered. Rates are probabilities for each event, seconds are simulated.
+
+    An event leaves after `delay_seconds` plus up to `jitter_seconds`; with `reorder_rate` it is held back by
+    another `reorder_seconds`, so that later ones overtake it; with `duplicate_rate` it comes twice, the
+    second time `duplicate_delay_seconds` later; with `loss_rate` it never comes.
+    """
+
+    enabled: bool = True
+    delay_seconds: float = 0.0
+    jitter_seconds: float = 0.0
+    loss_rate: float = 0.0
+    duplicate_rate: float = 0.0
+    duplicate_delay_seconds: float = 1.0
+    reorder_rate: float = 0.0
+    reorder_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class RecordFaultConfig:
+    """Records that fail though their body is good.
+
+    `passing_rate`: drawn for each job and record anew, so the same record succeeds another time; one of
+    `passing_codes`. `permanent_rate`: drawn from the `modelInput` alone, so it fails each time, with
+    `permanent_code`. Both hold on demand too, where a passing failure is drawn for each call and the codes
+    become exceptions: 400 ValidationException, 403 AccessDenied, 404 ResourceNotFound, 408 ModelTimeout,
+    424 ModelError, 429 Throttling, 500 InternalServer, 503 ServiceUnavailable.
+    """
+
+    passing_rate: float = 0.0
+    passing_codes: tuple[int, ...] = (429, 500)
+    permanent_rate: float = 0.0
+    permanent_code: int = 400
+
+
+@dataclass(frozen=True)
+class JobFault:
+    """Jobs that end otherwise than Completed.
+
+    `outcome`: the status they end with. `fraction`: the share of the records processed by then. A job is hit
+    if its name holds one of `names` (any name when empty), its base model is `model_id` (any when None), the
+    draw falls below `rate`, and fewer than `times` (None: no limit) were hit before. Failed jobs write no
+    results.
+    """
+
+    outcome: Literal["Failed", "Expired", "Stopped", "PartiallyCompleted"] = "Failed"
+    rate: float = 1.0
+    names: tuple[str, ...] = ()
+    model_id: str | None = None
+    fraction: float = 0.5
+    times: int | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of the simulator.
+
+    - `models`: base model id → the settings that differ from "*", which holds for all.
+    - `quota_error`: the code of the answer at the quota of active jobs.
+    - `token_mismatch`: the answer when a client token comes again with other parameters; "ignore" gives the
+      first job.
+    - `stop_ended_error`: the code of the answer when an ended job is stopped.
+    - `timeout_status`: the end of a job whose time runs out in InProgress; before that it is always Expired.
+      The service's model says: Expired did not begin in time, PartiallyCompleted did not finish in time.
+    - `default_timeout_hours`, `default_max_results`: when the request has none.
+    - `check_role`, `check_buckets`: look at IAM and S3 in Create.
+    - `inference_profiles`: id or ARN of an application inference profile → base model id.
+    """
+
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    events: EventConfig = EventConfig()
+    record_faults: RecordFaultConfig = RecordFaultConfig()
+    job_faults: tuple[JobFault, ...] = ()
+    quota_error: Literal["ServiceQuotaExceededException", "ValidationException"] = (
+        "ServiceQuotaExceededException"
+    )
+    token_mismatch: Literal["ConflictException", "ValidationException", "ignore"] = "ConflictException"
+    stop_ended_error: Literal["ConflictException", "ValidationException"] = "ConflictException"
+    timeout_status: Literal["PartiallyCompleted", "Expired"] = "PartiallyCompleted"
+    default_timeout_hours: int = 24
+    default_max_results: int = 100
+    check_role: bool = True
+    check_buckets: bool = True
+    inference_profiles: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for model in self.models:
+            self.model(model)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Config:
+        """The defaults changed by `data` (JSON); raises ConfigError for an unknown key or a wrong value."""
+        return cls().updated(data)
+
+    def updated(self, patch: Mapping[str, Any]) -> Config:
+        """A copy with `patch` merged in: objects by key, everything else (lists too) replaced."""
+        current = self.to_dict()
+        for key, value in patch.items():
+            if key == "models":
+                if not isinstance(value, Mapping) or not all(
+                    isinstance(each, Mapping) for each in value.values()
+                ):
+                    raise ConfigError(
+                        'models: must be an object of objects, such as {"*": {"min_records": 1}}'
+                    )
+                for model, settings in value.items():
+                    name = model if model == "*" else base_model_id(model)
+                    current["models"][name] = {**current["models"].get(name, {}), **settings}
+            elif isinstance(current.get(key), dict) and isinstance(value, Mapping):
+                current[key] = {**current[key], **value}
+            else:
+                current[key] = value
+        built: Config = _build(Config, current, "")
+        return built
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON."""
+        return {
+            **{each.name: _plain(getattr(self, each.name)) for each in dataclasses.fields(self)},
+            "models": {name: dict(settings) for name, settings in self.models.items()},
+        }
+
+    def model(self, base_model: str) -> ModelConfig:
+        """The settings of one base model: the defaults, changed by "*", changed by its own."""
+        merged = {**self.models.get("*", {}), **self.models.get(base_model, {})}
+        built: ModelConfig = _build(ModelConfig, merged, f"models.{base_model}")
+        return built
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return value
+
+
+_hints = functools.cache(typing.get_type_hints)
+
+
+def _build(cls: type, data: Any, path: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{path or 'config'}: must be an object")
+    hints = _hints(cls)
+    unknown = sorted(set(data) - set(hints))
+    if unknown:
+        raise ConfigError(
+            f"{path or 'config'}: unknown key {unknown[0]!r}; known: {', '.join(sorted(hints))}"
+        )
+    values = {key: _convert(hints[key], value, f"{path}.{key}".lstrip(".")) for key, value in data.items()}
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}" if path else str(error)) from None
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return (
+            value
+            if isinstance(value, typing.cast("type", hint))
+            else _build(typing.cast("type", hint), value, path)
+        )
+    if origin is types.UnionType:
+        return None if value is None else _convert(arguments[0], value, path)
+    if origin is Literal:
+        _need(value in arguments, path, f"must be one of {', '.join(map(str, arguments))}, not {value!r}")
+        return value
+    if origin is tuple:
+        _need(isinstance(value, (list, tuple)), path, "must be a list")
+        return tuple(_convert(arguments[0], each, f"{path}[{index}]") for index, each in enumerate(value))
+    if origin is not None or hint in (bool, str):
+        kind, what = {bool: (bool, "a boolean"), str: (str, "a string")}.get(hint, (Mapping, "an object"))
+        _need(isinstance(value, kind), path, f"must be {what}")
+        return value
+    return _number(hint, value, path)
+
+
+def _number(hint: Any, value: Any, path: str) -> Any:
+    _need(isinstance(value, (int, float)) and not isinstance(value, bool), path, "must be a number")
+    _need(hint is not int or value == int(value), path, f"must be an integer, not {value!r}")
+    _need(value >= 0, path, "must not be negative")
+    _need(value <= 1 or not path.endswith(_SHARES), path, "is a share, so between 0 and 1")
+    return hint(value)
+
+
+def _need(met: bool, path: str, what: str) -> None:
+    if not met:
+        raise ConfigError(f"{path}: {what}")

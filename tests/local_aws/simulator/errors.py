@@ -1,0 +1,53 @@
+"""Errors the simulated service answers with, and how the wire shows them."""
+
+from __future__ import annotations
+
+HTTP_STATUS = {
+    "ValidationException": 400,
+    "ConflictException": 400,
+    "ServiceQuotaExceededException": 400,
+    "AccessDeniedException": 403,
+    "ResourceNotFoundException": 404,
+    "ModelTimeoutException": 408,
+    "ModelErrorException": 424,
+    "ThrottlingException": 429,
+    "InternalServerException": 500,
+    "ServiceUnavailableException": 503,
+}
+"""HTTP status by error code, from botocore's models of `bedrock` and `bedrock-runtime`."""
+
+
+class ApiError(Exception):
+    """An error answer of the service.
+
+    `code` is a key of `HTTP_STATUS`, `message` what stands in the body, `status` the HTTP status.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = HTTP_STATUS[code]
+
+
+class ConnectionLostError(Exception):
+    """The effect took place, and the connection was closed before an answer was written."""
+
+
+class ConfigError(ValueError):
+    """A configuration or control call that cannot be taken; the text says where and what to write."""
+
+
+def validation(message: str) -> ApiError:
+    """A ValidationException with `message`."""
+    return ApiError("ValidationException", message)
+
+
+def conflict(message: str) -> ApiError:
+    """A ConflictException with `message`."""
+    return ApiError("ConflictException", message)
+
+
+def not_found(message: str) -> ApiError:
+    """A ResourceNotFoundException with `message`."""
+    return ApiError("ResourceNotFoundException", message)

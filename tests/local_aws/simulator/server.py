@@ -1,0 +1,400 @@
+"""The simulator as an HTTP server: the Bedrock APIs at their own paths, a control API at `/_simulator/`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import random
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from .clock import SpeedClock
+from .config import Config
+from .core import Simulator
+from .errors import ConfigError, ConnectionLostError
+from .events import put_events_entry
+from .faults import Fault
+from .wire import Response, respond, response
+
+_CONTROL = "/_simulator/"
+_EMIT_TRIES = 8
+
+
+class Emitter:
+    """Sends events with PutEvents in a thread of its own: a slow or absent EventBridge holds nothing up."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._ended = threading.Event()
+        self.sent = 0
+        self.retried = 0
+        self.failed = 0
+        self._thread = threading.Thread(target=self._run, name="emitter", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        self._queue.put(event)
+
+    def close(self) -> None:
+        """End; what is still waiting is given up."""
+        self._ended.set()
+        self._queue.put(None)
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while (event := self._queue.get()) is not None and not self._ended.is_set():
+            for attempt in range(_EMIT_TRIES):
+                if self._send(event):
+                    self.sent += 1
+                    break
+                self.retried += 1
+                if self._ended.wait(min(5.0, 0.1 * 2**attempt)):
+                    return
+            else:
+                self.failed += 1
+                print(f"event given up: {event['detail']}", file=sys.stderr, flush=True)
+
+    def _send(self, event: dict[str, Any]) -> bool:
+        try:
+            answer = self._client.put_events(Entries=[put_events_entry(event)])
+        except (BotoCoreError, ClientError):
+            return False
+        return not answer.get("FailedEntryCount")
+
+
+class SimulatorServer:
+    """A simulator behind HTTP on 127.0.0.1, with a thread that lets time pass.
+
+    `port` 0 takes a free one. The arguments but `port`, `speed` and `interval` (real seconds between looks
+    at the clock) are those of `Simulator`. Use as a context manager, or `start` and `close`.
+    """
+
+    def __init__(
+        self,
+        s3: Any,
+        *,
+        port: int = 0,
+        speed: float = 1.0,
+        interval: float = 0.05,
+        emitter: Emitter | None = None,
+        **simulator: Any,
+    ) -> None:
+        self.clock = SpeedClock(speed)
+        self.emitter = emitter
+        self.simulator = Simulator(s3, clock=self.clock, emit=emitter, **simulator)
+        self.lock = self.simulator.lock
+        self._initial = self.simulator.config
+        self._interval = interval
+        self._stepping = threading.Lock()
+        self._ended = threading.Event()
+        handler = type("Handler", (_Handler,), {"owner": self})
+        self._http = _HTTPServer(("127.0.0.1", port), handler)
+        self._threads = [
+            threading.Thread(target=self._http.serve_forever, args=(0.1,), name="http", daemon=True),
+            threading.Thread(target=self._pass_time, name="ticker", daemon=True),
+        ]
+
+    @property
+    def url(self) -> str:
+        """Where it listens: `http://127.0.0.1:PORT`."""
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def start(self) -> Self:
+        """Listen and let time pass."""
+        if self.emitter is not None:
+            self.emitter.start()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def close(self) -> None:
+        """End all threads and close the socket."""
+        self._ended.set()
+        self._http.shutdown()
+        for thread in self._threads:
+            thread.join(10)
+        if self.emitter is not None:
+            self.emitter.close()
+        self._http.server_close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _pass_time(self) -> None:
+        while not self._ended.wait(self._interval):
+            try:
+                self.drain()
+            except Exception as error:  # noqa: BLE001 - shown; time must go on for the other jobs
+                _complain("ticker", error)
+
+    def pause(self, seconds: float) -> None:
+        """Return when `seconds` of simulated time have passed, as the clock runs, stands or is moved.
+
+        Holds nobody up. Raises ConnectionLostError when the server ends first.
+        """
+        due = self.clock() + seconds
+        while (left := due - self.clock()) > 0:
+            real = left / self.clock.speed if self.clock.speed > 0 else self._interval
+            if self._ended.wait(min(real, self._interval)):
+                raise ConnectionLostError("the simulator ended while the model was at work")
+
+    def drain(self) -> None:
+        """Let everything happen that is due. The work on S3 is done without the lock, so that calls go on."""
+        with self._stepping:
+            while not self._ended.is_set():
+                with self.lock:
+                    step = self.simulator.next_step()
+                if step is None:
+                    return
+                try:
+                    result = step.run()
+                except Exception as error:  # noqa: BLE001 - shown, and tried again as S3's own faults are
+                    _complain("step", error)
+                    result = error
+                with self.lock:
+                    step.finish(result)
+
+    # --- control API -----------------------------------------------------------------------------
+
+    def control(self, method: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """One control call; raises ConfigError when it is wrong, LookupError when there is none such."""
+        handler = {
+            ("GET", "health"): self._health,
+            ("GET", "state"): self._state,
+            ("POST", "config"): self._config,
+            ("POST", "faults"): self._faults,
+            ("POST", "clock"): self._clock,
+            ("POST", "foreign"): self._foreign,
+            ("POST", "reset"): self._reset,
+        }.get((method, name))
+        if handler is None:
+            raise LookupError(f"no control call {method} {_CONTROL}{name}")
+        return handler(body)
+
+    def _health(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        with self.lock:
+            return {"status": "ok", "jobs": len(self.simulator.jobs), "clock": self._clock_state()}
+
+    def _state(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        with self.lock:
+            state = json.loads(json.dumps(self.simulator.state()))
+            state["clock"] = self._clock_state()
+        if self.emitter is not None:
+            emitter = self.emitter
+            state["events"].update(sent=emitter.sent, retried=emitter.retried, failed=emitter.failed)
+        return dict(state)
+
+    def _clock_state(self) -> dict[str, Any]:
+        return {"now": self.clock(), "mode": self.clock.mode, "speed": self.clock.speed, "wall": time.time()}
+
+    def _config(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        with self.lock:
+            self.simulator.configure(body)
+            return {"config": self.simulator.config.to_dict()}
+
+    def _faults(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        _only(body, "faults", "clear")
+        rules = body.get("faults", [])
+        if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+            raise ConfigError("faults: must be a list of objects")
+        built = [Fault.from_dict(rule) for rule in rules]
+        with self.lock:
+            if body.get("clear"):
+                self.simulator.faults.clear()
+            for rule in built:
+                self.simulator.add_fault(rule)
+            return {"faults": self.simulator.faults.to_list()}
+
+    def _clock(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        _only(body, "advance", "mode", "speed")
+        mode = body.get("mode")
+        if mode not in (None, "manual", "wall"):
+            raise ConfigError('mode: must be "manual" or "wall"')
+        with self.lock:
+            if "speed" in body:
+                self.clock.set_speed(_number(body, "speed"))
+            if mode is not None:
+                self.clock.set_mode(mode)
+        if "advance" in body:
+            self._advance(_number(body, "advance"))
+        with self.lock:
+            return {"clock": self._clock_state()}
+
+    def _advance(self, seconds: float) -> None:
+        with self.lock:
+            target = self.clock() + seconds
+        while True:
+            with self.lock:
+                due = self.simulator.next_due()
+                at_end = due is None or due > target
+                self.clock.set(target if due is None else min(due, target))
+            self.drain()
+            if at_end:
+                return
+
+    def _foreign(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        _only(body, "model_id", "count", "seconds")
+        model_id = body.get("model_id")
+        if not isinstance(model_id, str) or not model_id:
+            raise ConfigError("model_id: must be a string")
+        count, seconds = int(_number(body, "count", 1)), _number(body, "seconds", 60.0)
+        with self.lock:
+            return {"jobArns": self.simulator.add_foreign(model_id, count, seconds)}
+
+    def _reset(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        _only(body, "config")
+        with self._stepping, self.lock:
+            self.simulator.reset()
+            if body.get("config"):
+                self.simulator.config = self._initial
+            return {"status": "ok"}
+
+
+def _complain(where: str, error: Exception) -> None:
+    print(f"simulator: {where}:", file=sys.stderr)
+    traceback.print_exception(error)
+
+
+def _only(body: Mapping[str, Any], *known: str) -> None:
+    for name in body:
+        if name not in known:
+            raise ConfigError(f"unknown key {name!r}; known: {', '.join(known)}")
+
+
+def _number(body: Mapping[str, Any], name: str, default: float | None = None) -> float:
+    value = body.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise ConfigError(f"{name}: must be a number that is not negative")
+    return float(value)
+
+
+class _HTTPServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = 120
+    owner: SimulatorServer
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            answer = self._control(body) if self.path.startswith(_CONTROL) else self._api(body)
+        except ConnectionLostError:
+            self.close_connection = True
+            return
+        except Exception as error:  # noqa: BLE001 - shown; the caller gets an answer whatever happens
+            _complain(f"{self.command} {self.path}", error)
+            answer = response(500, {"message": "The simulator itself failed."}, "InternalServerException")
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        try:
+            self.end_headers()
+            self.wfile.write(answer.body)
+        except ConnectionError:  # the caller went away, which is no matter of the service
+            self.close_connection = True
+
+    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815
+
+    def _api(self, body: bytes) -> Response:
+        owner, given = self.owner, dict(self.headers)
+        return respond(owner.simulator, self.command, self.path, body, given, pause=owner.pause)
+
+    def _control(self, body: bytes) -> Response:
+        try:
+            given = json.loads(body) if body.strip() else {}
+            if not isinstance(given, dict):
+                raise ConfigError("the body must be a JSON object")
+            return response(200, self.owner.control(self.command, self.path.removeprefix(_CONTROL), given))
+        except ValueError as error:
+            return response(400, {"message": str(error)})
+        except LookupError as error:
+            return response(404, {"message": str(error.args[0])})
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing for each request; the state has the counts."""
+
+
+def clients(endpoint_url: str, region: str) -> dict[str, Any]:
+    """S3, IAM and EventBridge clients for an emulator at `endpoint_url`, with dummy credentials."""
+    session = boto3.session.Session(
+        aws_access_key_id="test", aws_secret_access_key="test", region_name=region
+    )
+    settings = ClientConfig(
+        s3={"addressing_style": "path"},
+        retries={"mode": "standard", "max_attempts": 5},
+        connect_timeout=5,
+        read_timeout=60,
+    )
+    return {
+        name: session.client(name, endpoint_url=endpoint_url, config=settings)
+        for name in ("s3", "iam", "events")
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the server until SIGTERM or SIGINT; prints one line when it listens."""
+    parser = argparse.ArgumentParser(prog="python -m tests.local_aws.simulator", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one (default)")
+    parser.add_argument(
+        "--endpoint-url", required=True, help="AWS with S3, IAM and EventBridge, such as LocalStack"
+    )
+    parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--account", default="000000000000")
+    parser.add_argument("--config", type=Path, help="JSON file with the configuration")
+    parser.add_argument(
+        "--speed", type=float, default=1.0, help="simulated seconds for each real one (default 1)"
+    )
+    parser.add_argument(
+        "--seed", type=int, help="seed of all chance (default: a new one; the state shows it)"
+    )
+    parser.add_argument("--no-events", action="store_true", help="send no state-change events")
+    parser.add_argument("--no-role-check", action="store_true", help="do not look at the service role in IAM")
+    options = parser.parse_args(arguments)
+    try:
+        config = Config.from_dict(json.loads(options.config.read_text()) if options.config else {})
+    except (OSError, ValueError) as error:
+        parser.error(f"--config {options.config}: {error}")
+    aws = clients(options.endpoint_url, options.region)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    server = SimulatorServer(
+        aws["s3"],
+        port=options.port,
+        speed=options.speed,
+        emitter=None if options.no_events else Emitter(aws["events"]),
+        iam=None if options.no_role_check else aws["iam"],
+        account=options.account,
+        region=options.region,
+        seed=random.SystemRandom().randrange(2**31) if options.seed is None else options.seed,
+        config=config,
+    )
+    with server:
+        print(f"Bedrock batch simulator listening on {server.url}", flush=True)
+        ended.wait()
+    return 0

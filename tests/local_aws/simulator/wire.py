@@ -1,0 +1,123 @@
+"""The APIs' HTTP without a server: a request in, a response out. And a bridge for boto3 clients."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from botocore.awsrequest import AWSResponse, HeadersDict
+from botocore.exceptions import ConnectionClosedError
+from botocore.model import OperationModel
+from botocore.parsers import create_parser
+from botocore.response import StreamingBody
+
+from .core import Simulator
+from .errors import ApiError, ConnectionLostError
+from .validation import RUNTIME_OPERATIONS, route
+
+_OK, _REDIRECTION = 200, 300
+
+
+@dataclass(frozen=True)
+class Response:
+    """An HTTP response: status, headers, body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def response(status: int, body: Mapping[str, Any], error: str | None = None) -> Response:
+    """A JSON response, with the header that names the error's code where there is one."""
+    headers = {"Content-Type": "application/json", "x-amzn-RequestId": str(uuid4())}
+    if error is not None:
+        headers["x-amzn-ErrorType"] = f"{error}:http://internal.amazon.com/coral/com.amazonaws.bedrock/"
+    return Response(status, headers, json.dumps(body).encode())
+
+
+def respond(
+    simulator: Simulator,
+    method: str,
+    target: str,
+    body: bytes,
+    headers: Mapping[str, str] | None = None,
+    *,
+    pause: Callable[[float], None] | None = None,
+) -> Response:
+    """Answer a request for `target` (path with query). Raises ConnectionLostError when a fault says so.
+
+    `pause` lets the latency of an admitted InvokeModel or Converse pass (simulated seconds, also 0); without
+    it there is none. It is called without the simulator's lock, which is held otherwise.
+    """
+    parts = urlsplit(target)
+    try:
+        found = route(method, parts.path, parts.query, body, headers)
+        if found is None:
+            message = f"Unknown operation: {method} {parts.path}"
+            return response(404, {"message": message}, "UnknownOperationException")
+        if found[0] in RUNTIME_OPERATIONS:
+            return _invoke(simulator, *found, pause)
+        with simulator.lock:
+            return response(_OK, simulator.call(*found))
+    except ApiError as error:
+        return response(error.status, {"message": error.message}, error.code)
+
+
+def _invoke(
+    simulator: Simulator, operation: str, params: Mapping[str, Any], pause: Callable[[float], None] | None
+) -> Response:
+    with simulator.lock:
+        invocation = simulator.begin(operation, params)
+    try:
+        if pause is not None:
+            pause(invocation.seconds)
+    except BaseException:
+        with simulator.lock:
+            simulator.abandon(invocation)
+        raise
+    with simulator.lock:
+        said = simulator.finish(invocation)
+    answer = response(_OK, said.output)
+    if operation == "InvokeModel":
+        answer.headers["X-Amzn-Bedrock-Invocation-Latency"] = str(round(invocation.seconds * 1000))
+        answer.headers["X-Amzn-Bedrock-Input-Token-Count"] = str(said.input_tokens)
+        answer.headers["X-Amzn-Bedrock-Output-Token-Count"] = str(said.output_tokens)
+    return answer
+
+
+def attach(simulator: Simulator, client: Any, pause: Callable[[float], None] | None = None) -> Any:
+    """Let a boto3 client be answered by `simulator` in this process, without a connection.
+
+    `client`: `bedrock` or `bedrock-runtime`; it may be used from several threads. `pause`: as for `respond`.
+    Serialisation, parsing, error classes and paginators stay botocore's own. There are no retries: each fault
+    reaches the caller, and nothing sleeps. Returns `client`.
+    """
+    parser = create_parser("rest-json")
+
+    def answer(model: OperationModel, params: Mapping[str, Any], **_: Any) -> tuple[AWSResponse, Any]:
+        parts = urlsplit(params["url"])
+        body = params.get("body") or b""
+        raw = body.encode() if isinstance(body, str) else bytes(body)
+        target, given = f"{parts.path}?{parts.query}", params.get("headers")
+        try:
+            result = respond(simulator, params["method"], target, raw, given, pause=pause)
+        except ConnectionLostError as error:
+            raise ConnectionClosedError(endpoint_url=params["url"], error=error) from None
+        headers: Any = HeadersDict(
+            result.headers
+        )  # what botocore's own responses carry, whatever its stubs say
+        shape: Any = model.output_shape
+        content: Any = result.body
+        if model.has_streaming_output and result.status < _REDIRECTION:
+            content = StreamingBody(io.BytesIO(result.body), len(result.body))
+        parsed = parser.parse({"status_code": result.status, "headers": headers, "body": content}, shape)
+        return AWSResponse(params["url"], result.status, headers, io.BytesIO(result.body)), parsed
+
+    service = client.meta.service_model.service_id.hyphenize()
+    client.meta.events.register(f"before-call.{service}.*", answer)
+    return client

@@ -1,0 +1,118 @@
+"""ListModelInvocationJobs: filters, order and pages."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from tests.local_aws.simulator import ApiError, Simulator
+
+from .world import World, records
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def simulator(world: World) -> Simulator:
+    """Seven jobs a-0, b-1, a-2, … ten seconds apart; those before the last have failed, having no input."""
+    simulator = world.simulator({"models": {"*": {"max_active_jobs": 100}}})
+    for number in range(7):
+        simulator.call("CreateModelInvocationJob", world.request(f"{'ab'[number % 2]}-{number}"))
+        world.clock.advance(10)
+        simulator.tick()
+    simulator.call("CreateModelInvocationJob", world.request("last"))
+    return simulator
+
+
+def names(simulator: Simulator, **params: Any) -> list[str]:
+    answer = simulator.call("ListModelInvocationJobs", params)
+    return [each["jobName"] for each in answer["invocationJobSummaries"]]
+
+
+def test_newest_first_unless_asked_otherwise(simulator: Simulator) -> None:
+    assert names(simulator)[:2] == ["last", "a-6"]
+    assert names(simulator, sortBy="CreationTime", sortOrder="Ascending")[:2] == ["a-0", "b-1"]
+
+
+def test_filters_narrow_together(simulator: Simulator) -> None:
+    assert names(simulator, statusEquals="Submitted") == ["last"]
+    assert names(simulator, statusEquals="Failed", nameContains="b-") == ["b-5", "b-3", "b-1"]
+    assert names(simulator, nameContains="nothing") == []
+
+
+def test_times_bound_the_submission(world: World, simulator: Simulator) -> None:
+    # given the time of the third job
+    third = dt.datetime.fromtimestamp(world.clock() - 50, dt.UTC)
+
+    # when the jobs before and after it are listed, then neither list has it
+    assert names(simulator, submitTimeBefore=third) == ["b-1", "a-0"]
+    assert names(simulator, submitTimeAfter=third, sortOrder="Ascending") == [
+        "b-3",
+        "a-4",
+        "b-5",
+        "a-6",
+        "last",
+    ]
+
+
+@pytest.mark.parametrize("order", ["Ascending", "Descending"])
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_the_paginator_of_boto3_finds_each_job_once(
+    world: World, simulator: Simulator, order: str, size: int
+) -> None:
+    # given a boto3 paginator
+    pages = world.client(simulator).get_paginator("list_model_invocation_jobs")
+
+    # when it goes through small pages, filtered
+    found = [
+        each["jobName"]
+        for page in pages.paginate(sortOrder=order, maxResults=size, statusEquals="Failed")
+        for each in page["invocationJobSummaries"]
+    ]
+
+    # then each job comes once, in order
+    expected = ["a-0", "b-1", "a-2", "b-3", "a-4", "b-5", "a-6"]
+    assert found == (expected if order == "Ascending" else expected[::-1])
+
+
+def test_a_job_that_comes_between_two_pages_shifts_nothing(world: World, simulator: Simulator) -> None:
+    # given the first page, newest first
+    first = simulator.call("ListModelInvocationJobs", {"maxResults": 4})
+
+    # when a job is created before the second page is asked for
+    simulator.call("CreateModelInvocationJob", world.request("between"))
+    rest = names(simulator, nextToken=first["nextToken"], maxResults=100)
+
+    # then the pages have each of the first eight jobs once
+    assert [each["jobName"] for each in first["invocationJobSummaries"]] + rest == names(simulator)[1:]
+
+
+def test_no_token_when_nothing_is_left(simulator: Simulator) -> None:
+    assert "nextToken" not in simulator.call("ListModelInvocationJobs", {"maxResults": 8})
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"nextToken": "rubbish"}, {"maxResults": 0}, {"maxResults": 1001}, {"statusEquals": "Done"}],
+)
+def test_wrong_parameters_are_refused(simulator: Simulator, params: dict[str, Any]) -> None:
+    with pytest.raises(ApiError, match="ValidationException"):
+        simulator.call("ListModelInvocationJobs", params)
+
+
+def test_a_token_of_other_filters_is_refused(simulator: Simulator) -> None:
+    token = simulator.call("ListModelInvocationJobs", {"maxResults": 1})["nextToken"]
+    with pytest.raises(ApiError, match="other filters"):
+        simulator.call("ListModelInvocationJobs", {"nextToken": token, "statusEquals": "Failed"})
+
+
+def test_the_default_page_has_a_hundred_jobs(world: World) -> None:
+    world.put("in/a.jsonl", records(1))
+    simulator = world.simulator({"models": {"*": {"max_active_jobs": 500}}})
+    for number in range(101):
+        simulator.call("CreateModelInvocationJob", world.request(f"n-{number}"))
+    answer = simulator.call("ListModelInvocationJobs", {})
+    assert len(answer["invocationJobSummaries"]) == 100
+    assert answer["nextToken"]

@@ -1,0 +1,291 @@
+"""The server: a real boto3 client over HTTP, the control API, events, and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from tests.local_aws.simulator import Config, ControlError, SimulatorControl
+from tests.local_aws.simulator.server import Emitter, SimulatorServer
+
+from .world import ACCOUNT, CLAUDE, REGION, World, records
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIG = {"models": {"*": {"min_records": 1, "records_per_second": 1000}}}
+
+
+class Bus:
+    """EventBridge as far as PutEvents goes; refuses the first calls as often as told."""
+
+    def __init__(self) -> None:
+        self.entries: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.refusals = 0
+
+    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - EventBridge's word
+        if self.refusals:
+            self.refusals -= 1
+            return {"FailedEntryCount": 1}
+        for entry in Entries:
+            self.entries.put(entry)
+        return {"FailedEntryCount": 0}
+
+
+@pytest.fixture
+def bus() -> Bus:
+    return Bus()
+
+
+@pytest.fixture
+def server(world: World, bus: Bus) -> Iterator[SimulatorServer]:
+    with SimulatorServer(
+        world.s3,
+        iam=world.iam,
+        account=ACCOUNT,
+        region=REGION,
+        config=Config.from_dict(CONFIG),
+        emitter=Emitter(bus),
+        interval=0.01,
+    ) as running:
+        yield running
+    assert not {"http", "ticker", "emitter"} & {thread.name for thread in threading.enumerate()}
+
+
+@pytest.fixture
+def control(server: SimulatorServer) -> SimulatorControl:
+    return SimulatorControl(server.url)
+
+
+@pytest.fixture
+def bedrock(server: SimulatorServer) -> Any:
+    settings = ClientConfig(retries={"total_max_attempts": 1}, read_timeout=10)
+    return boto3.client("bedrock", region_name=REGION, endpoint_url=server.url, config=settings)
+
+
+def ended(state: dict[str, Any]) -> bool:
+    return bool(state["jobs"]) and all(job["status"] == "Completed" for job in state["jobs"])
+
+
+def test_a_job_from_create_to_results_over_http(
+    world: World, bedrock: Any, control: SimulatorControl, bus: Bus
+) -> None:
+    # given an input, when a boto3 client creates a job and the clock is moved on
+    world.put("in/a.jsonl", records(20))
+    arn = bedrock.create_model_invocation_job(**world.request(modelInvocationType="InvokeModel"))["jobArn"]
+    control.advance(60)
+
+    # then Get, List, the results and the events tell of its end
+    job = bedrock.get_model_invocation_job(jobIdentifier=arn)
+    assert (job["status"], job["successRecordCount"]) == ("Completed", 20)
+    listed = bedrock.list_model_invocation_jobs(statusEquals="Completed", submitTimeBefore=job["endTime"])
+    assert [each["jobArn"] for each in listed["invocationJobSummaries"]] == [arn]
+    assert len(world.results(f"out/{arn[-12:]}/a.jsonl.out")) == 20
+    statuses = [json.loads(bus.entries.get(timeout=10)["Detail"])["status"] for _ in range(5)]
+    assert statuses == ["Submitted", "Validating", "Scheduled", "InProgress", "Completed"]
+
+
+def test_time_passes_by_itself(world: World, bedrock: Any, control: SimulatorControl) -> None:
+    world.put("in/a.jsonl", records(1))
+    control.clock(speed=50)
+    bedrock.create_model_invocation_job(**world.request())
+    control.wait_for(ended, timeout=20)
+
+
+def test_a_clock_set_to_manual_stands_still(world: World, bedrock: Any, control: SimulatorControl) -> None:
+    # given a clock that stands
+    control.clock(mode="manual")
+    bedrock.create_model_invocation_job(**world.request())
+
+    # when it is moved by less than the queue takes, and then by more
+    control.advance(0.9)
+    assert control.jobs()[0]["status"] == "Submitted"
+    control.advance(0.2)
+
+    # then the job moved with it
+    assert control.jobs()[0]["status"] == "Validating"
+
+
+def test_stop_over_http_with_an_arn(world: World, bedrock: Any, control: SimulatorControl) -> None:
+    control.clock(mode="manual")
+    arn = bedrock.create_model_invocation_job(**world.request())["jobArn"]
+    bedrock.stop_model_invocation_job(jobIdentifier=arn)
+    control.advance(5)
+    assert bedrock.get_model_invocation_job(jobIdentifier=arn)["status"] == "Stopped"
+
+
+def test_errors_reach_the_client_as_its_own_classes(
+    world: World, bedrock: Any, control: SimulatorControl
+) -> None:
+    control.faults({"kind": "throttling", "operation": "GetModelInvocationJob"})
+    with pytest.raises(bedrock.exceptions.ThrottlingException):
+        bedrock.get_model_invocation_job(jobIdentifier="abcdefghijkl")
+    with pytest.raises(bedrock.exceptions.ResourceNotFoundException):
+        bedrock.get_model_invocation_job(jobIdentifier="abcdefghijkl")
+    with pytest.raises(bedrock.exceptions.ValidationException):
+        bedrock.create_model_invocation_job(**world.request(jobName="under_score"))
+
+
+def test_a_lost_connection_is_closed_without_an_answer(
+    world: World, bedrock: Any, control: SimulatorControl
+) -> None:
+    control.faults({"kind": "connection_lost", "operation": "CreateModelInvocationJob"})
+    with pytest.raises(ConnectionClosedError):
+        bedrock.create_model_invocation_job(**world.request())
+    arn = bedrock.create_model_invocation_job(**world.request())["jobArn"]
+    assert [job["jobArn"] for job in control.jobs()] == [arn]
+
+
+def test_an_unknown_path_is_no_operation(bedrock: Any) -> None:
+    with pytest.raises(ClientError, match="UnknownOperationException"):
+        bedrock.list_foundation_models()
+
+
+def test_parallel_creates_never_pass_the_quota(world: World, server: SimulatorServer, bedrock: Any) -> None:
+    # given a quota of ten, when thirty jobs are created at once
+    outcomes: queue.Queue[str] = queue.Queue()
+
+    def create(number: int) -> None:
+        try:
+            bedrock.create_model_invocation_job(**world.request(f"job-{number}"))
+            outcomes.put("ok")
+        except ClientError as error:
+            outcomes.put(error.response["Error"]["Code"])
+
+    server.clock.set_mode("manual")
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    # then ten are accepted
+    found = [outcomes.get_nowait() for _ in range(30)]
+    assert found.count("ok") == 10
+    assert found.count("ServiceQuotaExceededException") == 20
+
+
+def test_the_state_shows_what_a_test_needs(world: World, bedrock: Any, control: SimulatorControl) -> None:
+    control.clock(mode="manual")
+    control.foreign(f"us.{CLAUDE}", count=2, seconds=30)
+    bedrock.create_model_invocation_job(**world.request())
+    state = control.state()
+    assert [job["foreign"] for job in state["jobs"]] == [True, True, False]
+    assert state["models"][CLAUDE] == {
+        "active": 3,
+        "peak_active": 3,
+        "running": 0,
+        "waiting": 0,
+        "max_active_jobs": 10,
+        "on_demand": {"calls": 0, "ok": 0, "throttled": 0, "concurrent": 0, "peak_concurrent": 0},
+    }
+    assert state["calls"]["CreateModelInvocationJob"]["ok"] == 1
+    assert state["jobs"][2]["timeline"][0]["status"] == "Submitted"
+    assert state["clock"]["mode"] == "manual"
+
+
+def test_reset_forgets_jobs_and_faults_and_on_request_the_configuration(control: SimulatorControl) -> None:
+    control.foreign(CLAUDE)
+    control.faults({"kind": "throttling", "times": 5})
+    control.configure(quota_error="ValidationException")
+    control.reset()
+    state = control.state()
+    assert (state["jobs"], state["faults"], state["models"]) == ([], [], {})
+    assert state["config"]["quota_error"] == "ValidationException"
+    control.reset(config=True)
+    assert control.state()["config"]["quota_error"] == "ServiceQuotaExceededException"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda control: control.configure(modles={}), "unknown key 'modles'"),
+        (lambda control: control.faults({"kind": "fire"}), "kind must be one of"),
+        (lambda control: control.foreign("foo"), "names no model"),
+        (lambda control: control.advance(-1), "not negative"),
+        (lambda control: control._send("POST", "clock", {"modes": 1}), "unknown key"),
+        (lambda control: control._send("POST", "nothing"), "no control call"),
+    ],
+)
+def test_a_wrong_control_call_is_refused_with_a_reason(
+    control: SimulatorControl, call: Any, words: str
+) -> None:
+    with pytest.raises(ControlError, match=words):
+        call(control)
+
+
+def test_events_that_the_bus_refuses_are_sent_again(bus: Bus, control: SimulatorControl) -> None:
+    # given a bus that refuses twice
+    bus.refusals = 2
+
+    # when a job begins
+    control.clock(mode="manual")
+    control.foreign(CLAUDE)
+    control.advance(0)
+
+    # then its event comes all the same
+    assert json.loads(bus.entries.get(timeout=10)["Detail"])["status"] == "Submitted"
+    control.wait_for(
+        lambda state: state["events"]["retried"] == 2 and state["events"]["sent"] == 1, timeout=10
+    )
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """The program itself, over an AWS that nobody answers for."""
+    settings = tmp_path / "config.json"
+    settings.write_text(json.dumps({"quota_error": "ValidationException"}))
+    command = [sys.executable, "-m", "tests.local_aws.simulator", "--endpoint-url", "http://127.0.0.1:9"]
+    command += ["--config", str(settings), "--no-events", "--account", ACCOUNT]
+    started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        yield started
+    finally:
+        if started.poll() is None:
+            started.kill()
+        started.wait(10)
+        if started.stdout is not None:
+            started.stdout.close()
+
+
+def test_the_program_says_where_it_listens_and_ends_on_sigterm(process: subprocess.Popen[str]) -> None:
+    # given the program, when it has said its line
+    assert process.stdout is not None
+    line = process.stdout.readline()
+
+    # then it listens there with the configuration of its file
+    control = SimulatorControl(line.split()[-1])
+    assert control.health()["status"] == "ok"
+    assert control.state()["config"]["quota_error"] == "ValidationException"
+
+    # and ends cleanly when asked to
+    began = time.monotonic()
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(15) == 0
+    assert time.monotonic() - began < 10
+    assert process.stdout.read() == ""
+
+
+def test_a_wrong_configuration_file_is_named(tmp_path: Path) -> None:
+    settings = tmp_path / "config.json"
+    settings.write_text('{"modles": {}}')
+    command = [sys.executable, "-m", "tests.local_aws.simulator", "--endpoint-url", "http://x", "--config"]
+    answer = subprocess.run(
+        [*command, str(settings)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert answer.returncode == 2
+    assert "unknown key 'modles'" in answer.stderr

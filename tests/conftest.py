@@ -1,0 +1,21 @@
+"""A test's folder says what kind of test it is, so that no file has to repeat it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+#: Folders whose tests carry the marker of the same name.
+KINDS = ("unit", "faults", "terraform", "integration")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by its folder; one marked policy, bench or otherwise by hand keeps that alone."""
+    for item in items:
+        kind = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+        own = {mark.name for mark in item.iter_markers()} & {*KINDS, "policy", "bench"}
+        if kind in KINDS and not own:
+            item.add_marker(kind)

@@ -1,0 +1,202 @@
+"""One local AWS for the whole session: LocalStack, the Bedrock simulator, the module applied once.
+
+Fixtures: ``stack`` (everything: outputs, terraform, sessions), ``outputs``, ``names``, ``bucket``, ``aws``
+(session of localstack-client), ``s3``, ``dynamodb``, ``table``, ``lambda_``, ``events``, ``sqs``,
+``logs``, ``iam``, ``cloudwatch``, ``bedrock`` (boto3 on the simulator), ``simulator`` (its control), ``plan``
+(a plan with known values, in JSON). Nothing is skipped: when LocalStack does not start, every test errs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.local_aws.bedrock import Bedrock
+from tests.local_aws.environment import LocalAws, scrub
+from tests.local_aws.localstack import given_endpoint
+from tests.local_aws.processes import BUILD, ROOT
+
+EMULATOR = BUILD / "reports" / "emulator.txt"
+PLAN = BUILD / "plan.json"
+#: Routes of the shared stack, beside the default one.
+ROUTES = {
+    "converse": {
+        "model_id": "us.amazon.nova-lite-v1:0",
+        "invocation_type": "Converse",
+        "max_active_jobs": 4,
+        "priority": 80,
+        "timeout_hours": 24,
+        "tags": {"Team": "tests"},
+    }
+}
+SETTINGS = pytest.StashKey[dict[str, str]]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that take the stack down behind all others."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
+def pytest_report_header() -> str:
+    """Say which LocalStack will be used."""
+    given = given_endpoint()
+    return (
+        f"integration: LocalStack at {given} (given)"
+        if given
+        else "integration: a LocalStack is started by the tests"
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which emulator the tests ran on."""
+    if found := config.stash.get(SETTINGS, None):
+        terminalreporter.write_line(f"integration: {found['emulator']}")
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest) -> Iterator[LocalAws]:
+    """LocalStack, the simulator and the applied module; all of it ends with the session."""
+    scrub()
+    name = f"br-test-{uuid.uuid4().hex[:6]}"
+    local = LocalAws("integration", name=name, variables={"routes": ROUTES}, tell=_teller(request))
+    with local:
+        EMULATOR.parent.mkdir(parents=True, exist_ok=True)
+        EMULATOR.write_text(local.description + "\n")
+        request.config.stash[SETTINGS] = {"emulator": local.description}
+        yield local
+
+
+def _teller(request: pytest.FixtureRequest) -> Any:
+    reporter: pytest.TerminalReporter = request.config.pluginmanager.getplugin("terminalreporter")
+
+    def tell(message: str) -> None:
+        capture = request.config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled():
+            reporter.write_line("")
+            reporter.write_line(message)
+
+    return tell
+
+
+@pytest.fixture(scope="session")
+def outputs(stack: LocalAws) -> dict[str, Any]:
+    """The module's outputs by name."""
+    return stack.outputs
+
+
+@pytest.fixture(scope="session")
+def names(outputs: dict[str, Any]) -> dict[str, str]:
+    """Names of the functions, by create_batch_queue, process_batch_jobs and collect_results."""
+    return {key: value["name"] for key, value in outputs["functions"].items()}
+
+
+@pytest.fixture(scope="session")
+def aws(stack: LocalAws) -> Any:
+    """The session of localstack-client: ``aws.client("s3")``, ``aws.resource("dynamodb")``."""
+    return stack.session()
+
+
+@pytest.fixture(scope="session")
+def s3(aws: Any) -> Any:
+    """boto3's S3 client."""
+    return aws.client("s3")
+
+
+@pytest.fixture(scope="session")
+def dynamodb(aws: Any) -> Any:
+    """boto3's DynamoDB client."""
+    return aws.client("dynamodb")
+
+
+@pytest.fixture(scope="session")
+def table(aws: Any, outputs: dict[str, Any]) -> Any:
+    """boto3's resource of the queue's table."""
+    return aws.resource("dynamodb").Table(outputs["table_name"])
+
+
+@pytest.fixture(scope="session")
+def lambda_(aws: Any) -> Any:
+    """boto3's Lambda client."""
+    return aws.client("lambda")
+
+
+@pytest.fixture(scope="session")
+def events(aws: Any) -> Any:
+    """boto3's EventBridge client."""
+    return aws.client("events")
+
+
+@pytest.fixture(scope="session")
+def sqs(aws: Any) -> Any:
+    """boto3's SQS client."""
+    return aws.client("sqs")
+
+
+@pytest.fixture(scope="session")
+def logs(aws: Any) -> Any:
+    """boto3's CloudWatch Logs client."""
+    return aws.client("logs")
+
+
+@pytest.fixture(scope="session")
+def iam(aws: Any) -> Any:
+    """boto3's IAM client."""
+    return aws.client("iam")
+
+
+@pytest.fixture(scope="session")
+def cloudwatch(aws: Any) -> Any:
+    """boto3's CloudWatch client."""
+    return aws.client("cloudwatch")
+
+
+@pytest.fixture(scope="session")
+def bedrock(stack: LocalAws) -> Any:
+    """boto3's Bedrock client, on the simulator."""
+    return stack.bedrock_client()
+
+
+@pytest.fixture(scope="session")
+def simulator(stack: LocalAws) -> Bedrock:
+    """The simulator's control: ``simulator.get("state")``, ``simulator.post("…", {…})``."""
+    return stack.bedrock
+
+
+@pytest.fixture(scope="session")
+def bucket(outputs: dict[str, Any]) -> str:
+    """The bucket's name."""
+    return str(outputs["bucket_name"])
+
+
+def sources_digest() -> str:
+    """Return a digest of what a plan is made from."""
+    parts = hashlib.sha256()
+    for file in sorted(
+        [*ROOT.glob("*.tf"), *(ROOT / "tests/local_aws/stack").glob("*.tf"), ROOT / "dist/lambdas.zip"]
+    ):
+        parts.update(file.name.encode() + file.read_bytes())
+    return parts.hexdigest()
+
+
+def write_plan(stack: LocalAws) -> Path:
+    """Plan the applied stack and keep the plan with its sources' digest in `.build/plan.json`."""
+    plan = stack.terraform.plan_json()
+    PLAN.write_text(json.dumps(plan))
+    PLAN.with_suffix(".made-from").write_text(sources_digest())
+    return PLAN
+
+
+@pytest.fixture(scope="session")
+def plan(request: pytest.FixtureRequest) -> Path:
+    """The plan of an applied stack in JSON; the last session's, if it was made from the same sources."""
+    made_from = PLAN.with_suffix(".made-from")
+    if PLAN.exists() and made_from.exists() and made_from.read_text() == sources_digest():
+        return PLAN
+    return write_plan(request.getfixturevalue("stack"))

@@ -1,0 +1,274 @@
+"""The queue on the real stack: real uploads, the packaged functions, events and schedule as on AWS."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+from urllib.parse import quote_plus
+from uuid import uuid4
+
+import pytest
+from batch_queue import model
+
+from tests.local_aws.environment import MODEL_ID, LocalAws
+from tests.local_aws.simulator import SimulatorControl, expected_output
+
+T = TypeVar("T")
+REFILL_SECONDS = 5.0
+FAST = {
+    "queue_seconds": 0.5,
+    "validation_seconds": 0.5,
+    "schedule_seconds": 0.5,
+    "records_per_second": 50.0,
+    "min_records": 1,
+}
+
+
+def requests(count: int, prefix: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "recordId": f"{prefix}-{number}",
+            "modelInput": {
+                "anthropic_version": "bedrock-2023-05-31",
+                "max_tokens": 20,
+                "messages": [{"role": "user", "content": f"Say {prefix} {number}"}],
+            },
+        }
+        for number in range(count)
+    ]
+
+
+def lines(rows: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def eventually(look: Callable[[], T | None], timeout: float, what: str) -> T:
+    """Looks until there is something to see; fails after ``timeout`` seconds."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        if (found := look()) is not None:
+            return found
+        time.sleep(0.1)
+    return pytest.fail(f"{what} did not happen within {timeout:.0f} s")
+
+
+class Queue:
+    """The stack as its user sees it."""
+
+    def __init__(self, stack: LocalAws, s3: Any, table: Any, bucket: str) -> None:
+        self._s3, self._table, self._bucket = s3, table, bucket
+        self.simulator = SimulatorControl(stack.bedrock.endpoint)
+        self.seen: dict[str, list[str]] = {}
+
+    def upload(self, key: str, body: bytes) -> str:
+        answer = self._s3.put_object(Bucket=self._bucket, Key=f"to-process/{key}", Body=body)
+        return model.upload_id(self._bucket, f"to-process/{key}", answer["VersionId"])
+
+    def row(self, upload_id: str) -> dict[str, Any] | None:
+        row: dict[str, Any] | None = self._table.get_item(
+            Key={"pk": upload_id, "sk": "upload"}, ConsistentRead=True
+        ).get("Item")
+        if row:
+            seen = self.seen.setdefault(upload_id, [])
+            if row["status"] not in seen:
+                seen.append(row["status"])
+        return row
+
+    def ended(self, *upload_ids: str, timeout: float = 120) -> list[dict[str, Any]]:
+        """Waits until all these uploads have ended; gives their rows."""
+        terminal = {str(status) for status in model.TERMINAL}
+
+        def look() -> list[dict[str, Any]] | None:
+            rows = [row for upload_id in upload_ids if (row := self.row(upload_id))]
+            done = len(rows) == len(upload_ids) and all(row["status"] in terminal for row in rows)
+            return rows if done else None
+
+        return eventually(look, timeout, f"the end of {len(upload_ids)} uploads")
+
+    def result(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        key, version = row["result_key"], row["result_version_id"]
+        body = self._s3.get_object(Bucket=self._bucket, Key=key, VersionId=version)["Body"].read()
+        return [json.loads(line) for line in body.split(b"\n") if line]
+
+    def jobs_of(self, *upload_ids: str) -> list[dict[str, Any]]:
+        """Bedrock's jobs that have a file of one of these uploads."""
+        return [
+            job
+            for job in self.simulator.jobs()
+            if any(file["name"][:32] in upload_ids for file in job["files"])
+        ]
+
+
+@pytest.fixture
+def queue(stack: LocalAws, s3: Any, table: Any, bucket: str) -> Iterator[Queue]:
+    found = Queue(stack, s3, table, bucket)
+    found.simulator.configure(models={"*": FAST})
+    yield found
+    found.simulator.faults(clear=True)
+
+
+def check_result(
+    queue: Queue, row: dict[str, Any], rows: list[dict[str, Any]], model_id: str, kind: str
+) -> None:
+    found = queue.result(row)
+    answers = {line["recordId"]: line.get("modelOutput") for line in found}
+    assert len(found) == len(answers) == len(rows)
+    for record in rows:
+        expected = expected_output(model_id, kind, record["modelInput"])["modelOutput"]
+        assert answers[record["recordId"]] == expected
+
+
+def test_thirty_uploads_share_ten_slots(queue: Queue, record_property: Callable[[str, object], None]) -> None:
+    # Given more uploads than slots, each of them some seconds of work
+    queue.simulator.configure(models={"*": {**FAST, "records_per_second": 12.0}})
+    batches = {f"thirty/{n:02d}.jsonl": requests(100, f"u{n}") for n in range(30)}
+    began = queue.simulator.state()["now"]
+
+    # When they are dropped into the bucket
+    ids = {key: queue.upload(key, lines(rows)) for key, rows in batches.items()}
+    ended = {row["key"]: row for row in queue.ended(*ids.values(), timeout=240)}
+
+    # Then each has one result, from one job, and never more than ten ran at once
+    for key, rows in batches.items():
+        row = ended[f"to-process/{key}"]
+        assert row["status"] == "Completed", row
+        check_result(queue, row, rows, MODEL_ID, "InvokeModel")
+    jobs = queue.jobs_of(*ids.values())
+    assert sorted(file["name"][:32] for job in jobs for file in job["files"]) == sorted(ids.values())
+    assert len(jobs) == 30
+    assert queue.simulator.state()["models"][MODEL_ID]["peak_active"] == 10
+
+    # And statuses were seen to pass in order
+    order = [str(status) for status in (model.Status.PENDING, *model.ACTIVE, model.Status.COMPLETED)]
+    for seen in queue.seen.values():
+        assert seen == sorted(seen, key=order.index)
+    assert {"Pending", "Submitted", "InProgress", "Completed"} <= {
+        s for seen in queue.seen.values() for s in seen
+    }
+
+    # And a slot that fell free was filled at once
+    starts = sorted(job["timeline"][0]["at"] for job in jobs)
+    ends = sorted(job["timeline"][-1]["at"] for job in jobs)
+    gaps = [start - end for end, start in zip(ends[:20], starts[10:], strict=True)]
+    print(
+        f"slots refilled after {sorted(gaps)[10]:.2f} s (median), {max(gaps):.2f} s (most); "
+        f"30 uploads in {ends[-1] - began:.1f} s"
+    )
+    record_property("refill_seconds_max", max(gaps))
+    assert max(gaps) < REFILL_SECONDS
+
+
+def test_with_the_event_rule_disabled_the_schedule_alone_finishes_the_work(
+    queue: Queue, events: Any, outputs: dict[str, Any]
+) -> None:
+    rule = outputs["rules"]["job_state"]["name"]
+    events.disable_rule(Name=rule)
+    try:
+        upload = queue.upload("schedule/only.jsonl", lines(requests(100, "s")))
+        (row,) = queue.ended(upload, timeout=180)
+        assert row["status"] == "Completed"
+    finally:
+        events.enable_rule(Name=rule)
+
+
+def test_the_same_event_five_times_and_two_processors_at_once_make_one_job(
+    queue: Queue, lambda_: Any, names: dict[str, str], s3: Any, bucket: str
+) -> None:
+    key = "to-process/again/and again.jsonl"
+    upload = queue.upload(key.removeprefix("to-process/"), lines(requests(100, "again")))
+    version = s3.head_object(Bucket=bucket, Key=key)["VersionId"]
+    record = {
+        "eventName": "ObjectCreated:Put",
+        "eventTime": "2026-01-01T00:00:00.000Z",
+        "s3": {
+            "bucket": {"name": bucket},
+            "object": {"key": quote_plus(key, safe="/"), "versionId": version, "eTag": "e", "sequencer": "1"},
+        },
+    }
+    for _ in range(5):
+        invoke(lambda_, names["create_batch_queue"], {"Records": [record]})
+    for _ in range(2):
+        invoke(lambda_, names["process_batch_jobs"], {})
+    queue.ended(upload)
+    assert len(queue.jobs_of(upload)) == 1
+
+
+def invoke(lambda_: Any, name: str, event: Any) -> None:
+    lambda_.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(event).encode())
+
+
+def test_a_converse_route_runs_with_any_boto3_and_a_key_may_hold_anything(queue: Queue) -> None:
+    rows = [
+        {
+            "recordId": f"ü{number}",
+            "modelInput": {"messages": [{"role": "user", "content": [{"text": f"Guten Tag {number}"}]}]},
+        }
+        for number in range(100)
+    ]
+    upload = queue.upload("converse/year=2026/Zürich + 1 & 2 (ä) %41.jsonl", lines(rows))
+    (row,) = queue.ended(upload)
+    assert row["status"] == "Completed", row
+    assert row["result_key"] == "processed/converse/year=2026/Zürich + 1 & 2 (ä) %41.jsonl.out"
+    check_result(queue, row, rows, "us.amazon.nova-lite-v1:0", "Converse")
+
+
+def test_a_file_with_a_fault_is_rejected_with_a_report_beside_it(queue: Queue, s3: Any, bucket: str) -> None:
+    good = lines(requests(100, "b")).split(b"\n")
+    good[41] = b'{"recordId": "x", "modelInput": '
+    upload = queue.upload("bad/file.jsonl", b"\n".join(good))
+    (row,) = queue.ended(upload)
+    assert row["status"] == "Rejected"
+    key = "processed/bad/file.jsonl.rejected.json"
+    report = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    assert [fault["line"] for fault in report["faults"]] == [42]
+    assert queue.jobs_of(upload) == []
+
+
+def test_a_file_that_needs_tidying_runs_tidied(queue: Queue) -> None:
+    rows = requests(100, "tidy")
+    upload = queue.upload("tidy.jsonl", b"\xef\xbb\xbf" + lines(rows).replace(b"\n", b"\r\n\n"))
+    (row,) = queue.ended(upload)
+    assert row["status"] == "Completed"
+    check_result(queue, row, rows, MODEL_ID, "InvokeModel")
+
+
+def test_a_refusal_stands_in_the_row_with_bedrocks_own_words(queue: Queue) -> None:
+    words = f"This model is not for batch inference, {uuid4().hex[:6]}."
+    fault = {"kind": "validation", "operation": "CreateModelInvocationJob", "message": words}
+    queue.simulator.faults(fault)
+    upload = queue.upload("refused.jsonl", lines(requests(100, "r")))
+    (row,) = queue.ended(upload)
+    assert row["status"] == "Failed"
+    assert words in row["message"]
+
+
+def test_what_fails_for_good_is_in_the_dead_letter_queue(
+    lambda_: Any, names: dict[str, str], sqs: Any, outputs: dict[str, Any]
+) -> None:
+    mark = uuid4().hex
+    invoke(lambda_, names["collect_results"], {"not_a_job_id": mark})
+
+    def look() -> str | None:
+        url = outputs["dead_letter_queue"]["url"]
+        found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        return next((m["Body"] for m in found.get("Messages", []) if mark in m["Body"]), None)
+
+    assert json.loads(eventually(look, 60, "a dead letter")) == {"not_a_job_id": mark}
+
+
+def test_logs_are_json_and_say_which_upload(queue: Queue, logs: Any, outputs: dict[str, Any]) -> None:
+    upload = queue.upload("logged.jsonl", lines(requests(100, "secret-content")))
+    queue.ended(upload)
+    group = outputs["log_groups"]["create_batch_queue"]["name"]
+
+    def look() -> dict[str, Any] | None:
+        found = logs.filter_log_events(logGroupName=group)["events"]
+        assert not [event for event in found if "secret-content" in event["message"]]
+        entries = [json.loads(event["message"]) for event in found if event["message"].startswith("{")]
+        return next((entry for entry in entries if entry.get("upload_id") == upload), None)
+
+    entry = eventually(look, 30, "a log entry")
+    assert entry["level"] == "INFO"
+    assert entry["status"] == "Pending"

@@ -1,0 +1,1 @@
+"""LocalStack without Docker: functions run as local processes, DynamoDB is answered by moto."""

@@ -1,0 +1,52 @@
+"""Two mended services: PROVIDER_OVERRIDE_DYNAMODB=moto and PROVIDER_OVERRIDE_CLOUDWATCH=tagged."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from localstack.services.plugins import Service, aws_provider
+
+
+@aws_provider(api="dynamodb", name="moto")
+def dynamodb_moto() -> Service:
+    """Return the service. LocalStack's own provider would download a Java program."""
+    from localstack.aws.api.dynamodb import DynamodbApi  # noqa: PLC0415  (a provider's imports are slow)
+    from localstack.aws.forwarder import ForwardingFallbackDispatcher  # noqa: PLC0415
+    from localstack.services import moto  # noqa: PLC0415
+
+    class MotoDynamoDBProvider(DynamodbApi):
+        """Every operation falls through to moto."""
+
+    # moto's tables are plain dictionaries: one call at a time keeps conditional writes atomic.
+    lock = threading.RLock()
+
+    def call(context: Any, request: Any) -> Any:
+        with lock:
+            return moto.call_moto(context)
+
+    return Service.for_provider(
+        MotoDynamoDBProvider(),
+        dispatch_table_factory=lambda provider: ForwardingFallbackDispatcher(provider, call),
+    )
+
+
+@aws_provider(api="cloudwatch", name="tagged")
+def cloudwatch_tagged() -> Service:
+    """Return LocalStack's CloudWatch, which in 4.9.2 forgets the tags that an alarm is made with."""
+    from localstack.aws.api import handler  # noqa: PLC0415
+    from localstack.services.cloudwatch.provider_v2 import CloudwatchProvider  # noqa: PLC0415
+    from localstack.utils.aws import arns  # noqa: PLC0415
+
+    class TaggedCloudwatchProvider(CloudwatchProvider):
+        """Keeps them, so that a second plan finds them."""
+
+        @handler("PutMetricAlarm", expand=False)
+        def put_metric_alarm(self, context: Any, request: Any) -> None:
+            """Make the alarm, then tag it."""
+            super().put_metric_alarm(context, request)
+            if tags := request.get("Tags"):
+                arn = arns.cloudwatch_alarm_arn(request["AlarmName"], context.account_id, context.region)
+                self.tag_resource(context, arn, tags)
+
+    return Service.for_provider(TaggedCloudwatchProvider())

@@ -1,0 +1,245 @@
+"""Run the project's checks, one part after the other, and end with one summary.
+
+    python -m tools.checks                    # all of them, in this order
+    python -m tools.checks unit integration   # some
+
+A part that fails does not stop the others; the exit code is 0 only when every part passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools import terraform_env
+
+ROOT = terraform_env.ROOT
+BUILD = ROOT / ".build"
+REPORTS = BUILD / "reports"
+#: What the integration tests say about the emulator they ran on; tests/integration/conftest.py writes it.
+EMULATOR = REPORTS / "emulator.txt"
+NO_TESTS = 5
+TERRAFORM_TIMEOUT = 900
+
+
+@dataclass
+class Outcome:
+    """How a part ended."""
+
+    ok: bool
+    detail: str
+
+
+def run(command: list[str], env: dict[str, str] | None = None, cwd: Path = ROOT) -> int:
+    """Run a command with its output passed through, and return its exit code."""
+    sys.stdout.flush()
+    return subprocess.run(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, check=False).returncode
+
+
+def python_environment() -> dict[str, str]:
+    """Return the tests' environment: no foreign AWS settings but the LocalStack that the caller names."""
+    env = terraform_env.without_settings(dict(os.environ))
+    kept = ("AWS_ENDPOINT_URL", "LOCALSTACK_HOST", "EDGE_PORT", "USE_SSL")
+    return env | {name: os.environ[name] for name in kept if name in os.environ}
+
+
+def lint() -> Outcome:
+    """Run ruff."""
+    checked = run([sys.executable, "-m", "ruff", "check", "."])
+    formatted = run([sys.executable, "-m", "ruff", "format", "--check", "--quiet", "."])
+    if formatted:
+        print("ruff: these files are not in the standard form: `make format` mends them")
+        run([sys.executable, "-m", "ruff", "format", "--check", "."])
+    return Outcome(not checked and not formatted, "ruff")
+
+
+def types() -> Outcome:
+    """Run mypy, strict on the functions."""
+    return Outcome(not run([sys.executable, "-m", "mypy"]), "mypy, strict on lambdas/")
+
+
+def terraform_format() -> Outcome:
+    """Check Terraform's standard form."""
+    code = run(
+        ["terraform", "fmt", "-check", "-diff", "-recursive", "."],
+        terraform_env.environment(BUILD / "terraform"),
+    )
+    return Outcome(not code, "terraform fmt")
+
+
+def terraform_roots() -> list[Path]:
+    """Return every folder that `terraform validate` is run in: the module, its examples, the local stack."""
+    examples = sorted(p.parent for p in (ROOT / "examples").glob("*/main.tf"))
+    return [ROOT, *examples, ROOT / "tests" / "local_aws" / "stack"]
+
+
+def terraform_in(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Terraform in ``root`` with a data folder of its own."""
+    name = "-".join(root.relative_to(ROOT).parts) or "module"
+    return subprocess.run(
+        ["terraform", *arguments],
+        env=terraform_env.environment(BUILD / "terraform" / name) | DUMMY_KEYS,
+        cwd=root,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TERRAFORM_TIMEOUT,
+        check=False,
+    )
+
+
+#: Keys for runs that reach no AWS: `terraform test` with mocked providers.
+DUMMY_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+
+
+def validate() -> Outcome:
+    """Run `terraform validate` everywhere; a warning is a failure too."""
+    print(f"terraform: the AWS provider comes from {terraform_env.prepare().description}")
+    good = True
+    roots = terraform_roots()
+    for root in roots:
+        shown = root.relative_to(ROOT)
+        done = terraform_in(root, "init", "-backend=false", "-input=false", "-no-color")
+        if done.returncode:
+            good = False
+            print(f"terraform init in {shown}:\n{done.stdout}{done.stderr}")
+            continue
+        report: dict[str, Any] = json.loads(terraform_in(root, "validate", "-json", "-no-color").stdout)
+        for found in report["diagnostics"]:
+            good = False
+            place = found.get("range") or {}
+            line = (place.get("start") or {}).get("line", "?")
+            print(f"{shown}/{place.get('filename', '')}:{line}: {found['severity']}: {found['summary']}")
+            print(f"    {found.get('detail', '')}")
+    return Outcome(good, f"terraform validate without a warning in {len(roots)} folders")
+
+
+def terraform_test() -> Outcome:
+    """Run tests/terraform/*.tftest.hcl, and the pytest tests marked terraform."""
+    folder = "tests/terraform"
+    files = sorted((ROOT / folder).glob("*.tftest.hcl"))
+    if not files:
+        return Outcome(False, f"{folder} has no *.tftest.hcl")
+    options = ("-no-color", f"-test-directory={folder}")
+    done = terraform_in(ROOT, "init", "-backend=false", "-input=false", *options)
+    if not done.returncode:
+        done = terraform_in(ROOT, "test", *options)
+    print(done.stdout + done.stderr)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("Success!", "Failure!"))]
+    extra = pytest("terraform", empty_is_fine=True)
+    return Outcome(not done.returncode and extra.ok, f"terraform test: {lines[-1] if lines else 'no result'}")
+
+
+def pytest(marker: str, *, folder: str = "tests", empty_is_fine: bool = False) -> Outcome:
+    """Run the tests that carry ``marker`` (or lie in the folder of that name) and count them."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    report = REPORTS / f"{marker}.xml"
+    report.unlink(missing_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-m",
+        marker,
+        f"--junit-xml={report}",
+        "-o",
+        "junit_family=xunit1",
+        folder,
+    ]
+    code = run(command, python_environment())
+    if code == NO_TESTS:
+        print(f"pytest: there is no test marked {marker}")
+        return Outcome(empty_is_fine, f"NO TESTS are marked {marker} yet")
+    return Outcome(code == 0, _counts(report) or f"pytest ended with exit code {code}")
+
+
+def _counts(report: Path) -> str:
+    if not report.exists():
+        return ""
+    suite = ET.parse(report).getroot().find("testsuite")  # noqa: S314 (pytest's own report)
+    if suite is None:
+        return ""
+    numbers = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+    passed = numbers["tests"] - numbers["failures"] - numbers["errors"] - numbers["skipped"]
+    others = [f"{numbers[key]} {word}" for key, word in WORDS.items() if numbers[key]]
+    return ", ".join([f"{passed} passed", *others])
+
+
+WORDS = {"failures": "failed", "errors": "errors", "skipped": "SKIPPED"}
+
+
+def integration() -> Outcome:
+    """Run the tests on the local AWS; which one that was stands in the summary."""
+    EMULATOR.unlink(missing_ok=True)
+    outcome = pytest("integration", folder="tests/integration")
+    where = EMULATOR.read_text().strip() if EMULATOR.exists() else "the local AWS did not start"
+    return Outcome(outcome.ok, f"{outcome.detail}; on {where}")
+
+
+def policy() -> Outcome:
+    """Run terraform-compliance over a plan with known values."""
+    return pytest("policy", folder="tests/integration")
+
+
+PARTS: dict[str, tuple[str, Callable[[], Outcome]]] = {
+    "lint": ("lint", lint),
+    "types": ("types", types),
+    "format": ("terraform format", terraform_format),
+    "validate": ("terraform validate", validate),
+    "unit": ("unit", lambda: pytest("unit")),
+    "terraform": ("terraform test", terraform_test),
+    "faults": ("faults", lambda: pytest("faults", empty_is_fine=True)),
+    "integration": ("integration", integration),
+    "policy": ("policy", policy),
+}
+
+
+def attempt(part: Callable[[], Outcome]) -> Outcome:
+    """Run a part; what it raises is its failure, and the others go on."""
+    try:
+        return part()
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        print(f"{type(error).__name__}: {error}")
+        return Outcome(False, f"{type(error).__name__}: {error}")
+
+
+def main() -> int:
+    """Command line: the parts to run, or none for all."""
+    parser = argparse.ArgumentParser(prog="python -m tools.checks", description="Run the project's checks.")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"some of: {', '.join(PARTS)}; none for all")
+    chosen = parser.parse_args().parts or list(PARTS)
+    if unknown := [p for p in chosen if p not in PARTS]:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if not shutil.which("terraform") and {"format", "validate", "terraform", "integration"} & set(chosen):
+        print("terraform is not on the PATH: install Terraform 1.11 or newer", file=sys.stderr)
+        return 1
+    rows = []
+    for name in chosen:
+        title, part = PARTS[name]
+        print(f"\n=== {title}", flush=True)
+        began = time.monotonic()
+        rows.append((title, attempt(part), time.monotonic() - began))
+    print("\n=== summary")
+    for title, outcome, seconds in rows:
+        print(f"{'passed' if outcome.ok else 'FAILED'}  {title:<18} {seconds:5.0f} s  {outcome.detail}")
+    bad = [title for title, outcome, _ in rows if not outcome.ok]
+    total = sum(seconds for *_, seconds in rows)
+    print(
+        f"{'FAILED: ' + ', '.join(bad) if bad else 'All passed'} ({len(rows)} parts, {total:.0f} s)",
+        flush=True,
+    )
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""Make a virtual environment from a hashed requirements file, once. Needs nothing but Python itself.
+
+    python tools/venv.py .venv requirements/dev.txt
+    python tools/venv.py .build/venv requirements/localstack-4.9.2.txt --project tests/local_aws/plugins
+
+A stamp in the environment holds a digest of everything it was made from; as long as that is the same, nothing
+is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SUPPORTED = ((3, 11), (3, 13))
+ATTEMPTS = 4
+#: Longest time that one pip run may take, in seconds.
+INSTALL_TIMEOUT = 1200
+#: A connection that stalls is given up soon, whatever the machine's own setting, and tried again.
+NETWORK = ("--no-input", "--timeout", "30", "--retries", "5")
+#: pip settings that would put the packages somewhere else than into the environment.
+MISPLACING = ("PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_NO_DEPS")
+
+
+class InstallError(RuntimeError):
+    """The environment could not be made; the message says what to do."""
+
+
+def digest(requirements: Path) -> str:
+    """Return a digest of what an environment is made from: this Python and the requirements."""
+    python = (
+        f"{platform.python_implementation()} {platform.python_version()} {Path(sys.executable).resolve()}"
+    )
+    return hashlib.sha256(f"{python}\n".encode() + requirements.read_bytes()).hexdigest()
+
+
+def project_digest(project: Path) -> str:
+    """Return a digest of the files of a project of our own."""
+    parts = hashlib.sha256()
+    for file in sorted(p for p in project.rglob("*") if p.suffix in {".py", ".toml"}):
+        parts.update(f"\n{file.relative_to(project)}\n".encode() + file.read_bytes())
+    return parts.hexdigest()
+
+
+def ensure(directory: Path, requirements: Path, project: Path | None = None) -> Path:
+    """Make ``directory`` hold exactly what ``requirements`` (with hashes) names, and return its Python.
+
+    ``project`` is a folder with a pyproject.toml of our own that is installed on top, without dependencies.
+    Raises InstallError when Python is not supported or the installation fails several times.
+    """
+    if not SUPPORTED[0] <= sys.version_info[:2] <= SUPPORTED[1]:
+        raise InstallError(
+            f"Python {platform.python_version()} is not supported: use 3.11, 3.12 or 3.13, "
+            "for example `make PYTHON=python3.12 …`."
+        )
+    python = directory / "bin" / "python"
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    locks = ROOT / ".build" / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / "-".join(directory.parts[-2:]).strip(".")).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp, wanted = directory / ".made-from", digest(requirements)
+        if not (python.exists() and _reads(stamp, wanted)):
+            _make(directory, requirements)
+            stamp.write_text(wanted)
+        if project is not None:
+            stamp, wanted = directory / ".project", project_digest(project)
+            if not _reads(stamp, wanted):
+                _install_project(directory, project)
+                stamp.write_text(wanted)
+    return python
+
+
+def _reads(file: Path, text: str) -> bool:
+    return file.exists() and file.read_text() == text
+
+
+def _pip(directory: Path) -> list[str]:
+    return [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", *NETWORK]
+
+
+def _log(name: str) -> Path:
+    log = ROOT / ".build" / "logs" / f"install-{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("")
+    return log
+
+
+def _make(directory: Path, requirements: Path) -> None:
+    began = time.monotonic()
+    shown = directory.relative_to(ROOT) if directory.is_relative_to(ROOT) else directory
+    print(f"setup: installing {requirements.name} into {shown} (once)…", file=sys.stderr, flush=True)
+    log = _log(requirements.stem)
+    shutil.rmtree(directory, ignore_errors=True)
+    _run([sys.executable, "-m", "venv", str(directory)], log, "the virtual environment could not be made")
+    _retry([*_pip(directory), "install", "--require-hashes", "-r", str(requirements)], log)
+    print(f"setup: {shown} is ready after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+
+
+def _install_project(directory: Path, project: Path) -> None:
+    # setuptools builds beside the sources: a copy keeps the checkout clean.
+    copy = ROOT / ".build" / "sources" / project.name
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
+    options = ["--no-deps", "--no-build-isolation", "--force-reinstall"]
+    _retry([*_pip(directory), "install", *options, str(copy)], _log(project.name))
+
+
+def _retry(command: list[str], log: Path) -> None:
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _run(command, log, "the packages could not be installed")
+        except InstallError:
+            # Hashes that differ and versions that do not exist stay so; the network comes back.
+            text = log.read_text(errors="replace")
+            if attempt == ATTEMPTS or "DO NOT MATCH THE HASHES" in text or "No matching distribution" in text:
+                raise
+            print(
+                f"setup: the installation failed, attempt {attempt + 1} of {ATTEMPTS}…",
+                file=sys.stderr,
+                flush=True,
+            )
+            time.sleep(2**attempt)
+    return None
+
+
+def _run(command: list[str], log: Path, failure: str) -> None:
+    env = {k: v for k, v in os.environ.items() if k not in MISPLACING and not k.startswith("PYTHON")}
+    env.pop("VIRTUAL_ENV", None)
+    env["NO_COLOR"] = "1"
+    with log.open("a") as out:
+        out.write(f"$ {' '.join(command)}\n")
+        out.flush()
+        try:
+            code = subprocess.run(
+                command,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                timeout=INSTALL_TIMEOUT,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired as error:
+            raise InstallError(f"{failure}: no end after {INSTALL_TIMEOUT} s; see {log}") from error
+    if code:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise InstallError(f"{failure} (exit code {code}):\n{tail}\nAll of it: {log}")
+
+
+def main() -> int:
+    """Command line: see the module's doc string."""
+    parser = argparse.ArgumentParser(
+        description="Make a virtual environment from a hashed requirements file, once."
+    )
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("requirements", type=Path)
+    parser.add_argument("--project", type=Path)
+    args = parser.parse_args()
+    try:
+        ensure(
+            args.directory.absolute(), args.requirements.absolute(), args.project and args.project.absolute()
+        )
+    except InstallError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

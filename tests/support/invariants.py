@@ -1,0 +1,51 @@
+"""What must hold whatever happened on the way, checked record by record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from batch_queue.model import TERMINAL, Status
+
+from .world import World
+
+
+class Watch:
+    """Follows a world while it runs: a terminal status never goes back to another one."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._ended: dict[str, Status] = {}
+
+    def look(self) -> None:
+        """Compares with what was seen before; to be called after each step."""
+        for upload in self._world.uploads():
+            before = self._ended.get(upload.upload_id)
+            assert before in {None, upload.status}, f"{upload.key} went from {before} to {upload.status}"
+            if upload.status in TERMINAL:
+                self._ended[upload.upload_id] = upload.status
+
+
+def check(world: World, accepted: Mapping[str, Sequence[Mapping[str, Any]]], slots: int) -> None:
+    """Raises AssertionError where a record is lost or doubled, a row is stuck, or a job was too many.
+
+    ``accepted``: upload id → its records; ``slots``: the most active jobs that the model may have.
+    """
+    assert world.at_rest(), "a row, a place, an active job or a lease is left"
+    uploads = {upload.upload_id: upload for upload in world.uploads()}
+    for upload_id, rows in accepted.items():
+        upload = uploads[upload_id]
+        expected = Counter(str(row["recordId"]) for row in rows)
+        assert upload.status in TERMINAL
+        assert upload.records == len(rows)
+        assert upload.chunks_open == 0
+        found = world.result(upload)
+        assert Counter(row["recordId"] for row in found) == expected, f"{upload.key}: lost or doubled records"
+        assert upload.success_count + upload.error_count == len(rows)
+        assert sum("modelOutput" in row for row in found) == upload.success_count
+    assert world.simulator.peak(world.model_id) <= slots
+    files = Counter(file["name"] for job in world.bedrock_jobs() for file in job["files"])
+    assert all(count == 1 for count in files.values()), f"a chunk ran in two jobs: {files}"
+    names = Counter(job["jobName"] for job in world.bedrock_jobs())
+    assert all(count == 1 for count in names.values())

@@ -1,0 +1,390 @@
+"""The whole queue in one process, under a virtual clock: the real handlers, moto, and the simulator's core.
+
+Nothing sleeps and nothing runs by itself: events wait in ``World.events`` until ``World.run`` delivers them.
+Every AWS call of a handler passes ``World.before`` and ``World.after``, so that a test can fail it, take its
+answer away, or end the function there.
+"""
+
+from __future__ import annotations
+
+import heapq
+import io
+import itertools
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import quote_plus
+
+import boto3
+import collect_results
+import create_batch_queue
+import process_batch_jobs
+from batch_queue import model
+from batch_queue.bedrock import Bedrock
+from batch_queue.collector import Collector
+from batch_queue.functions import Functions
+from batch_queue.intake import Intake
+from batch_queue.model import Chunk, Job, Route, Status, Upload
+from batch_queue.processor import Processor
+from batch_queue.settings import Settings
+from batch_queue.storage import Storage
+from batch_queue.table import Table, _chunk, _job, _plain, _upload
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from moto import mock_aws
+from moto.dynamodb.models import dynamodb_backends
+
+from tests.local_aws.simulator import Config, Simulator, VirtualClock, attach
+
+log = logging.getLogger(__name__)
+
+REGION = "us-east-1"
+ACCOUNT = "123456789012"  # the one that moto answers for
+NAME = "queue"
+HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
+TIMEOUTS = {"create": 900.0, "process": 300.0, "collect": 900.0}
+HANDLERS = {
+    "create": create_batch_queue.handler,
+    "process": process_batch_jobs.handler,
+    "collect": collect_results.handler,
+}
+SCHEDULE_SECONDS = 900.0
+RETRY_SECONDS = (60.0, 120.0)  # Lambda retries an asynchronous event twice, after a minute and two more
+
+Hook = Callable[["Call"], None]
+
+
+class KilledError(Exception):
+    """The function was ended in the middle; every further call of the same invocation fails with it too."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One AWS call of a handler: which handler's, the how-many-eth of the whole run, and what it calls."""
+
+    function: str
+    number: int
+    operation: str
+    params: Mapping[str, Any]
+
+
+@dataclass
+class Invocation:
+    """One run of a handler."""
+
+    function: str
+    request_id: str
+    deadline: float
+    dead: bool = False
+
+
+@dataclass(frozen=True)
+class Context:
+    """What Lambda hands to a handler."""
+
+    aws_request_id: str
+    function_name: str
+    seconds: float
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self.seconds * 1000)
+
+
+def records(count: int, prefix: str = "r") -> list[dict[str, Any]]:
+    """Requests for a Claude model."""
+    return [
+        {
+            "recordId": f"{prefix}{number}",
+            "modelInput": {
+                "anthropic_version": "bedrock-2023-05-31",
+                "max_tokens": 50,
+                "messages": [{"role": "user", "content": f"Question {prefix}{number}"}],
+            },
+        }
+        for number in range(count)
+    ]
+
+
+def lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+class World:
+    """An account with one queue in it. Use ``World.open`` as a context manager."""
+
+    def __init__(self, routes: Sequence[Route], config: Mapping[str, Any], seed: int) -> None:
+        self.clock = VirtualClock()
+        self.model_id = routes[0].model_id
+        self.before: Hook | None = None
+        self.after: Hook | None = None
+        self.calls = 0
+        self.dead_letters: list[tuple[str, Any]] = []
+        self.errors: list[tuple[str, Exception]] = []
+        self.bedrock_events = True
+        self.schedule = True
+        self._next_schedule = self.clock() + SCHEDULE_SECONDS
+        self._stack: list[Invocation] = []
+        self._ids = itertools.count(1)
+        self._sequence = itertools.count()
+        self.events: list[tuple[float, int, str, Any, int]] = []
+        self.bucket = f"{NAME}-{ACCOUNT}-{REGION}"
+        self.settings = Settings(
+            name=NAME,
+            table=f"{NAME}-queue",
+            bucket=self.bucket,
+            process_function="process",
+            collect_function="collect",
+            role_arn=f"arn:aws:iam::{ACCOUNT}:role/{NAME}-bedrock-{REGION}",
+        )
+        # Plain clients see and arrange the world without passing the hooks.
+        self.s3 = boto3.client("s3", region_name=REGION)
+        self.table = boto3.resource("dynamodb", region_name=REGION).create_table(
+            TableName=self.settings.table,
+            KeySchema=[
+                {"AttributeName": "pk", "KeyType": "HASH"},
+                {"AttributeName": "sk", "KeyType": "RANGE"},
+            ],
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"}
+                for name in ("pk", "sk", "status_key", "order_key")
+            ],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": "status-index",
+                    "KeySchema": [
+                        {"AttributeName": "status_key", "KeyType": "HASH"},
+                        {"AttributeName": "order_key", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {"ProjectionType": "ALL"},
+                }
+            ],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        self.s3.create_bucket(Bucket=self.bucket)
+        self.s3.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
+        for route in routes:
+            self.put_route(route)
+        self.simulator = Simulator(
+            self.s3,
+            clock=self.clock,
+            account=ACCOUNT,
+            region=REGION,
+            emit=self._bedrock_event,
+            seed=seed,
+            config=Config.from_dict({"check_role": False, **config}),
+        )
+        self._wire()
+
+    @classmethod
+    @contextmanager
+    def open(cls, *routes: Route, config: Mapping[str, Any] | None = None, seed: int = 0) -> Iterator[World]:
+        """A new world in which the handlers run; ``config`` is the simulator's."""
+        found = (Route("default", HAIKU), *routes) if "default" not in [r.name for r in routes] else routes
+        with mock_aws():
+            world = cls(found, config or {}, seed)
+            with (
+                patch.object(create_batch_queue, "_dependencies", lambda: world.intake),
+                patch.object(process_batch_jobs, "_dependencies", lambda: world.processor),
+                patch.object(collect_results, "_dependencies", lambda: world.collector),
+            ):
+                yield world
+
+    def put_route(self, route: Route) -> None:
+        fields = {
+            name: value for name, value in asdict(route).items() if value is not None and name != "name"
+        }
+        self.table.put_item(Item={"pk": "route", "sk": route.name, **fields})
+
+    # ------------------------------------------------------------------------------------------ wiring
+
+    def _wire(self) -> None:
+        settings = self.settings
+        resource = boto3.resource("dynamodb", region_name=REGION)
+        table = Table(self._hooked(resource).Table(settings.table), pause=self.clock.advance)
+        storage = Storage(self._hooked(boto3.client("s3", region_name=REGION)), settings.bucket)
+        functions = Functions(self._hooked(self._invoker(boto3.client("lambda", region_name=REGION))))
+        bedrock = Bedrock(self._hooked(attach(self.simulator, boto3.client("bedrock", region_name=REGION))))
+        intake = Intake(settings, table, storage, self.clock)
+        processor = Processor(settings, table, storage, bedrock, functions, self.clock)
+        collector = Collector(settings, table, storage, self.clock)
+        # What each handler's own ``_dependencies`` gives.
+        self.intake = (settings, intake, functions)
+        self.processor = (settings, processor)
+        self.collector = collector
+
+    def _hooked(self, client: Any) -> Any:
+        def before(model: Any, params: Any, **_: Any) -> None:
+            invocation = self._stack[-1]
+            if invocation.dead:
+                raise KilledError
+            self.calls += 1
+            call = Call(invocation.function, self.calls, model.name, params)
+            params["context"]["world_call"] = call
+            if self.before:
+                self.before(call)
+
+        def after(context: Any, **_: Any) -> None:
+            if self.after:
+                self.after(context["world_call"])
+
+        meta = client.meta.client.meta if hasattr(client.meta, "client") else client.meta
+        service = meta.service_model.service_id.hyphenize()
+        # As specific as the handlers that answer in the service's place: botocore calls those first.
+        meta.events.register_first(f"before-call.{service}.*", before)
+        meta.events.register_last(f"after-call.{service}.*", after)
+        return client
+
+    def _invoker(self, client: Any) -> Any:
+        def answer(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+            name = params["url_path"].split("/")[3]
+            self.send(name, json.loads(params["body"]))
+            response = AWSResponse(params["url"], 202, HTTPHeaders(), io.BytesIO(b""))
+            return response, {"StatusCode": 202, "ResponseMetadata": {"HTTPStatusCode": 202}}
+
+        client.meta.events.register("before-call.lambda.*", answer)
+        return client
+
+    def kill(self) -> None:
+        """Ends the invocation that is running: this call and all that follow fail."""
+        self._stack[-1].dead = True
+        raise KilledError
+
+    # ------------------------------------------------------------------------------------------ events
+
+    def send(self, function: str, event: Any, delay: float = 0.0, attempt: int = 0) -> None:
+        """Puts an asynchronous event for a function on its way."""
+        heapq.heappush(self.events, (self.clock() + delay, next(self._sequence), function, event, attempt))
+
+    def _bedrock_event(self, event: dict[str, Any]) -> None:
+        if self.bedrock_events and event["detail"]["batchJobName"].startswith(f"{NAME}-"):
+            self.send("process", event)
+
+    def s3_event(self, key: str, version: str, etag: str) -> dict[str, Any]:
+        """One record as S3 sends it, with the key form-encoded."""
+        return {
+            "eventName": "ObjectCreated:Put",
+            "eventTime": model.iso(self.clock()),
+            "s3": {
+                "bucket": {"name": self.bucket},
+                "object": {
+                    "key": quote_plus(key, safe="/"),
+                    "versionId": version,
+                    "eTag": etag,
+                    "sequencer": f"{next(self._sequence):016X}",
+                },
+            },
+        }
+
+    def upload(self, key: str, body: bytes, deliveries: int = 1) -> str:
+        """Puts an object under the input prefix, whose event comes ``deliveries`` times; gives its id."""
+        answer = self.s3.put_object(Bucket=self.bucket, Key=f"to-process/{key}", Body=body)
+        version = answer["VersionId"]
+        record = self.s3_event(f"to-process/{key}", version, answer["ETag"].strip('"'))
+        for _ in range(deliveries):
+            self.send("create", {"Records": [record]})
+        return model.upload_id(self.bucket, f"to-process/{key}", version)
+
+    def invoke(self, function: str, event: Any) -> Exception | None:
+        """Runs a handler now; gives the error that ended it."""
+        invocation = Invocation(function, f"request-{next(self._ids)}", self.clock() + TIMEOUTS[function])
+        self._stack.append(invocation)
+        try:
+            HANDLERS[function](event, Context(invocation.request_id, function, TIMEOUTS[function]))
+        except Exception as error:
+            log.exception("%s ended with an error", function)
+            self.errors.append((function, error))
+            return error
+        finally:
+            self._stack.pop()
+        return None
+
+    def step(self) -> bool:
+        """Lets the next thing happen: an event, a change at Bedrock, or the schedule. False: none is left."""
+        due = self.simulator.next_due()
+        times = [self.events[0][0]] if self.events else []
+        times += [due] if due is not None else []
+        times += [self._next_schedule] if self.schedule else []
+        if not times:
+            return False
+        self.clock.set(min(times))
+        self.simulator.tick()
+        if self.schedule and self.clock() >= self._next_schedule:
+            self._next_schedule += SCHEDULE_SECONDS
+            self.send("process", {"source": "aws.events", "detail-type": "Scheduled Event"})
+        if self.events and self.events[0][0] <= self.clock():
+            _, _, function, event, attempt = heapq.heappop(self.events)
+            if self.invoke(function, event):
+                if attempt < len(RETRY_SECONDS):
+                    self.send(function, event, RETRY_SECONDS[attempt], attempt + 1)
+                else:
+                    self.dead_letters.append((function, event))
+        return True
+
+    def run(self, until: Callable[[], bool] | None = None, steps: int = 600) -> None:
+        """Lets things happen until ``until`` holds; by default until every upload has ended, all quiet."""
+        done = until or (lambda: not self.events and self.at_rest())
+        for _ in range(steps):
+            if done():
+                return
+            if not self.step():
+                break
+        assert done(), f"still at work: {Counter(upload.status for upload in self.uploads())}"
+
+    # ------------------------------------------------------------------------------------------- views
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every row of the table, read past the API: the tests look often, and moto's API is slow."""
+        table = dynamodb_backends[ACCOUNT][REGION].tables[self.settings.table]
+        return [_plain(item.to_regular_json()) for item in table.all_items()]
+
+    def _items(self, sk_prefix: str) -> list[dict[str, Any]]:
+        return [row for row in self.rows() if row["sk"].startswith(sk_prefix)]
+
+    def uploads(self) -> list[Upload]:
+        return [_upload(item) for item in self._items("upload")]
+
+    def chunks(self) -> list[Chunk]:
+        return [_chunk(item) for item in self._items("chunk#")]
+
+    def jobs(self) -> list[Job]:
+        return [_job(item) for item in self._items("job")]
+
+    def one_upload(self, upload_id: str) -> Upload:
+        (found,) = [upload for upload in self.uploads() if upload.upload_id == upload_id]
+        return found
+
+    def at_rest(self) -> bool:
+        """Whether every upload has ended, and no place, active job or lease is left."""
+        items = self.rows()
+        uploads = [item for item in items if item["sk"] == "upload"]
+        busy = [item for item in items if item["pk"] == "active" or item["pk"].startswith("queue#")]
+        leases = [item for item in items if item["sk"] == "lease" and "owner" in item]
+        terminal = {str(status) for status in model.TERMINAL}
+        return not busy and not leases and all(item["status"] in terminal for item in uploads)
+
+    def result(self, upload: Upload) -> list[dict[str, Any]]:
+        """The lines of an upload's own result, by the version that its row names."""
+        body = self.s3.get_object(
+            Bucket=self.bucket, Key=upload.result_key, VersionId=upload.result_version_id
+        )
+        return [json.loads(line) for line in body["Body"].read().split(b"\n") if line]
+
+    def bedrock_jobs(self) -> list[dict[str, Any]]:
+        """Bedrock's own view of our jobs."""
+        return [job for job in self.simulator.state()["jobs"] if not job["foreign"]]
+
+
+def statuses(world: World) -> Counter[Status]:
+    """How many uploads have which status."""
+    return Counter(upload.status for upload in world.uploads())
+
+
+def package_root() -> Path:
+    """The checkout."""
+    return Path(__file__).resolve().parents[2]

@@ -1,0 +1,171 @@
+"""Reading and validating inputs."""
+
+import json
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+from batch_queue import jsonl
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytestmark = pytest.mark.unit
+
+
+def record(number: int = 1, **changes: object) -> bytes:
+    return json.dumps({"recordId": f"r{number}", "modelInput": {"n": number}} | changes).encode()
+
+
+def scan(data: bytes, block: int = 7, **limits: int) -> jsonl.Scan:
+    blocks = [data[at : at + block] for at in range(0, len(data), block)]
+    return jsonl.scan(blocks, **({"max_records": 1000} | limits))
+
+
+def test_a_good_file_has_its_records_counted_and_no_faults() -> None:
+    found = scan(b"\n".join(record(n) for n in range(5)) + b"\n")
+    assert (found.records, found.fault_count, found.rewrite) == (5, 0, False)
+
+
+def test_a_last_line_without_a_line_end_counts() -> None:
+    assert scan(record(1) + b"\n" + record(2)).records == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "records"),
+    [
+        pytest.param(b"\xef\xbb\xbf" + record(), 1, id="byte-order mark"),
+        pytest.param(record(1) + b"\r\n" + record(2) + b"\r\n", 2, id="carriage returns"),
+        pytest.param(record(1) + b"\n\n  \t\n" + record(2) + b"\n\n", 2, id="blank lines"),
+    ],
+)
+def test_what_is_no_fault_but_needs_tidying_is_marked_for_it(data: bytes, records: int) -> None:
+    found = scan(data)
+    assert (found.records, found.fault_count, found.rewrite) == (records, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        pytest.param(b"{", "not JSON", id="broken"),
+        pytest.param(b"[1]", "not a JSON object but an array", id="array"),
+        pytest.param(b"7", "not a JSON object but a number", id="number"),
+        pytest.param(b'"x"', "not a JSON object but a text", id="text"),
+        pytest.param(b"null", "not a JSON object but null", id="null"),
+        pytest.param(b'{"recordId": "a"}', "modelInput must be an object: it is missing", id="no input"),
+        pytest.param(
+            record(modelInput="x"), "modelInput must be an object: it is not a text", id="text input"
+        ),
+        pytest.param(
+            record(modelInput=None), "modelInput must be an object: it is not null", id="null input"
+        ),
+        pytest.param(b'{"modelInput": {}}', "recordId is missing", id="no id"),
+        pytest.param(
+            record(recordId=7), "recordId must be a text that is not empty, not a number", id="number id"
+        ),
+        pytest.param(record(recordId=""), "recordId must be a text that is not empty", id="empty id"),
+        pytest.param(
+            b'{"recordId": "\\ud800", "modelInput": {}}', "half of a surrogate pair", id="surrogate id"
+        ),
+        pytest.param(b'{"recordId": "a\xff", "modelInput": {}}', "not UTF-8 at byte 16", id="not UTF-8"),
+        pytest.param(b'{"recordId": "a', "not JSON", id="cut off"),
+        pytest.param("é".encode()[:1], "not UTF-8 at byte 1", id="cut character"),
+        pytest.param(b'{"recordId":"a","modelInput":{"x":NaN}}', "NaN is not JSON", id="NaN"),
+        pytest.param(
+            b'{"recordId":"a","modelInput":{"x":' + b"9" * 5000 + b"}}", "too many digits", id="digits"
+        ),
+        pytest.param(b'{"recordId":"a","modelInput":' + b'{"x":' * 200_000, "nested too deeply", id="deep"),
+        pytest.param(b'{"recordId":"a\x00","modelInput":{}}', "not JSON", id="NUL in a text"),
+        pytest.param(record().decode().encode("utf-16"), "not UTF-8", id="UTF-16"),
+    ],
+)
+def test_a_bad_line_is_a_fault_with_its_number_and_what_to_do(line: bytes, reason: str) -> None:
+    found = scan(record(0) + b"\n" + line + b"\n" + record(2), block=100_000)
+    assert [(fault.line, reason in fault.reason) for fault in found.faults] == [(2, True)], found.faults
+
+
+def test_a_record_id_that_stands_twice_is_a_fault_on_the_later_line() -> None:
+    found = scan(record(1) + b"\n" + record(2) + b"\n" + record(1))
+    assert [(fault.line, fault.record_id) for fault in found.faults] == [(3, "r1")]
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u0085", "\x0b", "\x0c"])
+def test_only_a_newline_ends_a_line(separator: str) -> None:
+    text = json.dumps({"recordId": "a", "modelInput": {"t": f"x{separator}y"}}, ensure_ascii=False)
+    if separator in "\x0b\x0c":  # control characters stand escaped in JSON
+        assert "\\" in text
+    assert scan(text.encode()).records == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n \r\n", b"\xef\xbb\xbf\n"])
+def test_a_file_without_records_is_a_fault_of_the_whole_file(data: bytes) -> None:
+    assert [fault.line for fault in scan(data).faults] == [0]
+
+
+def test_reading_stops_at_the_first_record_above_the_limit() -> None:
+    def blocks() -> Iterator[bytes]:
+        yield from (record(n) + b"\n" for n in range(4))
+        pytest.fail("read on after the limit was exceeded")
+
+    assert [fault.line for fault in jsonl.scan(blocks(), max_records=3).faults] == [4]
+
+
+def test_only_the_first_hundred_faults_are_kept_and_all_are_counted() -> None:
+    found = scan(b"x\n" * 250)
+    assert (found.fault_count, len(found.faults)) == (250, 100)
+
+
+def test_an_overlong_line_is_a_fault_and_the_lines_around_it_are_read() -> None:
+    found = scan(record(1) + b"\n" + b"x" * 500 + b"\n" + record(2), max_line_bytes=100)
+    assert (found.records, [fault.line for fault in found.faults]) == (2, [2])
+
+
+def test_an_overlong_line_is_not_held_in_memory() -> None:
+    tracemalloc.start()
+    try:
+        list(jsonl.lines((b"x" * 1000 for _ in range(20_000)), max_line_bytes=10_000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+@given(
+    st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=8), st.integers(1, 9)
+)
+def test_lines_are_those_of_a_plain_split_however_the_stream_is_cut(
+    given_lines: list[bytes], block: int
+) -> None:
+    data = b"\n".join(given_lines)
+    blocks = [data[at : at + block] for at in range(0, len(data), block)]
+    expected = data.split(b"\n")
+    if expected[-1] == b"":
+        expected.pop()
+    assert list(jsonl.lines(blocks)) == expected
+
+
+@given(st.binary(max_size=200), st.integers(1, 9))
+def test_any_bytes_are_either_rejected_or_all_records_are_counted(data: bytes, block: int) -> None:
+    found = scan(data, block)
+    assert found.size_bytes == len(data)
+    assert found.fault_count or found.records
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.text(max_size=4), st.text() | st.integers() | st.none(), max_size=3),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from([b"\n", b"\r\n", b"\n\n", b" \r\n"]),
+    st.booleans(),
+)
+def test_tidying_keeps_every_record_and_leaves_nothing_else(
+    bodies: list[dict[str, object]], end: bytes, mark: bool
+) -> None:
+    records = [{"recordId": str(n), "modelInput": body} for n, body in enumerate(bodies)]
+    raw = end.join(json.dumps(record, ensure_ascii=True).encode() for record in records) + end
+    data = (jsonl.BYTE_ORDER_MARK if mark else b"") + raw
+    assert not scan(data).fault_count
+    tidied = b"".join(jsonl.tidied([data]))
+    assert [json.loads(line) for line in tidied.split(b"\n")[:-1]] == records
+    assert not jsonl.scan([tidied], max_records=10).rewrite

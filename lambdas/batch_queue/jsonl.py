@@ -101,7 +101,8 @@ def parse_line(raw: bytes) -> dict[str, Any]:
         place = f"byte {error.start + 1} of the line"
         raise RecordError(f"not UTF-8 at {place}: save the file as UTF-8") from None
     except json.JSONDecodeError as error:
-        raise RecordError(f"not JSON: {error.msg} at character {error.pos + 1} of the line") from None
+        what = error.msg.removesuffix(" at")
+        raise RecordError(f"not JSON: {what} at character {error.pos + 1} of the line") from None
     except RecursionError:
         raise RecordError("not JSON that can be read: nested too deeply") from None
     except RecordError:

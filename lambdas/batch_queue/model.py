@@ -79,11 +79,11 @@ class Upload:
     upload_id: str
     bucket: str
     key: str
-    version_id: str
-    etag: str
     route: str
     status: Status
     created_at: str
+    version_id: str = ""
+    etag: str = ""
     size_bytes: int = 0
     records: int = 0
     chunks: int = 0
@@ -113,12 +113,12 @@ class Chunk:
     number: int
     route: str
     key: str
-    version_id: str
-    etag: str
     start: int
     end: int
     records: int
     created_at: str
+    version_id: str = ""
+    etag: str = ""
     rewrite: bool = False
     whole: bool = True
     gone: bool = False

@@ -31,7 +31,7 @@ class ObjectGoneError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """An exact object: by its version id, or on an unversioned bucket by its ETag."""
+    """An exact object: by its version id, or on an unversioned bucket by its ETag (without quotes)."""
 
     key: str
     version_id: str = ""
@@ -165,7 +165,7 @@ class Storage:
         source = {"Bucket": self.bucket, "Key": ref.key}
         if ref.version_id:
             return {"CopySource": {**source, "VersionId": ref.version_id}}
-        return {"CopySource": source, **({"CopySourceIfMatch": ref.etag} if ref.etag else {})}
+        return {"CopySource": source, **({"CopySourceIfMatch": f'"{ref.etag}"'} if ref.etag else {})}
 
 
 def _gathered(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -193,7 +193,7 @@ def _parts(start: int, end: int) -> Iterator[tuple[int, int]]:
 def _exactly(ref: ObjectRef) -> dict[str, Any]:
     if ref.version_id:
         return {"VersionId": ref.version_id}
-    return {"IfMatch": ref.etag} if ref.etag else {}
+    return {"IfMatch": f'"{ref.etag}"'} if ref.etag else {}
 
 
 @contextmanager

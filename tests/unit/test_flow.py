@@ -202,6 +202,20 @@ def test_objects_that_are_no_uploads_are_ignored() -> None:
         assert world.uploads() == []
 
 
+def test_an_existing_bucket_without_versions_works_too() -> None:
+    with World.open() as world:
+        world.s3.put_bucket_versioning(Bucket=world.bucket, VersioningConfiguration={"Status": "Suspended"})
+        answer = world.s3.put_object(Bucket=world.bucket, Key="to-process/a.jsonl", Body=lines(records(100)))
+        event = world.s3_event("to-process/a.jsonl", "", answer["ETag"].strip('"'))
+        del event["s3"]["object"]["versionId"]
+        world.send("create", {"Records": [event]})
+        world.run()
+        assert statuses(world) == {Status.COMPLETED: 1}
+        (upload,) = world.uploads()
+        found = world.s3.get_object(Bucket=world.bucket, Key=upload.result_key)["Body"].read()
+        assert found.count(b"\n") == 100
+
+
 def test_every_record_of_an_event_is_taken_in_though_one_of_them_fails() -> None:
     with World.open() as world:
         first = world.upload("a.jsonl", lines(records(100)))

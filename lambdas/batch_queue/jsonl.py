@@ -163,7 +163,7 @@ def scan(blocks: Iterable[bytes], max_records: int, max_line_bytes: int = MAX_LI
             found.add(Fault(number, f"longer than {max_line_bytes:,} bytes, the most that a model takes"))
             continue
         line = tidy(raw, first=number == 1)
-        if line is not raw:
+        if not line or line is not raw:
             found.rewrite = True
         if not line:
             continue

@@ -35,7 +35,9 @@ def test_a_last_line_without_a_line_end_counts() -> None:
     [
         pytest.param(b"\xef\xbb\xbf" + record(), 1, id="byte-order mark"),
         pytest.param(record(1) + b"\r\n" + record(2) + b"\r\n", 2, id="carriage returns"),
-        pytest.param(record(1) + b"\n\n  \t\n" + record(2) + b"\n\n", 2, id="blank lines"),
+        pytest.param(record(1) + b"\n\n" + record(2), 2, id="an empty line"),
+        pytest.param(record(1) + b"\n  \t\n" + record(2), 2, id="a line of white space"),
+        pytest.param(record(1) + b"\n\n", 1, id="an empty line at the end"),
     ],
 )
 def test_what_is_no_fault_but_needs_tidying_is_marked_for_it(data: bytes, records: int) -> None:

@@ -348,14 +348,14 @@ variable "lambda_runtime" {
 }
 
 variable "lambda_memory_size" {
-  description = "Memory of each function in MB. More of it also is more CPU, which reads large uploads faster."
+  description = "Memory of each function in MB. The default holds every line that a model takes (25 MB); less does for files without lines of several MB. More of it also is more CPU, which reads large uploads faster."
   type        = number
   default     = 1024
   nullable    = false
 
   validation {
     condition     = var.lambda_memory_size >= 256 && var.lambda_memory_size <= 10240 && floor(var.lambda_memory_size) == var.lambda_memory_size
-    error_message = "lambda_memory_size is a whole number of MB from 256 (what the functions need) to 10240 (what Lambda allows): write 1024, not ${var.lambda_memory_size}."
+    error_message = "lambda_memory_size is a whole number of MB from 256 (for files with short lines) to 10240 (what Lambda allows): write 1024, not ${var.lambda_memory_size}."
   }
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,13 +17,21 @@ from .model import ACTIVE, Status
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
 
-_NOT_NOW = {
+_NOT_NOW_CODES = {
+    "InternalFailure",
+    "InternalServerException",
+    "LimitExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "ServiceQuotaExceededException",
+    "ServiceUnavailableException",
+    "Throttling",
+    "ThrottledException",
     "ThrottlingException",
     "TooManyRequestsException",
-    "ServiceQuotaExceededException",
-    "LimitExceededException",
 }
-_SERVER_FAULTS = {"InternalServerException", "ServiceUnavailableException", "InternalFailure"}
+_NOT_NOW_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+_REFUSALS = {"ValidationException", "ResourceNotFoundException", "AccessDeniedException"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,10 @@ class Bedrock:
             client.meta.events.register("before-call.bedrock.CreateModelInvocationJob", self._add_type)
 
     def submit(self, request: Mapping[str, Any]) -> Accepted | NotNow | Refused:
-        """Calls CreateModelInvocationJob with exactly these parameters (clientRequestToken among them)."""
+        """Calls CreateModelInvocationJob with exactly these parameters (clientRequestToken among them).
+
+        Raises ClientError for an answer that is about the caller and not about the job, such as a signature.
+        """
         arguments = dict(request)
         if not self._knows_type:
             # botocore before 1.42.60 refuses the parameter, so it joins the body after botocore's check.
@@ -107,13 +119,21 @@ class Bedrock:
         text = error.response["Error"].get("Message", "")
         told = f"{code}: {text}"
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        if code in _SERVER_FAULTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _NOT_NOW_STATUSES:
             return NotNow(told)
-        if code in _NOT_NOW or (code == "ValidationException" and _speaks_of_quota(text)):
+        if code in _NOT_NOW_CODES or (code == "ValidationException" and _speaks_of_quota(text)):
             return NotNow(told)
-        if code == "ConflictException":
+        if code not in _REFUSALS and code != "ConflictException":
+            raise error
+        # An earlier call may have made the job and lost its answer.
+        try:
             arn = self.find(name)
-            return Accepted(arn) if arn else NotNow(told)
+        except ClientError:
+            return NotNow(told)
+        if arn:
+            return Accepted(arn)
+        if code == "ConflictException":
+            return NotNow(told)
         return Refused(told, may_heal=code == "AccessDeniedException" or "assume" in text.lower())
 
     def state(self, arn: str) -> JobState | None:
@@ -151,11 +171,16 @@ class Bedrock:
         return None
 
 
+_QUOTA_WORDS = re.compile(r"quota|concurrent|too many|maximum number|limit|exceed")
+_OTHER_LIMITS = re.compile(
+    r"\b(records?|sizes?|files?|bytes|time-?outs?|hours?|names?|lengths?|tokens?|tags?)\b"
+)
+
+
 def _speaks_of_quota(text: str) -> bool:
-    """Whether a refusal is about how many jobs there are, not about the records or sizes of this one."""
+    """Whether a refusal is about how many jobs there are, not about what this one is like.
+
+    AWS does not document the wording; a refusal that is taken for the quota stands in the upload's message.
+    """
     words = text.lower()
-    return (
-        "job" in words
-        and any(word in words for word in ("quota", "concurrent", "too many", "limit"))
-        and not any(word in words for word in ("record", "size", "file"))
-    )
+    return "job" in words and bool(_QUOTA_WORDS.search(words)) and not _OTHER_LIMITS.search(words)

@@ -97,6 +97,8 @@ class Collector:
         if upload is None or upload.chunks_open or upload.status in TERMINAL:
             return
         chunks = self._table.chunks(upload_id)
+        if any(chunk.status not in TERMINAL for chunk in chunks):
+            raise RuntimeError(f"upload {upload_id} has no open chunk, but one that has not ended")
         ended = results.combine(
             Outcome(chunk.status, chunk.success_count, chunk.error_count, chunk.message) for chunk in chunks
         )

@@ -29,9 +29,7 @@ class NewObject:
     @property
     def upload_id(self) -> str:
         """The id of the upload that this object is."""
-        # Where versioning is suspended every version is called "null": the sequencer tells them apart.
-        real = self.version_id if self.version_id != "null" else ""
-        return model.upload_id(self.bucket, self.key, real or self.sequencer)
+        return model.upload_id(self.bucket, self.key, self.version_id or self.sequencer)
 
 
 def new_objects(event: Mapping[str, Any]) -> Iterator[NewObject]:
@@ -43,7 +41,8 @@ def new_objects(event: Mapping[str, Any]) -> Iterator[NewObject]:
         yield NewObject(
             bucket=record["s3"]["bucket"]["name"],
             key=unquote_plus(thing["key"]),
-            version_id=thing.get("versionId") or "",
+            # Where versioning is suspended every version is called "null", and names no exact object.
+            version_id=thing.get("versionId", "").removeprefix("null"),
             etag=thing.get("eTag") or "",
             sequencer=thing.get("sequencer") or "",
             created_at=model.iso(model.epoch(record["eventTime"])),
@@ -138,6 +137,15 @@ class Intake:
     def _scan(self, found: NewObject, route: Route) -> tuple[int, jsonl.Scan]:
         ref = ObjectRef(found.key, found.version_id, found.etag)
         size = self._storage.size(ref)
+        settings = self._settings
+        result = model.report_key(found.key, settings.input_prefix, settings.output_prefix)
+        if model.key_too_long(result):
+            scan = jsonl.Scan(size_bytes=size)
+            over = len(result.encode()) - model.MAX_KEY_BYTES
+            scan.add(
+                jsonl.Fault(0, f"the names of its results would be too long: shorten it by {over} bytes")
+            )
+            return size, scan
         if size > route.max_bytes_per_file:
             scan = jsonl.Scan(size_bytes=size)
             limit = route.max_bytes_per_file
@@ -151,7 +159,11 @@ class Intake:
         first = scan.faults[0]
         where = f"line {first.line}: " if first.line else ""
         more = f" ({scan.fault_count - 1:,} more faults)" if scan.fault_count > 1 else ""
-        message = f"Rejected, nothing was run: {where}{first.reason}{more}. All in {key}"
+        message = f"Rejected, nothing was run: {where}{first.reason}{more}."
+        if model.key_too_long(key):  # then the row alone tells it
+            rejected = _ended(upload, Status.REJECTED, message)
+            return self._store(replace(rejected, size_bytes=size), [])
+        message += f" All in {key}"
         self._storage.put_json(
             key,
             {

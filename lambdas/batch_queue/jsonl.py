@@ -16,6 +16,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # a little more leaves room for the recordId and the braces around it.
 MAX_LINE_BYTES = 25_100_000
 MAX_REPORTED_FAULTS = 100
+MAX_REPORTED_ID = 200  # characters of a recordId that a fault keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class RecordError(ValueError):
 
     def __init__(self, reason: str, record_id: str | None = None) -> None:
         super().__init__(reason)
-        self.record_id = record_id
+        self.record_id = None if record_id is None else record_id[:MAX_REPORTED_ID]
 
 
 def lines(blocks: Iterable[bytes], max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[bytes | None]:
@@ -179,7 +180,13 @@ def scan(blocks: Iterable[bytes], max_records: int, max_line_bytes: int = MAX_LI
             continue
         mark = blake2b(identifier.encode(), digest_size=16).digest()
         if mark in seen:
-            found.add(Fault(number, "recordId stands on an earlier line too: make it unique", identifier))
+            found.add(
+                Fault(
+                    number,
+                    "recordId stands on an earlier line too: make it unique",
+                    identifier[:MAX_REPORTED_ID],
+                )
+            )
         seen.add(mark)
     if not found.records and not found.fault_count:
         found.add(Fault(0, "no records in the file: write one object a line, " + _EXAMPLE))

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 DEFAULT_ROUTE = "default"
+MAX_KEY_BYTES = 1024
 
 
 class Status(StrEnum):
@@ -285,6 +286,11 @@ def output_key(work_prefix: str, job: str, arn: str, file_name: str) -> str:
 def manifest_key(work_prefix: str, job: str, arn: str) -> str:
     """Where Bedrock writes the counts of a job."""
     return output_key(work_prefix, job, arn, "manifest.json")
+
+
+def key_too_long(key: str) -> bool:
+    """Whether S3 would refuse a key: 1,024 bytes of UTF-8 is the most (S3 User Guide, object keys)."""
+    return len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES
 
 
 # --------------------------------------------------------------------------------------------------- time

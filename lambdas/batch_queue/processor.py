@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
@@ -24,6 +25,12 @@ T = TypeVar("T")
 ROUND_SECONDS = 60.0
 # A refusal that may heal (access denied) is tried again by later runs until the job is this old.
 HEALING_SECONDS = 600.0
+# Bedrock does not promise that a job can be looked up as soon as it is made.
+UNKNOWN_SECONDS = 3600.0
+# A job that cannot be submitted for an unexpected reason is given up when it is this old.
+GIVE_UP_SECONDS = 24 * 3600.0
+# How many of the uploads that have waited longest are told why.
+TOLD_UPLOADS = 100
 # A collector that was asked this long ago has ended one way or another: its time-out is 900 s.
 COLLECT_SECONDS = 960.0
 
@@ -63,7 +70,8 @@ class Processor:
         invocation of ``function_name`` where that is not enough. One job's error does not stop the others;
         the first error is raised after the round.
         """
-        run = Run(owner, function_name, self._clock() + seconds_left)
+        # Lambda may deliver one event twice, under one request id.
+        run = Run(f"{owner}/{uuid4().hex}", function_name, self._clock() + seconds_left)
         if not self._table.acquire_lease(run.owner, self._clock(), run.deadline):
             log.info("another run holds the lease and was told to go round again")
             return False
@@ -112,6 +120,8 @@ class Processor:
             return job
         found = self._bedrock.state(job.arn)
         now = model.iso(self._clock())
+        if found is None and self._clock() - model.epoch(job.submitted_at) < UNKNOWN_SECONDS:
+            return job
         if found is None:
             gone = "Bedrock does not know this job any more."
             fresh = replace(job, status=Status.FAILED, message=gone, ended_at=now)
@@ -147,7 +157,11 @@ class Processor:
         if job.status not in TERMINAL:
             return
         if self._table.request_collect(job, model.iso(now), model.iso(now - COLLECT_SECONDS)):
-            self._functions.wake(self._settings.collect_function, {"job_id": job.job_id})
+            try:
+                self._functions.wake(self._settings.collect_function, {"job_id": job.job_id})
+            except Exception:
+                self._table.withdraw_collect(job, model.iso(now))
+                raise
 
     # ---------------------------------------------------------------------------- steps 7 to 9: dispatch
 
@@ -155,18 +169,19 @@ class Processor:
         """Submits what earlier runs left unsubmitted, then fills the free slots with pending chunks."""
         full: set[str] = set()  # base models that take no more jobs in this round
         known = {job.job_id: job for job in jobs}
+        routes = self._table.routes()
+        others = self._others(jobs)
 
         def submit(job: Job) -> None:
             result = self._guarded(errors, job, self.submit)
-            known[job.job_id] = result or job
-            if result is None or result.status == Status.SUBMITTING:
+            known[job.job_id] = result or self._gave_up(job)
+            if result is not None and result.status == Status.SUBMITTING:
                 full.add(model.base_model(job.model_id))
 
         for job in jobs:
-            if job.status == Status.SUBMITTING:
+            if job.status == Status.SUBMITTING and self._has_slot(job, known.values(), others, routes):
                 submit(job)
-        routes = self._table.routes()
-        running = self._running(list(known.values()))
+        running = [*self._ours(known.values()), *others]
         pending = {
             name: self._table.pending(name, room)
             for name, route in routes.items()
@@ -180,25 +195,42 @@ class Processor:
             job = self._new_job(refs, route)
             if self._table.add_job(job):
                 submit(job)
-        self._measure(known.values())
+        self._measure(known.values(), routes)
         return True
 
-    def _running(self, jobs: list[Job]) -> list[Running]:
-        """Every active job of the account: ours from the table, everybody else's from Bedrock's list."""
-        running = [
+    def _has_slot(
+        self, job: Job, known: Iterable[Job], others: Iterable[Running], routes: Mapping[str, Route]
+    ) -> bool:
+        """Whether a job that an earlier run left unsubmitted has a slot now: foreign jobs may have come."""
+        base = model.base_model(job.model_id)
+        active = [Running(one.model_id) for one in known if one.status in ACTIVE]
+        taken = sum(model.base_model(one.model_id) == base for one in (*active, *others))
+        return taken < scheduling.model_limits(routes.values()).get(base, taken + 1)
+
+    def _gave_up(self, job: Job) -> Job:
+        """A job that could not be submitted for an unexpected reason: ended where that goes on too long."""
+        if self._clock() - model.epoch(job.created_at) < GIVE_UP_SECONDS:
+            return job
+        told = "The job could not be submitted for a day: the log of process_batch_jobs says why."
+        return self._end(replace(job, message=told), Status.FAILED)
+
+    def _ours(self, jobs: Iterable[Job]) -> list[Running]:
+        return [
             Running(job.model_id, job.route)
             for job in jobs
             if job.status == Status.SUBMITTING or job.status in ACTIVE
         ]
+
+    def _others(self, jobs: Iterable[Job]) -> list[Running]:
+        """Every active job of the account that is not one of ours, from Bedrock's list."""
         ours = {job.job_name for job in jobs}
         try:
-            listed = list(self._bedrock.active_jobs())
+            listed = [job for job in self._bedrock.active_jobs() if job.name not in ours]
         except ClientError as error:
-            # Slots are then counted by our own jobs alone; Bedrock's quota answer catches what is too many.
+            # Slots are then counted by our own jobs alone; the quota's own answer catches what is too many.
             log.warning("active jobs of the account cannot be listed: %s", error.response["Error"]["Code"])
             listed = []
-        others = (job for job in listed if job.name not in ours and self._counts(job))
-        return [*running, *(Running(job.model_id) for job in others)]
+        return [Running(job.model_id) for job in listed if self._counts(job)]
 
     def _counts(self, listed: ListedJob) -> bool:
         """Whether a listed job that is not one of our open ones is active: the list may lag behind."""
@@ -272,16 +304,21 @@ class Processor:
             return job
         if isinstance(answer, NotNow):
             log.info("Bedrock takes no more jobs of this model now", extra={"job_id": job.job_id})
-            log.debug("Bedrock said: %s", answer.reason)
-            return job
+            return self._waits(replace(job, message=answer.reason, updated_at=now))
         healing = answer.may_heal and self._clock() - model.epoch(job.created_at) < HEALING_SECONDS
         job = replace(job, message=answer.message, updated_at=now)
         if healing:
             log.warning("Bedrock denied a job; a later run tries again", extra={"job_id": job.job_id})
-            self._table.update_job(job)
-            return job
+            return self._waits(job)
         log.error("Bedrock refused a job", extra={"job_id": job.job_id})
         return self._end(job, Status.FAILED)
+
+    def _waits(self, job: Job) -> Job:
+        """Stores what Bedrock said to a job that it would not have now, where the user looks too."""
+        self._table.update_job(job)
+        for upload_id in dict.fromkeys(ref.upload_id for ref in job.chunks):
+            self._table.note(upload_id, f"waiting: {job.message}")
+        return job
 
     def _seal(self, job: Job) -> Job:
         """Claims the job's chunks and stages those that it got; then the list of chunks is final."""
@@ -331,11 +368,18 @@ class Processor:
 
     # ------------------------------------------------------------------------------------------ measure
 
-    def _measure(self, jobs: Iterable[Job]) -> None:
-        oldest = self._table.oldest_pending_upload()
-        age = max(0.0, self._clock() - model.epoch(oldest)) if oldest else 0.0
+    def _measure(self, jobs: Iterable[Job], routes: Mapping[str, Route]) -> None:
+        pending = self._table.pending_uploads(TOLD_UPLOADS)
+        for upload in pending:
+            if upload.route not in routes:
+                told = f"waiting: the route {upload.route} is not configured any more. Add it again."
+                self._table.note(upload.upload_id, told)
+        oldest = min((model.epoch(upload.created_at) for upload in pending), default=self._clock())
         emit_metrics(
             self._settings.name,
-            {"OldestPendingAge": age, "ActiveJobs": sum(1 for job in jobs if job.status in ACTIVE)},
+            {
+                "OldestPendingAge": max(0.0, self._clock() - oldest),
+                "ActiveJobs": sum(1 for job in jobs if job.status in ACTIVE),
+            },
             {"OldestPendingAge": "Seconds"},
         )

@@ -59,16 +59,16 @@ def manifest(document: Mapping[str, Any]) -> Manifest:
 
 
 def tally(blocks: Iterable[bytes]) -> Tally:
-    """Counts the lines of an output file. Raises ValueError for a line that is not a JSON object."""
+    """Counts the lines of an output file; one that cannot be read is an error with the code "unreadable"."""
     found = Tally()
-    for number, raw in enumerate(lines(blocks, MAX_OUTPUT_LINE_BYTES), start=1):
-        if raw is None:
-            raise ValueError(f"line {number} of the output is longer than {MAX_OUTPUT_LINE_BYTES:,} bytes")
-        if not raw.strip():
+    for raw in lines(blocks, MAX_OUTPUT_LINE_BYTES):
+        if raw is not None and not raw.strip():
             continue
-        record = json.loads(raw)
-        if not isinstance(record, dict):
-            raise ValueError(f"line {number} of the output is not a JSON object")
+        record = _record(raw)
+        if record is None:
+            found.error += 1
+            found.errors_by_code["unreadable"] += 1
+            continue
         error = record.get("error")
         if error is None and "modelOutput" in record:
             found.success += 1
@@ -77,6 +77,15 @@ def tally(blocks: Iterable[bytes]) -> Tally:
             code = error.get("errorCode") if isinstance(error, dict) else None
             found.errors_by_code[str(code) if code is not None else "unknown"] += 1
     return found
+
+
+def _record(raw: bytes | None) -> dict[str, Any] | None:
+    """An output line as an object, or None for one that is too long, cut off or otherwise not one."""
+    try:
+        record = json.loads(raw) if raw is not None else None
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def outcome(records: int, job_status: Status, job_message: str, found: Tally | None) -> Outcome:

@@ -77,6 +77,7 @@ class Table:
         moved = self._update(
             key,
             {"status": status, "status_key": f"upload#{status}", "updated_at": now},
+            remove=("message",),  # what it waited for
             add=arns,
             if_status=statuses_before(status),
         )
@@ -100,10 +101,20 @@ class Table:
             if_status=statuses_before(upload.status),
         )
 
-    def oldest_pending_upload(self) -> str | None:
-        """When the upload was made that has waited longest, or None where none waits."""
-        items = self._query("status_key = :s", {":s": f"upload#{Status.PENDING}"}, index=True, limit=1)
-        return str(items[0]["created_at"]) if items else None
+    def pending_uploads(self, limit: int) -> list[Upload]:
+        """The uploads that have waited longest, oldest first. The index may lag by a moment."""
+        items = self._query("status_key = :s", {":s": f"upload#{Status.PENDING}"}, index=True, limit=limit)
+        return [_upload(item) for item in items]
+
+    def note(self, upload_id: str, message: str) -> bool:
+        """Tells the user why an upload waits; False where it waits no more, or says so already."""
+        return self._update(
+            (upload_id, "upload"),
+            {"message": message},
+            condition="#status = :pending AND (attribute_not_exists(#message) OR #message <> :message)",
+            names={"#status": "status"},
+            values={":pending": Status.PENDING},
+        )
 
     # ------------------------------------------------------------------------------------------- chunks
 
@@ -111,7 +122,9 @@ class Table:
         """All chunks of an upload, in their order."""
         return [
             _chunk(item)
-            for item in self._query("pk = :pk AND begins_with(sk, :sk)", {":pk": upload_id, ":sk": "chunk#"})
+            for item in self._query(
+                "pk = :pk AND begins_with(sk, :sk)", {":pk": upload_id, ":sk": "chunk#"}, consistent=True
+            )
         ]
 
     def chunk(self, ref: ChunkRef) -> Chunk | None:
@@ -284,6 +297,16 @@ class Table:
             condition="attribute_not_exists(collected_at) AND "
             "(attribute_not_exists(collect_requested_at) OR collect_requested_at < :stale)",
             values={":stale": stale_before},
+        )
+
+    def withdraw_collect(self, job: Job, asked_at: str) -> None:
+        """Takes back the note of ``request_collect`` where the collector could not be asked after all."""
+        self._update(
+            (job.job_id, "job"),
+            {},
+            remove=("collect_requested_at",),
+            condition="collect_requested_at = :asked",
+            values={":asked": asked_at},
         )
 
     def finish_job(self, job: Job) -> None:

@@ -23,10 +23,11 @@ def test_answers_and_errors_are_told_apart_and_errors_counted_by_code() -> None:
     assert found.errors_by_code == {"400": 2, "unknown": 2}
 
 
-@pytest.mark.parametrize("line", [b"[]", b"{", b"\xff"])
-def test_an_output_that_is_not_json_lines_is_an_error_not_a_count(line: bytes) -> None:
-    with pytest.raises(ValueError, match=r".+"):
-        results.tally([line])
+@pytest.mark.parametrize("line", [b"[]", b"{", b"\xff", b"[" * 100_000])
+def test_an_output_line_that_cannot_be_read_is_an_error_of_its_own(line: bytes) -> None:
+    found = results.tally([line, b"\n", b'{"recordId": "a", "modelOutput": {}}'])
+    assert (found.success, found.error) == (1, 1)
+    assert found.errors_by_code == {"unreadable": 1}
 
 
 def counted(success: int, error: int) -> Tally:

@@ -1,0 +1,246 @@
+"""What goes wrong around the queue, and what must not come of it. Each of these was a fault once."""
+
+from typing import Any
+
+import pytest
+from batch_queue import bedrock, jsonl
+from batch_queue.model import Job, Route, Status, epoch
+from botocore.exceptions import ClientError
+
+from tests.local_aws.simulator import Fault
+from tests.support import world as worlds
+from tests.support.world import HAIKU, Call, World, lines, records, statuses
+
+pytestmark = pytest.mark.unit
+
+
+def aws_error(code: str, status: int = 400, message: str = "no") -> ClientError:
+    answer: Any = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(answer, "Operation")
+
+
+def test_what_a_run_must_not_miss_is_read_with_strong_consistency() -> None:
+    with World.open() as world:
+        weak: list[str] = []
+
+        def look(call: Call) -> None:
+            body = call.params.get("body", b"")
+            text = body.decode() if isinstance(body, bytes) else str(body)
+            if call.operation == "Query" and "IndexName" not in text and '"route"' not in text:
+                weak.extend([] if '"ConsistentRead": true' in text else [text])
+
+        world.before = look
+        world.upload("a.jsonl", lines(records(100)))
+        world.run()
+        assert weak == []
+
+
+def test_a_job_that_cannot_be_looked_up_yet_is_not_given_up() -> None:
+    with World.open() as world:
+        upload_id = world.upload("a.jsonl", lines(records(100)))
+        missed: list[Call] = []
+
+        def miss_once(call: Call) -> None:
+            if call.operation == "GetModelInvocationJob" and not missed:
+                missed.append(call)
+                raise aws_error("ResourceNotFoundException", 404)
+
+        world.before = miss_once
+        world.run()
+        assert missed
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+
+
+def test_one_upload_that_cannot_be_staged_does_not_hold_up_the_others() -> None:
+    with World.open() as world:
+        bad = world.upload("bad.jsonl", lines(records(100)))
+        good = [world.upload(f"{n}.jsonl", lines(records(100))) for n in range(3)]
+
+        def forbid(call: Call) -> None:
+            if call.function == "process" and "bad.jsonl" in str(call.params.get("url_path")):
+                raise aws_error("403", 403)
+
+        world.before = forbid
+        world.run(lambda: statuses(world)[Status.COMPLETED] == len(good))
+        assert world.one_upload(bad).status == Status.PENDING
+        world.run(lambda: world.one_upload(bad).status != Status.PENDING)
+        assert world.one_upload(bad).status == Status.FAILED
+        assert "could not be submitted for a day" in world.one_upload(bad).message
+
+
+@pytest.mark.parametrize(
+    ("text", "quota"),
+    [
+        ("Too many concurrent batch inference jobs for inference profile us.anthropic.x", True),
+        ("You have exceeded the maximum number of active model invocation jobs", True),
+        (
+            "Sum of in-progress and submitted batch inference jobs using a base model: quota of 10 reached",
+            True,
+        ),
+        ("Your account has reached its limit of jobs for this inference profile", True),
+        ("Job timeout is above the limit of 168 hours.", False),
+        ("The number of records in the job exceeds the quota of 50000", False),
+        ("The job's input file size exceeds the limit", False),
+        ("The job name exceeds 63 characters", False),
+        ("The provided model identifier is invalid.", False),
+    ],
+)
+def test_a_validation_answer_is_about_the_quota_of_jobs_or_about_this_job(text: str, quota: bool) -> None:
+    assert bedrock._speaks_of_quota(text) is quota
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("Throttling", 400), ("RequestTimeout", 408), ("ModelNotReadyException", 429), ("Whatever", 503)],
+)
+def test_a_passing_answer_leaves_the_upload_pending_and_says_why(code: str, status: int) -> None:
+    with World.open() as world:
+        upload_id = world.upload("a.jsonl", lines(records(100)))
+        hit: list[Call] = []
+
+        def fail_once(call: Call) -> None:
+            if call.operation == "CreateModelInvocationJob" and not hit:
+                hit.append(call)
+                raise aws_error(code, status, "come back later")
+
+        world.before = fail_once
+        world.run(lambda: not world.events)
+        assert world.one_upload(upload_id).status == Status.PENDING
+        assert world.one_upload(upload_id).message == f"waiting: {code}: come back later"
+        world.run()
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+        assert world.one_upload(upload_id).message == ""
+
+
+def test_an_answer_about_the_caller_is_an_error_and_fails_no_upload() -> None:
+    with World.open() as world:
+        upload_id = world.upload("a.jsonl", lines(records(100)))
+        hit: list[Call] = []
+
+        def fail_once(call: Call) -> None:
+            if call.operation == "CreateModelInvocationJob" and not hit:
+                hit.append(call)
+                raise aws_error("ExpiredTokenException", 403)
+
+        world.before = fail_once
+        world.run()
+        assert [function for function, _ in world.errors] == ["process"]
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+
+
+def test_a_refusal_of_a_job_whose_first_answer_was_lost_finds_the_job() -> None:
+    with World.open() as world:
+        world.simulator.add_fault(Fault("answer_lost", "CreateModelInvocationJob", times=1))
+        world.simulator.add_fault(Fault("validation", "CreateModelInvocationJob", times=1))
+        upload_id = world.upload("a.jsonl", lines(records(100)))
+        world.run()
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+        assert len(world.bedrock_jobs()) == 1
+
+
+@pytest.mark.parametrize("length", [1000, 1024])
+def test_a_key_whose_results_would_have_too_long_names_is_rejected(length: int) -> None:
+    with World.open() as world:
+        key = "ä" * ((length - len("to-process/.jsonl")) // 2)
+        good = world.upload(f"{key}.jsonl", lines(records(100)))
+        bad = world.upload(f"{key[:-1]}.jsonl", b"{")
+        world.run()
+        too_long = length == 1024
+        assert world.one_upload(good).status == (Status.REJECTED if too_long else Status.COMPLETED)
+        assert ("shorten it by" in world.one_upload(good).message) is too_long
+        assert world.one_upload(bad).status == Status.REJECTED
+
+
+def test_a_bucket_with_suspended_versions_never_runs_bytes_that_were_not_checked() -> None:
+    with World.open() as world:
+        world.s3.put_bucket_versioning(Bucket=world.bucket, VersioningConfiguration={"Status": "Suspended"})
+        first = world.s3.put_object(Bucket=world.bucket, Key="to-process/a.jsonl", Body=lines(records(100)))
+        event = world.s3_event("to-process/a.jsonl", "null", first["ETag"].strip('"'))
+        world.invoke("create", {"Records": [event]})
+        world.events.clear()
+        world.s3.put_object(Bucket=world.bucket, Key="to-process/a.jsonl", Body=lines(records(120, "new")))
+        world.run()
+        assert statuses(world) == {Status.CANCELLED: 1}
+        assert not world.bedrock_jobs()
+
+
+def test_uploads_of_a_route_that_was_removed_say_so_and_run_when_it_is_back() -> None:
+    route = Route("chat", HAIKU)
+    with World.open(route) as world:
+        upload_id = world.upload("chat/a.jsonl", lines(records(100)))
+        world.invoke("create", world.events.pop(0)[3])
+        world.table.delete_item(Key={"pk": "route", "sk": "chat"})
+        world.run(lambda: not world.events)
+        assert "the route chat is not configured any more" in world.one_upload(upload_id).message
+        world.put_route(route)
+        world.run()
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+
+
+def test_a_job_left_unsubmitted_waits_for_a_slot_like_any_other() -> None:
+    with World.open(Route("default", HAIKU, max_active_jobs=2)) as world:
+        world.simulator.add_fault(Fault("throttling", "CreateModelInvocationJob", times=1))
+        upload_id = world.upload("a.jsonl", lines(records(100)))
+        world.run(lambda: not world.events)
+        world.simulator.add_foreign(HAIKU, count=2, seconds=3000)
+        world.invoke("process", {})
+        assert world.simulator.active(HAIKU) == 2
+        world.run()
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+
+
+def test_one_event_delivered_twice_does_not_share_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = worlds.Context
+    monkeypatch.setattr(worlds, "Context", lambda _, name, left: context("same", name, left))
+    with World.open(Route("default", HAIKU, max_active_jobs=1)) as world:
+        for number in range(2):
+            world.upload(f"{number}.jsonl", lines(records(100)))
+            world.invoke("create", world.events.pop(0)[3])
+            world.events.clear()
+        entered: list[Call] = []
+
+        def again(call: Call) -> None:
+            if call.operation == "ListModelInvocationJobs" and not entered:
+                entered.append(call)
+                world.invoke("process", {})
+
+        world.before = again
+        world.invoke("process", {})
+        assert world.simulator.peak(HAIKU) == 1
+
+
+def test_a_collector_that_could_not_be_asked_is_asked_at_once_again() -> None:
+    with World.open() as world:
+        upload_id = world.upload("a.jsonl", lines(records(100)))
+        hit: list[Call] = []
+
+        def throttle_once(call: Call) -> None:
+            if call.operation == "Invoke" and call.function == "process" and not hit:
+                hit.append(call)
+                raise aws_error("TooManyRequestsException", 429)
+
+        world.before = throttle_once
+        world.run()
+        upload = world.one_upload(upload_id)
+        assert upload.status == Status.COMPLETED
+        (job,) = world.jobs()
+        assert epoch(job.collected_at) - epoch(job.ended_at) < 120
+
+
+def test_a_fault_keeps_no_more_of_a_record_id_than_a_person_reads() -> None:
+    row = b'{"recordId": "' + b"x" * 1_000_000 + b'", "modelInput": 1}\n'
+    found = jsonl.scan([row * 3], max_records=10)
+    assert [len(fault.record_id or "") for fault in found.faults] == [200] * 3
+
+
+def test_a_job_that_stays_unknown_is_ended() -> None:
+    with World.open() as world:
+        world.upload("a.jsonl", lines(records(100)))
+        world.run(lambda: bool(world.bedrock_jobs()))
+        world.simulator.reset()
+        world.run()
+        ended: list[Job] = world.jobs()
+        assert [job.message for job in ended] == ["Bedrock does not know this job any more."]

@@ -9,6 +9,9 @@ from typing import Any
 
 import boto3
 from batch_queue.collector import Collector
+from batch_queue.functions import Functions
+from batch_queue.on_demand import OnDemand
+from batch_queue.runtime import Runtime
 from batch_queue.settings import from_environment
 from batch_queue.storage import Storage
 from batch_queue.table import Table
@@ -18,14 +21,15 @@ from batch_queue.telemetry import CLIENT_CONFIG
 @cache
 def _dependencies() -> Collector:
     settings = from_environment(os.environ)
-    return Collector(
-        settings,
-        Table(boto3.resource("dynamodb", config=CLIENT_CONFIG).Table(settings.table)),
-        Storage(boto3.client("s3", config=CLIENT_CONFIG), settings.bucket, settings.kms_key_arn),
-        time.time,
-    )
+    table = Table(boto3.resource("dynamodb", config=CLIENT_CONFIG).Table(settings.table))
+    storage = Storage(boto3.client("s3", config=CLIENT_CONFIG), settings.bucket, settings.kms_key_arn)
+    runtime = Runtime(boto3.client("bedrock-runtime", config=CLIENT_CONFIG))
+    on_demand = OnDemand(settings, table, storage, runtime, time.time)
+    functions = Functions(boto3.client("lambda", config=CLIENT_CONFIG))
+    return Collector(settings, table, storage, functions, on_demand, time.time)
 
 
 def handler(event: dict[str, Any], context: Any) -> None:
     """Collects the job ``event["job_id"]``."""
-    _dependencies().collect(event["job_id"])
+    seconds_left = context.get_remaining_time_in_millis() / 1000
+    _dependencies().collect(event["job_id"], context.function_name, seconds_left)

@@ -2,42 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from decimal import Decimal
+from typing import Any
 
-from . import model, results
-from .model import TERMINAL, Chunk, ChunkRef, Job, Status
-from .results import Manifest, Outcome, Tally
+from . import jsonl, model, results
+from .functions import Functions
+from .model import ACTIVE, TERMINAL, Chunk, ChunkRef, Counts, Estimate, Job, Route, Status, Upload
+from .on_demand import OnDemand
+from .results import Manifest, Tally
 from .settings import Settings
-from .storage import ObjectRef, Storage
+from .storage import ObjectGoneError, ObjectRef, Storage
 from .table import Table
 from .telemetry import log
+
+# What runs again after a whole job failed waits this long, four times longer after each attempt.
+BACKOFF_SECONDS = 60
+# The error code of records that were not run since an object that they or their neighbours link is missing.
+MEDIA_CODE = "MediaUnavailable"
+# How much one finished job changes what was learned of its model.
+LEARNING_RATE = 0.3
 
 
 class Collector:
     """Settles the chunks of a job that has ended, and ends the uploads that have no open chunk left."""
 
     def __init__(
-        self, settings: Settings, table: Table, storage: Storage, clock: Callable[[], float]
+        self,
+        settings: Settings,
+        table: Table,
+        storage: Storage,
+        functions: Functions,
+        on_demand: OnDemand,
+        clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._table = table
         self._storage = storage
+        self._functions = functions
+        self._on_demand = on_demand
         self._clock = clock
 
-    def collect(self, job_id: str) -> bool:
-        """Collects one job; False where there is nothing to do (unknown, not ended, or collected already)."""
+    def collect(self, job_id: str, function_name: str = "", seconds_left: float = math.inf) -> bool:
+        """Collects one job; False where there is nothing to do (unknown, not ended, or collected already).
+
+        A job that is to run on demand is run first; where ``seconds_left`` are not enough for that, it goes
+        on in a new invocation of ``function_name``.
+        """
         job = self._table.job(job_id)
+        if job is not None and job.instead and job.status in ACTIVE:
+            job = self._run_on_demand(job, function_name, seconds_left)
         if job is None or job.status not in TERMINAL or job.collected_at:
             log.info("nothing to collect", extra={"job_id": job_id})
             return False
         written = self._written(job)
-        counts = self._manifest(job, written)
+        routes = self._table.routes()
+        again = 0
         for ref in job.chunks:
-            self._settle(job, ref, written, counts)
+            again += self._settle(job, ref, written, routes.get(job.route))
         for upload_id in dict.fromkeys(ref.upload_id for ref in job.chunks):
             self._finish_upload(upload_id)
+        self._finish_job(job, self._manifest(job, written))
+        if again:
+            self._functions.wake(self._settings.process_function, {"reason": "records to run again"})
+        return True
+
+    def _run_on_demand(self, job: Job, function_name: str, seconds_left: float) -> Job:
+        now = self._clock()
+        if not self._table.start_work(job, now, now + seconds_left):
+            return job
+        finished = False
+        try:
+            finished = self._on_demand.run(job, now + seconds_left)
+        finally:
+            if not finished:
+                self._table.stop_work(job)
+        if not finished:
+            self._functions.wake(function_name, {"job_id": job.job_id})
+            return job
+        ended_at = model.iso(self._clock())
+        ended = replace(job, status=Status.COMPLETED, ended_at=ended_at, updated_at=ended_at)
+        self._table.update_job(ended)
+        return ended
+
+    def _finish_job(self, job: Job, counts: Manifest | None) -> None:
         now = model.iso(self._clock())
+        self._learn(job)
         self._table.finish_job(
             replace(
                 job,
@@ -49,8 +102,35 @@ class Collector:
                 output_tokens=counts.output_tokens if counts else 0,
             )
         )
-        log.info("job collected", extra={"job_id": job_id, "status": job.status, "chunks": len(job.chunks)})
-        return True
+        log.info(
+            "job collected", extra={"job_id": job.job_id, "status": job.status, "chunks": len(job.chunks)}
+        )
+
+    def _learn(self, job: Job) -> None:
+        """Improves the estimate of the model's overhead and rate by a job that ran to its end."""
+        if (
+            job.instead
+            or job.status != Status.COMPLETED
+            or not (job.submitted_at and job.started_at and job.ended_at)
+        ):
+            return
+        started = model.epoch(job.started_at)
+        overhead = max(0.0, started - model.epoch(job.submitted_at))
+        rate = job.records / max(0.1, model.epoch(job.ended_at) - started)
+        base = model.base_model(job.model_id)
+        known = self._table.estimates().get(base)
+        weight = LEARNING_RATE if known else 1.0
+        known = known or Estimate()
+        self._table.learn(
+            base,
+            Estimate(
+                overhead_seconds=known.overhead_seconds + weight * (overhead - known.overhead_seconds),
+                records_per_second=known.records_per_second + weight * (rate - known.records_per_second),
+                jobs=known.jobs + 1,
+            ),
+        )
+
+    # -------------------------------------------------------------------------------------- what was written
 
     def _written(self, job: Job) -> set[str]:
         """The keys of what Bedrock wrote for a job; none for one that it never had."""
@@ -62,34 +142,153 @@ class Collector:
         key = model.manifest_key(self._settings.work_prefix, job.job_id, job.arn)
         return results.manifest(self._storage.read_json(key)) if key in written else None
 
-    def _settle(self, job: Job, ref: ChunkRef, written: set[str], counts: Manifest | None) -> None:
+    # ------------------------------------------------------------------------------------------- chunks
+
+    def _settle(self, job: Job, ref: ChunkRef, written: set[str], route: Route | None) -> int:
+        """Settles one chunk of a job; gives how many of its records run again."""
         chunk = self._table.chunk(ref)
-        if chunk is None or chunk.job_id != job.job_id or chunk.status in TERMINAL:
-            return
-        if chunk.gone:
-            ended = Outcome(Status.CANCELLED, 0, 0, "The object was deleted before it ran. Upload it again.")
-        else:
-            ended = results.outcome(chunk.records, job.status, job.message, self._tally(job, ref, written))
-        # The manifest counts the tokens of the whole job: they belong to an upload that had it to itself.
-        alone = counts if len(job.chunks) == 1 else None
-        self._table.settle_chunk(
-            replace(
-                chunk,
-                status=ended.status,
-                message=ended.message,
-                success_count=ended.success,
-                error_count=ended.error,
-            ),
-            input_tokens=alone.input_tokens if alone else 0,
-            output_tokens=alone.output_tokens if alone else 0,
+        if chunk is None or chunk.job_id != job.job_id or chunk.attempt != ref.attempt:
+            return 0
+        if chunk.status in TERMINAL:
+            return 0
+        key = model.output_key(self._settings.work_prefix, job.job_id, job.arn, ref.file_name)
+        wrote = key in written
+        if chunk.gone and not wrote:  # two runs that staged it at once may have found different things
+            return self._not_staged(job, chunk)
+        if job.status == Status.REJECTED and (chunk.attempt > 1 or self._alone(chunk)):
+            return self._reject(chunk, job.message)
+        attempts = route.max_record_attempts if route else 1
+        lasting = job.status in (Status.FAILED, Status.REJECTED) and not results.passing_failure(job.message)
+        may_run_again = chunk.attempt < attempts and not lasting
+        tally = results.tally(self._storage.stream(ObjectRef(key)), may_run_again) if wrote else Tally()
+        missing = chunk.records - len(tally.seen)
+        errors = Counter(chunk.errors_by_code) + tally.errors_by_code
+        counts = Counts(tally.success, tally.error, tally.input_tokens, tally.output_tokens)
+        if wrote and not missing and not tally.again and not tally.untidy:
+            parts = (*chunk.parts, key)
+            done = replace(chunk, status=job.status, message=job.message, parts=parts, errors_by_code=errors)
+            self._table.settle_chunk(done, counts)
+            return 0
+        return self._sort_out(job, chunk, key if wrote else "", tally, may_run_again)
+
+    def _not_staged(self, job: Job, chunk: Chunk) -> int:
+        """Ends a chunk that could not be staged."""
+        if chunk.message and self._explain(job, chunk):
+            return 0
+        told = "The object was deleted before it ran. Upload it again."
+        self._table.settle_chunk(replace(chunk, status=Status.CANCELLED, message=told), Counts())
+        return 0
+
+    def _explain(self, job: Job, chunk: Chunk) -> bool:
+        """Ends a chunk with its message on a line for each record; False where these were deleted."""
+        key = f"{self._settings.work_prefix}{job.job_id}/settled/{chunk.ref.file_name}.errors"
+        records = results.unanswered(self._source(chunk), ())
+        told = (results.error_line(record, MEDIA_CODE, chunk.message) for _, record in records)
+        try:
+            self._storage.put_stream(key, told)
+        except ObjectGoneError:
+            return False
+        errors = Counter(chunk.errors_by_code)
+        errors[MEDIA_CODE] += chunk.records
+        parts = (*chunk.parts, key)
+        ended = replace(chunk, status=Status.FAILED, parts=parts, errors_by_code=errors)
+        self._table.settle_chunk(ended, Counts(error=chunk.records))
+        return True
+
+    def _alone(self, chunk: Chunk) -> bool:
+        upload = self._table.upload(chunk.upload_id)
+        return upload is not None and upload.chunks == 1
+
+    def _reject(self, chunk: Chunk, message: str) -> int:
+        """Ends a chunk that found no company: nothing of it was run, or its last errors stand."""
+        if chunk.attempt == 1:
+            self._table.settle_chunk(replace(chunk, status=Status.REJECTED, message=message), Counts())
+            return 0
+        errors = Counter(chunk.errors_by_code)
+        errors["not run again"] += chunk.records
+        parts = (*chunk.parts, chunk.last_errors)
+        ended = replace(chunk, status=Status.FAILED, message=message, parts=parts, errors_by_code=errors)
+        self._table.settle_chunk(ended, Counts(error=chunk.records))
+        return 0
+
+    def _sort_out(self, job: Job, chunk: Chunk, key: str, tally: Tally, may_run_again: bool) -> int:
+        """Parts what stands from what runs again, or from what has no answer at the last attempt."""
+        folder, name = f"{self._settings.work_prefix}{job.job_id}", chunk.ref.file_name
+        source = ObjectRef(model.input_folder(self._settings.work_prefix, job.job_id) + name)
+        answered = tally.seen - tally.again
+        code = f"Job{job.status}"
+        words = job.message or f"The job ended as {job.status} before this record was answered."
+        left = [0, 0]  # records and bytes that are to run again
+
+        def errors() -> Iterator[bytes]:
+            if key:
+                stream = self._storage.stream(ObjectRef(key))
+                yield from results.settled(stream, answered)
+            for _, record in results.unanswered(self._inputs(job, chunk, source), tally.seen):
+                yield results.error_line(record, code, words)
+
+        def rows() -> Iterator[bytes]:
+            for raw, _ in results.unanswered(self._inputs(job, chunk, source), answered):
+                left[0] += 1
+                left[1] += len(raw) + 1
+                yield raw + b"\n"
+
+        parts = chunk.parts
+        if answered:
+            stands = self._storage.stream(ObjectRef(key))
+            self._storage.put_stream(f"{folder}/settled/{name}", results.settled(stands, tally.again))
+            parts = (*parts, f"{folder}/settled/{name}")
+        counts = Counts(tally.success, tally.error, tally.input_tokens, tally.output_tokens)
+        by_code = Counter(chunk.errors_by_code) + tally.errors_by_code
+        if not may_run_again:
+            missing = chunk.records - len(tally.seen)
+            if missing > 0:
+                self._storage.put_stream(f"{folder}/settled/{name}.errors", errors())
+                parts = (*parts, f"{folder}/settled/{name}.errors")
+                by_code[code] += missing
+            ended = replace(
+                chunk, status=job.status, message=job.message, parts=parts, errors_by_code=by_code
+            )
+            self._table.settle_chunk(ended, replace(counts, error=counts.error + max(0, missing)))
+            return 0
+        self._storage.put_stream(f"{folder}/retry/{name}", rows())
+        self._storage.put_stream(f"{folder}/retry/{name}.errors", errors())
+        failed = job.status == Status.FAILED
+        wait = BACKOFF_SECONDS * 4 ** (chunk.attempt - 1) if failed else 0
+        again = Chunk(
+            upload_id=chunk.upload_id,
+            number=chunk.number,
+            route=chunk.route,
+            key=f"{folder}/retry/{name}",
+            version_id="",
+            etag="",
+            start=0,
+            end=left[1],
+            records=left[0],
+            created_at=chunk.created_at,
+            rewrite=chunk.rewrite,
+            attempt=chunk.attempt + 1,
+            not_before=int(self._clock()) + wait,
+            parts=parts,
+            last_errors=f"{folder}/retry/{name}.errors",
+            errors_by_code=by_code,
         )
+        self._table.run_again(again, job.job_id, counts)
+        return left[0]
 
-    def _tally(self, job: Job, ref: ChunkRef, written: set[str]) -> Tally | None:
-        key = self._output_key(job, ref)
-        return results.tally(self._storage.stream(ObjectRef(key))) if key in written else None
+    def _inputs(self, job: Job, chunk: Chunk, staged: ObjectRef) -> Iterator[bytes]:
+        """The lines that a job was given for a chunk, also where it never got as far as staging them."""
+        if job.arn and not job.instead:
+            return self._storage.stream(staged)
+        return self._source(chunk)
 
-    def _output_key(self, job: Job, ref: ChunkRef) -> str:
-        return model.output_key(self._settings.work_prefix, job.job_id, job.arn, ref.file_name)
+    def _source(self, chunk: Chunk) -> Iterator[bytes]:
+        """The lines that a chunk is to run, tidied."""
+        source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
+        stream = self._storage.stream(source, None if chunk.whole else (chunk.start, chunk.end))
+        return jsonl.tidied(stream) if chunk.rewrite else stream
+
+    # ------------------------------------------------------------------------------------------ uploads
 
     def _finish_upload(self, upload_id: str) -> None:
         """Puts the result in its place and ends the upload, where no chunk of it is open any more."""
@@ -99,31 +298,75 @@ class Collector:
         chunks = self._table.chunks(upload_id)
         if any(chunk.status not in TERMINAL for chunk in chunks):
             raise RuntimeError(f"upload {upload_id} has no open chunk, but one that has not ended")
-        ended = results.combine(
-            Outcome(chunk.status, chunk.success_count, chunk.error_count, chunk.message) for chunk in chunks
+        errors: Counter[str] = sum((Counter(chunk.errors_by_code) for chunk in chunks), Counter())
+        status = results.upload_status(
+            upload.records, upload.success_count, (chunk.status for chunk in chunks)
         )
         settings = self._settings
         key = model.result_key(upload.key, settings.input_prefix, settings.output_prefix)
-        version = self._publish(chunks, key)
+        parts = [part for chunk in chunks for part in chunk.parts]
+        version = self._storage.concatenate(parts, key) if parts else None
         now = model.iso(self._clock())
-        self._table.finish_upload(
-            replace(
-                upload,
-                status=ended.status,
-                message=ended.message,
-                result_key=key if version is not None else "",
-                result_version_id=version or "",
-                updated_at=now,
-                ended_at=now,
-            )
+        ended = replace(
+            upload,
+            status=status,
+            message=results.upload_message(
+                upload.records, upload.success_count, errors, (chunk.message for chunk in chunks)
+            ),
+            result_key=key if version is not None else "",
+            result_version_id=version or "",
+            updated_at=now,
+            ended_at=now,
         )
-        log.info("upload ended", extra={"upload_id": upload_id, "key": upload.key, "status": ended.status})
+        if status == Status.REJECTED:
+            ended = replace(
+                ended, message=chunks[0].message, result_key=self._report(ended, chunks[0].message)
+            )
+        self._summarise(ended, chunks, errors)
+        self._table.finish_upload(ended)
+        log.info("upload ended", extra={"upload_id": upload_id, "key": upload.key, "status": status})
 
-    def _publish(self, chunks: list[Chunk], key: str) -> str | None:
-        """Copies the one output of an upload to its result; gives its version id, or None without output."""
-        (chunk,) = chunks
-        job = self._table.job(chunk.job_id)
-        if job is None or not (written := self._written(job)):
-            return None
-        source = self._output_key(job, chunk.ref)
-        return self._storage.copy(ObjectRef(source), key) if source in written else None
+    def _report(self, upload: Upload, reason: str) -> str:
+        """Writes beside the upload why it was not run; gives the report's key."""
+        settings = self._settings
+        key = model.report_key(upload.key, settings.input_prefix, settings.output_prefix)
+        self._storage.put_json(key, model.rejection(upload, reason, 1, [{"line": 0, "reason": reason}]))
+        return key
+
+    def _summarise(self, upload: Upload, chunks: list[Chunk], errors: Counter[str]) -> None:
+        settings = self._settings
+        document: dict[str, Any] = {
+            "upload_id": upload.upload_id,
+            "key": upload.key,
+            "version_id": upload.version_id,
+            "route": upload.route,
+            "status": upload.status,
+            "message": upload.message,
+            "records": upload.records,
+            "successes": upload.success_count,
+            "errors": upload.error_count,
+            "errors_by_code": dict(sorted(errors.items())),
+            "attempts": max(chunk.attempt for chunk in chunks),
+            "chunks": len(chunks),
+            "jobs": sorted(upload.job_arns),
+            "input_tokens": upload.input_tokens,
+            "output_tokens": upload.output_tokens,
+            **self._cost(upload),
+            "created_at": upload.created_at,
+            "ended_at": upload.ended_at,
+            "result": {"key": upload.result_key, "version_id": upload.result_version_id},
+        }
+        key = model.summary_key(upload.key, settings.input_prefix, settings.output_prefix)
+        self._storage.put_json(key, document)
+
+    def _cost(self, upload: Upload) -> dict[str, str]:
+        """What the tokens of an upload cost by the prices of its route, or nothing where it has none."""
+        route = self._table.routes().get(upload.route)
+        if route is None or not (route.input_price and route.output_price):
+            return {}
+        million = Decimal(1_000_000)
+        cost = (
+            Decimal(route.input_price) * upload.input_tokens
+            + Decimal(route.output_price) * upload.output_tokens
+        )
+        return {"cost": f"{cost / million:.6f}"}

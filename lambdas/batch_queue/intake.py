@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import unquote_plus
 
-from . import jsonl, model
+from . import jsonl, media, model
+from .functions import Functions
 from .model import Chunk, Route, Status, Upload
 from .settings import Settings
 from .storage import ObjectGoneError, ObjectRef, Storage
 from .table import Table
 from .telemetry import log
+
+# A chunk is a tenth of what one file of a job may hold.
+CHUNKS_PER_FILE = 10
+# Reading stops at a boundary between chunks when there is less time left than this.
+READ_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +61,48 @@ class Intake:
     """Turns objects into uploads. Safe to run twice on the same object, also at the same time."""
 
     def __init__(
-        self, settings: Settings, table: Table, storage: Storage, clock: Callable[[], float]
+        self,
+        settings: Settings,
+        table: Table,
+        storage: Storage,
+        functions: Functions,
+        clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._table = table
         self._storage = storage
+        self._functions = functions
         self._clock = clock
+        self._offsets: dict[str, int] = {}
 
-    def run(self, objects: Iterable[NewObject]) -> bool:
-        """Takes in every object; True where there may be pending work. Raises the first error at the end."""
-        wake = False
-        errors: list[Exception] = []
+    def run(self, event: Mapping[str, Any], function_name: str, seconds_left: float) -> None:
+        """Takes in every object of an S3 event, or goes on reading one where an earlier run stopped.
+
+        Wakes the processor where there may be pending work, and ``function_name`` where reading is to go on.
+        Raises the first error at the end, when the other objects are taken in.
+        """
+        deadline = self._clock() + seconds_left
         routes: dict[str, Route] = {}
+        errors: list[Exception] = []
+        wake = False
+        going_on = "read_on" in event
+        objects = [NewObject(**event["read_on"])] if going_on else list(new_objects(event))
         for found in objects:
             if self._foreign(found):
                 continue
             try:
                 routes = routes or self._table.routes()
-                wake |= self.take_in(found, routes) == Status.PENDING
+                status = self.take_in(found, routes, event.get("from", 0), deadline)
+                wake |= status == Status.PENDING
+                if status is None:
+                    self._read_on(found, function_name)
             except Exception as error:
                 log.exception("upload failed to be taken in", extra={"key": found.key})
                 errors.append(error)
+        if wake or errors:
+            self._functions.wake(self._settings.process_function, {"reason": "uploads"})
         if errors:
             raise errors[0]
-        return wake
 
     def _foreign(self, found: NewObject) -> bool:
         settings = self._settings
@@ -93,11 +119,19 @@ class Intake:
             log.info("object ignored: %s", reason, extra={"bucket": found.bucket, "key": found.key})
         return bool(reason)
 
-    def take_in(self, found: NewObject, routes: Mapping[str, Route]) -> Status:
-        """Validates one object and stores its rows; gives the upload's status, also where it was known."""
+    def take_in(
+        self, found: NewObject, routes: Mapping[str, Route], offset: int = 0, deadline: float = math.inf
+    ) -> Status | None:
+        """Validates one object and stores its rows; gives the upload's status, also where it was known.
+
+        None where time was up first: then the state at the last boundary is stored, and reading goes on
+        from there in another run, at ``offset``.
+        """
         known = self._table.upload(found.upload_id)
         if known is not None:
             log.info("upload known already", extra={"upload_id": found.upload_id, "key": found.key})
+            if not known.ready and known.status == Status.PENDING:
+                self._table.enqueue_chunks(known, self._table.chunks(known.upload_id))
             return known.status
         route = routes[model.route_name(found.key, self._settings.input_prefix, routes)]
         upload = Upload(
@@ -112,46 +146,80 @@ class Intake:
             updated_at=model.iso(self._clock()),
         )
         try:
-            size, scan = self._scan(found, route)
+            size, scan = self._scan(found, route, offset, deadline)
         except ObjectGoneError:
             message = "The object was deleted before it was read. Upload it again."
             return self._store(_ended(upload, Status.CANCELLED, message), [])
+        if not scan.done:
+            self._keep(found, scan)
+            return None
         if scan.fault_count:
             return self._reject(upload, size, scan)
-        chunk = Chunk(
-            upload_id=upload.upload_id,
-            number=1,
-            route=route.name,
-            key=found.key,
-            version_id=found.version_id,
-            etag=found.etag,
-            start=0,
-            end=size,
-            records=scan.records,
-            created_at=found.created_at,
-            rewrite=scan.rewrite,
-        )
-        accepted = replace(upload, size_bytes=size, records=scan.records, chunks=1, chunks_open=1)
-        return self._store(accepted, [chunk])
+        chunks = [
+            Chunk(
+                upload_id=upload.upload_id,
+                number=number,
+                route=route.name,
+                key=found.key,
+                version_id=found.version_id,
+                etag=found.etag,
+                start=cut.start,
+                end=cut.end,
+                records=cut.records,
+                created_at=found.created_at,
+                rewrite=cut.rewrite,
+                whole=len(scan.cuts) == 1,
+            )
+            for number, cut in enumerate(scan.cuts, start=1)
+        ]
+        count = len(chunks)
+        accepted = replace(upload, size_bytes=size, records=scan.records, chunks=count, chunks_open=count)
+        return self._store(accepted, chunks)
 
-    def _scan(self, found: NewObject, route: Route) -> tuple[int, jsonl.Scan]:
+    # ------------------------------------------------------------------------------------------ reading
+
+    def _scan(self, found: NewObject, route: Route, offset: int, deadline: float) -> tuple[int, jsonl.Scan]:
         ref = ObjectRef(found.key, found.version_id, found.etag)
         size = self._storage.size(ref)
         settings = self._settings
         result = model.report_key(found.key, settings.input_prefix, settings.output_prefix)
         if model.key_too_long(result):
-            scan = jsonl.Scan(size_bytes=size)
+            scan = jsonl.Scan(done=True)
             over = len(result.encode()) - model.MAX_KEY_BYTES
             scan.add(
                 jsonl.Fault(0, f"the names of its results would be too long: shorten it by {over} bytes")
             )
             return size, scan
-        if size > route.max_bytes_per_file:
-            scan = jsonl.Scan(size_bytes=size)
-            limit = route.max_bytes_per_file
-            scan.add(jsonl.Fault(0, f"{size:,} bytes, more than {limit:,}: cut the file into several"))
-            return size, scan
-        return size, jsonl.scan(self._storage.stream(ref), route.max_records_per_job)
+        limits = _limits(route)
+        kept = self._kept(found, offset) if offset else jsonl.Scan()
+        blocks = self._storage.stream(ref, (offset, size) if offset else None)
+        check = partial(media.check, bucket=settings.bucket, route=route.name, allowed=route.media)
+        scan = jsonl.scan(blocks, limits, kept, lambda: self._clock() + READ_SECONDS > deadline, check)
+        if scan.done and (suspects := scan.ids.twice()):
+            twice = jsonl.doubled(self._storage.stream(ref), suspects, limits)
+            scan.faults = sorted((*scan.faults, *twice.faults), key=lambda fault: fault.line)
+            scan.faults = scan.faults[: jsonl.MAX_REPORTED_FAULTS]
+            scan.fault_count += twice.fault_count
+        return size, scan
+
+    def _state_key(self, found: NewObject, offset: int) -> str:
+        return f"{self._settings.work_prefix}reading/{found.upload_id}/{offset}"
+
+    def _keep(self, found: NewObject, scan: jsonl.Scan) -> None:
+        key = self._state_key(found, scan.offset)
+        self._storage.put_stream(f"{key}.ids", scan.ids.to_bytes())
+        self._storage.put_json(f"{key}.json", scan.to_document())
+        self._offsets[found.upload_id] = scan.offset
+
+    def _kept(self, found: NewObject, offset: int) -> jsonl.Scan:
+        key = self._state_key(found, offset)
+        ids = jsonl.Ids.from_bytes(self._storage.stream(ObjectRef(f"{key}.ids")))
+        return jsonl.Scan.from_document(self._storage.read_json(f"{key}.json"), ids)
+
+    def _read_on(self, found: NewObject, function_name: str) -> None:
+        offset = self._offsets.pop(found.upload_id)
+        log.info("reading goes on in another run", extra={"key": found.key, "offset": offset})
+        self._functions.wake(function_name, {"read_on": asdict(found), "from": offset})
 
     def _reject(self, upload: Upload, size: int, scan: jsonl.Scan) -> Status:
         settings = self._settings
@@ -164,26 +232,16 @@ class Intake:
             rejected = _ended(upload, Status.REJECTED, message)
             return self._store(replace(rejected, size_bytes=size), [])
         message += f" All in {key}"
-        self._storage.put_json(
-            key,
+        faults = [
             {
-                "upload_id": upload.upload_id,
-                "bucket": upload.bucket,
-                "key": upload.key,
-                "version_id": upload.version_id,
-                "status": Status.REJECTED,
-                "what_to_do": "Mend the lines below and upload the file again; no record of it was run.",
-                "fault_count": scan.fault_count,
-                "faults": [
-                    {
-                        "line": fault.line,
-                        **({"recordId": fault.record_id} if fault.record_id is not None else {}),
-                        "reason": fault.reason,
-                    }
-                    for fault in scan.faults
-                ],
-            },
-        )
+                "line": fault.line,
+                **({"recordId": fault.record_id} if fault.record_id is not None else {}),
+                "reason": fault.reason,
+            }
+            for fault in scan.faults
+        ]
+        advice = "Mend the lines below and upload the file again; no record of it was run."
+        self._storage.put_json(key, model.rejection(upload, advice, scan.fault_count, faults))
         rejected = _ended(upload, Status.REJECTED, message)
         return self._store(replace(rejected, size_bytes=size, records=scan.records, result_key=key), [])
 
@@ -202,6 +260,18 @@ class Intake:
                 },
             )
         return upload.status
+
+
+def _limits(route: Route) -> jsonl.Limits:
+    """Chunks are a tenth of what one file may hold, so that they can be shared out over the slots."""
+    return jsonl.Limits(
+        chunk_records=max(route.min_records_per_job, route.max_records_per_file // CHUNKS_PER_FILE),
+        chunk_bytes=route.max_bytes_per_file // CHUNKS_PER_FILE,
+        least_records=route.min_records_per_job,
+        most_records=route.max_records_per_file,
+        most_bytes=route.max_bytes_per_file,
+        line_bytes=min(jsonl.MAX_LINE_BYTES, route.max_bytes_per_file),
+    )
 
 
 def _ended(upload: Upload, status: Status, message: str) -> Upload:

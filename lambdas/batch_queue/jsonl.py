@@ -6,9 +6,13 @@ Memory is bounded by the longest line that is allowed, however long the input is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any, NoReturn
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -28,21 +32,116 @@ class Fault:
     record_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A run of whole lines, ``[start, end)`` in bytes: what will be a chunk.
+
+    ``rewrite``: a line of it is to be changed on its way to Bedrock.
+    """
+
+    start: int
+    end: int
+    records: int
+    rewrite: bool = False
+
+
+class Ids:
+    """Which recordIds were seen, in 8 bytes each: 64-bit digests, in 256 heaps by their first byte."""
+
+    HEAPS = 256
+
+    def __init__(self) -> None:
+        self._heaps = [array("Q") for _ in range(self.HEAPS)]
+
+    def add(self, identifier: str) -> None:
+        """Takes note of one recordId."""
+        mark = digest(identifier)
+        self._heaps[mark >> 56].append(mark)
+
+    def twice(self) -> set[int]:
+        """The digests that were added more than once: of a doubled recordId, or by rare chance of two."""
+        found: set[int] = set()
+        for heap in self._heaps:
+            ordered = sorted(heap)
+            found.update(one for one, other in pairwise(ordered) if one == other)
+        return found
+
+    def to_bytes(self) -> Iterator[bytes]:
+        """All digests, 8 bytes each, little-endian."""
+        for heap in self._heaps:
+            copy = array("Q", heap)
+            if sys.byteorder == "big":
+                copy.byteswap()
+            yield copy.tobytes()
+
+    @classmethod
+    def from_bytes(cls, blocks: Iterable[bytes]) -> Ids:
+        """The inverse of ``to_bytes``, however the bytes are cut into blocks."""
+        found = cls()
+        rest = b""
+        for block in blocks:
+            data = rest + block
+            whole = len(data) // 8 * 8
+            marks = array("Q", data[:whole])
+            if sys.byteorder == "big":
+                marks.byteswap()
+            for mark in marks:
+                found._heaps[mark >> 56].append(mark)
+            rest = data[whole:]
+        return found
+
+
 @dataclass(slots=True)
 class Scan:
-    """What a scan found: counts, the first faults, and whether the lines need tidying for Bedrock."""
+    """How far an input was read and what was found in it.
 
+    ``offset`` and ``lines``: how many bytes and lines were read; ``done``: that is all of them. ``cuts`` are
+    the chunks so far. ``faults`` holds the first of ``fault_count`` faults.
+    """
+
+    offset: int = 0
+    lines: int = 0
     records: int = 0
-    size_bytes: int = 0
+    done: bool = False
+    cuts: list[Cut] = field(default_factory=list)
     fault_count: int = 0
     faults: list[Fault] = field(default_factory=list)
-    rewrite: bool = False
+    ids: Ids = field(default_factory=Ids)
+
+    def to_document(self) -> dict[str, Any]:
+        """All but the ids, as JSON."""
+        return {
+            "offset": self.offset,
+            "lines": self.lines,
+            "records": self.records,
+            "fault_count": self.fault_count,
+            "cuts": [[cut.start, cut.end, cut.records, cut.rewrite] for cut in self.cuts],
+            "faults": [[fault.line, fault.reason, fault.record_id] for fault in self.faults],
+        }
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any], ids: Ids) -> Scan:
+        """The inverse of ``to_document``."""
+        return cls(
+            offset=document["offset"],
+            lines=document["lines"],
+            records=document["records"],
+            fault_count=document["fault_count"],
+            cuts=[Cut(*cut) for cut in document["cuts"]],
+            faults=[Fault(*fault) for fault in document["faults"]],
+            ids=ids,
+        )
 
     def add(self, fault: Fault) -> None:
         """Counts a fault, and keeps it where it is one of the first."""
         self.fault_count += 1
         if len(self.faults) < MAX_REPORTED_FAULTS:
             self.faults.append(fault)
+
+
+def digest(identifier: str) -> int:
+    """64 bits of a recordId."""
+    return int.from_bytes(blake2b(identifier.encode(), digest_size=8).digest(), "big")
 
 
 class RecordError(ValueError):
@@ -53,37 +152,38 @@ class RecordError(ValueError):
         self.record_id = None if record_id is None else record_id[:MAX_REPORTED_ID]
 
 
-def lines(blocks: Iterable[bytes], max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[bytes | None]:
-    r"""Yields each line of a stream of byte blocks without its ``\n``; a longer line than allowed as None.
+def lines(
+    blocks: Iterable[bytes], max_line_bytes: int = MAX_LINE_BYTES
+) -> Iterator[tuple[bytes | None, int]]:
+    r"""Yields each line of a stream of byte blocks without its ``\n``, and its length with it.
 
-    Splits at ``\n`` alone: U+0085 and U+2028 are ordinary characters inside a JSON string. A last line
-    without ``\n`` counts, an empty end does not.
+    A longer line than allowed is None. Splits at ``\n`` alone: U+0085 and U+2028 are ordinary characters
+    inside a JSON string. A last line without ``\n`` counts, an empty end does not.
     """
     rest: list[bytes] = []
     held = 0
-    overlong = False
     for block in blocks:
         pieces = block.split(b"\n")
         for piece in pieces[:-1]:
-            if overlong or held + len(piece) > max_line_bytes:
-                yield None
-            elif rest:
-                rest.append(piece)
-                yield b"".join(rest)
+            size = held + len(piece)
+            if size > max_line_bytes:
+                yield None, size + 1
+            elif held:
+                yield b"".join((*rest, piece)), size + 1
             else:
-                yield piece
-            if held or overlong:
-                rest, held, overlong = [], 0, False
+                yield piece, size + 1
+            if held:
+                rest, held = [], 0
         tail = pieces[-1]
         held += len(tail)
-        if overlong or held > max_line_bytes:
-            rest, overlong = [], True
+        if held > max_line_bytes:
+            rest = []
         elif tail:
             rest.append(tail)
-    if overlong:
-        yield None
+    if held > max_line_bytes:
+        yield None, held
     elif held:
-        yield b"".join(rest)
+        yield b"".join(rest), held
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -145,51 +245,106 @@ def _kind(value: object) -> str:
     return "null" if value is None else names.get(type(value), "a number")
 
 
-def scan(blocks: Iterable[bytes], max_records: int, max_line_bytes: int = MAX_LINE_BYTES) -> Scan:
-    """Validates an input line by line: one JSON object a line with a unique recordId and a modelInput.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a chunk may be, and how long a line (all in bytes and records)."""
 
-    Blank lines, carriage returns before the line end and a byte-order mark at the start are no faults;
-    they set ``rewrite``. Stops reading when there are more than ``max_records`` records.
+    chunk_records: int
+    chunk_bytes: int
+    least_records: int = 1
+    most_records: int = 50_000
+    most_bytes: int = 1_000_000_000
+    line_bytes: int = MAX_LINE_BYTES
+
+
+def scan(
+    blocks: Iterable[bytes],
+    limits: Limits,
+    found: Scan | None = None,
+    out_of_time: Callable[[], bool] = lambda: False,
+    check: Callable[[bytes, str], bool] | None = None,
+) -> Scan:
+    """Validates an input line by line, and cuts it at line ends into chunks.
+
+    Each line holds one JSON object with a recordId and a modelInput. Blank lines, carriage returns before
+    the line end and a byte-order mark at the start are no faults; they set ``rewrite`` on their chunk.
+    ``check`` sees each record's line and recordId: it says whether the line is to be changed on its way to
+    Bedrock, which sets ``rewrite`` too, or raises RecordError.
+
+    ``blocks`` begin at ``found.offset`` where an earlier scan is to go on. Stops at a boundary between two
+    chunks when ``out_of_time`` says so (then ``done`` stays False). Whether recordIds are unique is not
+    known yet: see ``doubled``.
     """
-    found = Scan()
-    seen: set[bytes] = set()
-
-    def measured() -> Iterator[bytes]:
-        for block in blocks:
-            found.size_bytes += len(block)
-            yield block
-
-    for number, raw in enumerate(lines(measured(), max_line_bytes), start=1):
+    found = found or Scan()
+    start, at, records, rewrite = found.offset, found.offset, 0, False
+    for raw, length in lines(blocks, limits.line_bytes):
+        if records >= limits.chunk_records or (records and at + length - start > limits.chunk_bytes):
+            found.cuts.append(Cut(start, at, records, rewrite))
+            found.offset = start = at
+            records, rewrite = 0, False
+            if out_of_time():
+                return found
+        at += length
+        found.lines += 1
         if raw is None:
-            found.add(Fault(number, f"longer than {max_line_bytes:,} bytes, the most that a model takes"))
+            most = f"{limits.line_bytes:,} bytes, the most that a model takes"
+            found.add(Fault(found.lines, f"longer than {most}"))
             continue
-        line = tidy(raw, first=number == 1)
-        if not line or line is not raw:
-            found.rewrite = True
+        line = tidy(raw, first=found.lines == 1)
+        rewrite |= not line or line is not raw
         if not line:
             continue
         found.records += 1
-        if found.records > max_records:
-            found.add(Fault(number, f"more than {max_records:,} records: cut the file into several"))
-            return found
+        records += 1
         try:
-            record = parse_line(line)
-            identifier = record_id(record)
+            identifier = record_id(parse_line(line))
+            found.ids.add(identifier)
+            rewrite |= check is not None and check(line, identifier)
         except RecordError as error:
-            found.add(Fault(number, str(error), error.record_id))
-            continue
-        mark = blake2b(identifier.encode(), digest_size=16).digest()
-        if mark in seen:
-            found.add(
-                Fault(
-                    number,
-                    "recordId stands on an earlier line too: make it unique",
-                    identifier[:MAX_REPORTED_ID],
-                )
-            )
-        seen.add(mark)
+            found.add(Fault(found.lines, str(error), error.record_id))
+    if records or at > start:
+        found.cuts = _with_tail(found.cuts, Cut(start, at, records, rewrite), limits)
+    found.offset = at
+    found.done = True
     if not found.records and not found.fault_count:
         found.add(Fault(0, "no records in the file: write one object a line, " + _EXAMPLE))
+    return found
+
+
+def _with_tail(cuts: list[Cut], tail: Cut, limits: Limits) -> list[Cut]:
+    """The cuts with the last one, which joins the one before it where it is too small to be a job."""
+    if not cuts or tail.records >= limits.least_records:
+        return [*cuts, tail]
+    last = cuts[-1]
+    if last.records + tail.records > limits.most_records or tail.end - last.start > limits.most_bytes:
+        return [*cuts, tail]
+    joined = Cut(last.start, tail.end, last.records + tail.records, last.rewrite or tail.rewrite)
+    return [*cuts[:-1], joined]
+
+
+def doubled(blocks: Iterable[bytes], suspects: AbstractSet[int], limits: Limits) -> Scan:
+    """Reads an input once more for the lines of recordIds that stand on an earlier line too.
+
+    ``suspects`` are the digests of ``Ids.twice``; most inputs have none, and need no second reading.
+    """
+    found = Scan()
+    seen: set[str] = set()
+    for raw, _ in lines(blocks, limits.line_bytes):
+        found.lines += 1
+        line = tidy(raw or b"", first=found.lines == 1)
+        if not line:
+            continue
+        try:
+            identifier = record_id(parse_line(line))
+        except RecordError:
+            continue
+        if digest(identifier) not in suspects:
+            continue
+        if identifier in seen:
+            found.add(
+                Fault(found.lines, "recordId stands on an earlier line too: make it unique", identifier)
+            )
+        seen.add(identifier)
     return found
 
 
@@ -205,7 +360,7 @@ def tidy(raw: bytes, first: bool) -> bytes:
 
 def tidied(blocks: Iterable[bytes]) -> Iterator[bytes]:
     r"""The lines of a validated input as Bedrock shall see them, each with one ``\n``; no blank ones."""
-    for number, raw in enumerate(lines(blocks), start=1):
+    for number, (raw, _) in enumerate(lines(blocks), start=1):
         line = tidy(raw or b"", first=number == 1)
         if line:
             yield line + b"\n"

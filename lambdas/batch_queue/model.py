@@ -11,6 +11,9 @@ from enum import StrEnum
 from typing import Any
 
 DEFAULT_ROUTE = "default"
+ON_DEMAND = "on_demand"
+# Stands for the ARN of a job that is run on demand, so that its outputs have a place.
+ON_DEMAND_ARN = "on-demand"
 MAX_KEY_BYTES = 1024
 
 
@@ -69,13 +72,48 @@ class Route:
     priority: int = 0
     timeout_hours: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    reserved_slots: int = 0
+    min_records_per_job: int = 100
     max_records_per_job: int = 50_000
+    max_records_per_file: int = 50_000
     max_bytes_per_file: int = 1_000_000_000
+    max_bytes_per_job: int = 5_000_000_000
+    pack_wait_minutes: int = 15
+    undersized: str = "reject"
+    max_record_attempts: int = 3
+    media: bool = False
+    input_price: str = ""
+    output_price: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long a model's jobs take: a fixed overhead, then so many records a second.
+
+    Learned from finished jobs; the defaults hold before there are any. ``jobs``: how many were learned from.
+    """
+
+    overhead_seconds: float = 300.0
+    records_per_second: float = 10.0
+    jobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What one attempt of a chunk came to: records that were answered or failed for good, and tokens."""
+
+    success: int = 0
+    error: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One object version under the input prefix: what the user sees and asks about."""
+    """One object version under the input prefix: what the user sees and asks about.
+
+    ``ready``: all its chunks are in the queue.
+    """
 
     upload_id: str
     bucket: str
@@ -89,6 +127,7 @@ class Upload:
     records: int = 0
     chunks: int = 0
     chunks_open: int = 0
+    ready: bool = False
     success_count: int = 0
     error_count: int = 0
     input_tokens: int = 0
@@ -103,11 +142,15 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A run of whole lines of one upload, ``[start, end)`` in bytes: what waits in the queue.
+    """A run of whole lines of one upload: what waits in the queue, and runs once or more.
 
-    ``rewrite`` says that the lines need tidying on their way to Bedrock (a byte-order mark, blank lines or
-    carriage returns), so the chunk is staged by streaming instead of by server-side copy. ``whole``: it is
-    all of the object. ``gone``: the object was deleted before the chunk could be staged.
+    The bytes to run are ``[start, end)`` of an exact object: of the upload itself at the first attempt, of
+    what is to run again afterwards. ``whole``: they are all of the object. ``rewrite``: lines are changed
+    on their way to Bedrock (a byte-order mark, blank lines, carriage returns, links to media), so the chunk
+    is staged by streaming. ``gone``: the chunk could not be staged, as the object was deleted before, or
+    for the reason in ``message``.
+
+    ``records`` is how many are left to run; ``parts`` are the keys of the lines of the result so far.
     """
 
     upload_id: str
@@ -124,11 +167,13 @@ class Chunk:
     whole: bool = True
     gone: bool = False
     attempt: int = 1
+    not_before: int = 0
     status: Status = Status.PENDING
     job_id: str = ""
     message: str = ""
-    success_count: int = 0
-    error_count: int = 0
+    parts: tuple[str, ...] = ()
+    last_errors: str = ""
+    errors_by_code: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ref(self) -> ChunkRef:
@@ -138,7 +183,7 @@ class Chunk:
     @property
     def place(self) -> Place:
         """The chunk's place in the queue of its route."""
-        return Place(self.ref, self.route, self.created_at, self.end - self.start)
+        return Place(self.ref, self.route, self.created_at, self.end - self.start, self.not_before)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -153,7 +198,7 @@ class ChunkRef:
     @property
     def file_name(self) -> str:
         """The name of the staged file; only characters that Bedrock's ``s3Uri`` pattern allows."""
-        return f"{self.upload_id}-{self.number:04d}.jsonl"
+        return f"{self.upload_id}-{self.number:06d}.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +209,17 @@ class Place:
     route: str
     created_at: str
     size_bytes: int
+    not_before: int = 0
+
+    @property
+    def queued_at(self) -> float:
+        """Since when the chunk waits, in epoch seconds."""
+        return max(epoch(self.created_at), self.not_before)
 
     @property
     def order_key(self) -> str:
         """Sorts as text: oldest first; an upload's chunks in their order."""
-        return f"{self.created_at}#{self.ref.upload_id}#{self.ref.number:04d}"
+        return f"{self.created_at}#{self.ref.upload_id}#{self.ref.number:06d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +228,8 @@ class Job:
 
     ``request`` holds the exact parameters of CreateModelInvocationJob, stored before Bedrock is called, so
     that a later run repeats the same call with the same client token. ``sealed``: the list of chunks is
-    final and every file is staged.
+    final and every file is staged. ``instead``: what becomes of it rather than a batch job, because its
+    records are too few for one: "reject" or "on_demand".
     """
 
     job_id: str
@@ -189,6 +241,7 @@ class Job:
     request: Mapping[str, Any]
     created_at: str
     sealed: bool = False
+    instead: str = ""
     arn: str = ""
     message: str = ""
     records: int = 0
@@ -197,6 +250,7 @@ class Job:
     input_tokens: int = 0
     output_tokens: int = 0
     submitted_at: str = ""
+    started_at: str = ""
     ended_at: str = ""
     collect_requested_at: str = ""
     collected_at: str = ""
@@ -263,6 +317,11 @@ def result_key(key: str, input_prefix: str, output_prefix: str) -> str:
     return output_prefix + key.removeprefix(input_prefix) + ".out"
 
 
+def summary_key(key: str, input_prefix: str, output_prefix: str) -> str:
+    """``to-process/a/b.jsonl`` gives ``processed/a/b.jsonl.summary.json``."""
+    return output_prefix + key.removeprefix(input_prefix) + ".summary.json"
+
+
 def report_key(key: str, input_prefix: str, output_prefix: str) -> str:
     """``to-process/a/b.jsonl`` gives ``processed/a/b.jsonl.rejected.json``."""
     return output_prefix + key.removeprefix(input_prefix) + ".rejected.json"
@@ -305,3 +364,22 @@ def iso(epoch_seconds: float) -> str:
 def epoch(stamp: str) -> float:
     """Seconds since 1970 of an ISO 8601 stamp."""
     return datetime.fromisoformat(stamp).timestamp()
+
+
+# ------------------------------------------------------------------------------------------------ reports
+
+
+def rejection(
+    upload: Upload, what_to_do: str, fault_count: int, faults: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The report beside an upload that was rejected, as a JSON document."""
+    return {
+        "upload_id": upload.upload_id,
+        "bucket": upload.bucket,
+        "key": upload.key,
+        "version_id": upload.version_id,
+        "status": Status.REJECTED,
+        "what_to_do": what_to_do,
+        "fault_count": fault_count,
+        "faults": faults,
+    }

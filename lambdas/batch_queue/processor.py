@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
-from . import jsonl, model, scheduling
+from . import jsonl, media, model, scheduling
 from .bedrock import Accepted, Bedrock, ListedJob, NotNow
 from .functions import Functions
-from .model import ACTIVE, TERMINAL, Chunk, ChunkRef, Job, Route, Status
-from .scheduling import Running
+from .model import ACTIVE, ON_DEMAND, ON_DEMAND_ARN, TERMINAL, Chunk, ChunkRef, Estimate, Job, Route, Status
+from .scheduling import Running, Waiting
 from .settings import Settings
 from .storage import ObjectGoneError, ObjectRef, Storage
 from .table import Table
@@ -33,6 +34,10 @@ GIVE_UP_SECONDS = 24 * 3600.0
 TOLD_UPLOADS = 100
 # A collector that was asked this long ago has ended one way or another: its time-out is 900 s.
 COLLECT_SECONDS = 960.0
+
+
+class MediaError(Exception):
+    """Objects that a chunk links to cannot be copied; the text is for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ class Processor:
 
     def refresh(self, job: Job) -> Job:
         """Looks up a job that is active at Bedrock and stores what changed, for its uploads too."""
-        if job.status not in ACTIVE:
+        if job.status not in ACTIVE or job.instead:
             return job
         found = self._bedrock.state(job.arn)
         now = model.iso(self._clock())
@@ -133,6 +138,7 @@ class Processor:
                 message=found.message,
                 success_count=job.success_count if found.success_count is None else found.success_count,
                 error_count=job.error_count if found.error_count is None else found.error_count,
+                started_at=job.started_at or (now if found.status == Status.IN_PROGRESS else ""),
                 ended_at=ended_at if found.status in TERMINAL else "",
             )
         if fresh == job:
@@ -152,9 +158,12 @@ class Processor:
     # ------------------------------------------------------------------------------------------- settle
 
     def settle(self, job: Job) -> None:
-        """Has the collector collect a job that has ended. A request that got lost is made again later."""
+        """Has the collector collect a job that has ended, or run one on demand.
+
+        A request that got lost is made again later.
+        """
         now = self._clock()
-        if job.status not in TERMINAL:
+        if job.status not in TERMINAL and not (job.instead and job.status in ACTIVE):
             return
         if self._table.request_collect(job, model.iso(now), model.iso(now - COLLECT_SECONDS)):
             try:
@@ -179,31 +188,60 @@ class Processor:
                 full.add(model.base_model(job.model_id))
 
         for job in jobs:
-            if job.status == Status.SUBMITTING and self._has_slot(job, known.values(), others, routes):
+            if job.status == Status.SUBMITTING and (
+                job.instead or self._has_slot(job, known.values(), others, routes)
+            ):
                 submit(job)
-        running = [*self._ours(known.values()), *others]
+        estimates = self._table.estimates()
+        running = [*self._ours(known.values(), estimates), *others]
         pending = {
-            name: self._table.pending(name, room)
+            name: self._table.pending(name, room * route.max_records_per_job)
             for name, route in routes.items()
             if (room := scheduling.room(route, routes.values(), running))
         }
-        for route, refs in scheduling.choose(pending, routes, running):
-            if model.base_model(route.model_id) in full:
+        plan = scheduling.plan(pending, routes, running, estimates, self._clock())
+        for new in plan.jobs:
+            if model.base_model(new.route.model_id) in full:
                 continue
             if self._short_of_time(run):
                 return False
-            job = self._new_job(refs, route)
+            job = self._new_job(new.chunks, new.route)
+            if self._table.add_job(job):
+                submit(job)
+        for waiting in plan.waiting:
+            self._tell(waiting)
+        for few in plan.undersized:
+            job = self._undersized(few)
             if self._table.add_job(job):
                 submit(job)
         self._measure(known.values(), routes)
         return True
+
+    def _tell(self, waiting: Waiting) -> None:
+        """Says in the rows of the uploads what they wait for."""
+        least = waiting.route.min_records_per_job
+        until = datetime.fromtimestamp(waiting.until, UTC).strftime("%H:%M UTC")
+        message = f"waiting: {waiting.records:,} of {least:,} records, until {until}"
+        for upload_id in dict.fromkeys(place.ref.upload_id for place in waiting.places):
+            self._table.note(upload_id, message)
+
+    def _undersized(self, few: Waiting) -> Job:
+        """The job that stands for chunks which have waited for company in vain; Bedrock never has it."""
+        minutes, least = few.route.pack_wait_minutes, few.route.min_records_per_job
+        told = (
+            f"{few.records:,} records are fewer than the {least:,} that Bedrock asks for in a batch job, "
+            f"and no others came within {minutes} minutes. Upload them together with more."
+        )
+        rejected = few.route.undersized != ON_DEMAND
+        job = self._new_job(tuple(place.ref for place in few.places), few.route)
+        return replace(job, instead=few.route.undersized, message=told if rejected else "")
 
     def _has_slot(
         self, job: Job, known: Iterable[Job], others: Iterable[Running], routes: Mapping[str, Route]
     ) -> bool:
         """Whether a job that an earlier run left unsubmitted has a slot now: foreign jobs may have come."""
         base = model.base_model(job.model_id)
-        active = [Running(one.model_id) for one in known if one.status in ACTIVE]
+        active = [Running(one.model_id) for one in known if one.status in ACTIVE and not one.instead]
         taken = sum(model.base_model(one.model_id) == base for one in (*active, *others))
         return taken < scheduling.model_limits(routes.values()).get(base, taken + 1)
 
@@ -214,11 +252,11 @@ class Processor:
         told = "The job could not be submitted for a day: the log of process_batch_jobs says why."
         return self._end(replace(job, message=told), Status.FAILED)
 
-    def _ours(self, jobs: Iterable[Job]) -> list[Running]:
+    def _ours(self, jobs: Iterable[Job], estimates: Mapping[str, Estimate]) -> list[Running]:
         return [
-            Running(job.model_id, job.route)
+            Running(job.model_id, job.route, self._ends_in(job, estimates))
             for job in jobs
-            if job.status == Status.SUBMITTING or job.status in ACTIVE
+            if not job.instead and (job.status == Status.SUBMITTING or job.status in ACTIVE)
         ]
 
     def _others(self, jobs: Iterable[Job]) -> list[Running]:
@@ -231,6 +269,12 @@ class Processor:
             log.warning("active jobs of the account cannot be listed: %s", error.response["Error"]["Code"])
             listed = []
         return [Running(job.model_id) for job in listed if self._counts(job)]
+
+    def _ends_in(self, job: Job, estimates: Mapping[str, Estimate]) -> float:
+        """In how many seconds a job of ours is expected to end, by what was learned of its model."""
+        estimate = estimates.get(model.base_model(job.model_id), Estimate())
+        takes = estimate.overhead_seconds + job.records / estimate.records_per_second
+        return max(0.0, model.epoch(job.submitted_at or job.created_at) + takes - self._clock())
 
     def _counts(self, listed: ListedJob) -> bool:
         """Whether a listed job that is not one of our open ones is active: the list may lag behind."""
@@ -294,6 +338,8 @@ class Processor:
             job = self._seal(job)
         if job.status != Status.SUBMITTING:
             return job
+        if job.instead:
+            return self._begin_on_demand(job) if job.instead == ON_DEMAND else self._end(job, Status.REJECTED)
         answer = self._bedrock.submit(job.request)
         now = model.iso(self._clock())
         if isinstance(answer, Accepted):
@@ -313,6 +359,15 @@ class Processor:
         log.error("Bedrock refused a job", extra={"job_id": job.job_id})
         return self._end(job, Status.FAILED)
 
+    def _begin_on_demand(self, job: Job) -> Job:
+        """Hands a job over to the collector, which asks the model about each of its records."""
+        now = model.iso(self._clock())
+        begun = replace(job, arn=ON_DEMAND_ARN, status=Status.IN_PROGRESS, submitted_at=now, updated_at=now)
+        self._table.store_arn(begun)
+        self._advance_uploads(begun)
+        self.settle(begun)
+        return begun
+
     def _waits(self, job: Job) -> Job:
         """Stores what Bedrock said to a job that it would not have now, where the user looks too."""
         self._table.update_job(job)
@@ -325,12 +380,9 @@ class Processor:
         got: list[ChunkRef] = []
         staged = 0
         for ref in job.chunks:
-            chunk = self._table.chunk(ref)
-            if chunk is None or chunk.attempt != ref.attempt:
-                continue
-            if self._table.claim_chunk(chunk, job.job_id):
+            if chunk := self._claim(ref, job):
                 got.append(ref)
-                staged += self._stage(job, chunk)
+                staged += bool(job.instead) or self._stage(job, chunk)
         if not got:
             self._table.discard_job(job)
             return replace(job, status=Status.CANCELLED)
@@ -343,20 +395,51 @@ class Processor:
             return self._end(sealed, Status.CANCELLED)
         return sealed
 
+    def _claim(self, ref: ChunkRef, job: Job) -> Chunk | None:
+        """The chunk, where the job has it now; None where another job has it, or it is at another attempt."""
+        chunk = self._table.chunk(ref)
+        if chunk is None or chunk.attempt != ref.attempt:
+            return None
+        return chunk if self._table.claim_chunk(chunk, job.job_id) else None
+
     def _stage(self, job: Job, chunk: Chunk) -> bool:
-        """Copies a chunk's bytes into the job's input folder; False where the upload was deleted."""
-        key = model.input_folder(self._settings.work_prefix, job.job_id) + chunk.ref.file_name
+        """Copies a chunk's bytes, and the media that they link, into the job's input folder.
+
+        False where the upload was deleted or a linked object cannot be copied: nothing of it is staged then.
+        """
+        if chunk.gone:  # an earlier run of this job found that; what is there by now comes too late
+            return False
+        folder = model.input_folder(self._settings.work_prefix, job.job_id)
+        key = folder + chunk.ref.file_name
         source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
         span = None if chunk.whole else (chunk.start, chunk.end)
         try:
             if chunk.rewrite:
-                self._storage.put_stream(key, jsonl.tidied(self._storage.stream(source, span)))
+                lines = jsonl.tidied(self._storage.stream(source, span))
+                self._storage.put_stream(key, self._with_media(lines, folder))
             else:
                 self._storage.copy(source, key, span)
         except ObjectGoneError:
             self._table.mark_gone(chunk.ref, job.job_id)
             return False
+        except MediaError as error:
+            self._table.mark_gone(chunk.ref, job.job_id, str(error))
+            return False
         return True
+
+    def _with_media(self, lines: Iterable[bytes], folder: str) -> Iterator[bytes]:
+        """The lines with their links rewritten; after the last one the linked objects lie below ``folder``.
+
+        Raises MediaError where they cannot: whoever writes the lines to an object then writes none.
+        """
+        sources: dict[str, str] = {}
+        yield from media.staged(lines, self._settings.bucket, folder, sources)
+        if not sources:
+            return
+        there = self._storage.keys(f"{folder}media/")  # of other chunks, or of a run that was cut short
+        missing = self._storage.copy_all({key: source for key, source in sources.items() if key not in there})
+        if missing:
+            raise MediaError(media.unavailable(missing, self._settings.bucket))
 
     def _end(self, job: Job, status: Status) -> Job:
         """Ends a job that Bedrock does not run, and has it collected so that its uploads end too."""

@@ -1,18 +1,32 @@
-"""What became of a job's records: counts from Bedrock's outputs, and the status an upload ends with. Pure."""
+"""What became of records: Bedrock's outputs, what runs again, and how an upload ends. Pure."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .jsonl import MAX_LINE_BYTES, lines
+from .jsonl import MAX_LINE_BYTES, digest, lines
 from .model import Status
 
 # An output line is its input line and the model's answer, so it may be longer than any input.
 MAX_OUTPUT_LINE_BYTES = 4 * MAX_LINE_BYTES
+# S3 API reference: parts of a multipart upload have 5 MiB to 5 GiB, the last may be smaller.
+MIN_PART_BYTES = 5 << 20
+MAX_PART_BYTES = 512 << 20
+
+_PASSING_NAMES = {
+    "InternalServerException",
+    "ModelNotReadyException",
+    "ModelTimeoutException",
+    "ServiceUnavailableException",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+_TIMEOUT, _TOO_MANY, _SERVER_ERROR = 408, 429, 500
+_PASSING_WORDS = ("internal", "unavailable", "throttl", "timed out", "timeout", "try again", "retry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +43,20 @@ class Manifest:
 
 @dataclass(slots=True)
 class Tally:
-    """The lines of one output file, counted: answers, errors, and the errors by their code."""
+    """One output file, read once. ``again``: digests of the recordIds that failed for a passing reason.
+
+    ``seen``: digests of all its recordIds; ``untidy``: some stand twice, or a line cannot be read. Counts
+    leave out what is in ``again``. Tokens are those that the answers tell of.
+    """
 
     success: int = 0
     error: int = 0
     errors_by_code: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a chunk or an upload ends: its status, its counts and a sentence for the user."""
-
-    status: Status
-    success: int
-    error: int
-    message: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seen: set[int] = field(default_factory=set)
+    again: set[int] = field(default_factory=set)
+    untidy: bool = False
 
 
 def manifest(document: Mapping[str, Any]) -> Manifest:
@@ -58,69 +71,187 @@ def manifest(document: Mapping[str, Any]) -> Manifest:
     )
 
 
-def tally(blocks: Iterable[bytes]) -> Tally:
-    """Counts the lines of an output file; one that cannot be read is an error with the code "unreadable"."""
-    found = Tally()
-    for raw in lines(blocks, MAX_OUTPUT_LINE_BYTES):
-        if raw is not None and not raw.strip():
-            continue
-        record = _record(raw)
-        if record is None:
-            found.error += 1
-            found.errors_by_code["unreadable"] += 1
-            continue
-        error = record.get("error")
-        if error is None and "modelOutput" in record:
-            found.success += 1
-        else:
-            found.error += 1
-            code = error.get("errorCode") if isinstance(error, dict) else None
-            found.errors_by_code[str(code) if code is not None else "unknown"] += 1
-    return found
+def output_lines(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+    """The lines of an output file, raw and read; None for one that is cut off or otherwise not a record."""
+    for raw, _ in lines(blocks, MAX_OUTPUT_LINE_BYTES):
+        if raw is None:
+            yield b"", None
+        elif raw.strip():
+            yield raw, _record(raw)
 
 
-def _record(raw: bytes | None) -> dict[str, Any] | None:
-    """An output line as an object, or None for one that is too long, cut off or otherwise not one."""
+def _record(raw: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(raw) if raw is not None else None
+        record = json.loads(raw)
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 
 
-def outcome(records: int, job_status: Status, job_message: str, found: Tally | None) -> Outcome:
-    """How ``records`` records end whose job ended as ``job_status`` and left ``found`` (None: no output).
+def error_code(record: Mapping[str, Any]) -> str | None:
+    """The code of a record's error as text, or None where the model answered."""
+    error = record.get("error")
+    if error is None and "modelOutput" in record:
+        return None
+    code = error.get("errorCode") if isinstance(error, dict) else None
+    return "unknown" if code is None else str(code)
 
-    ``Completed`` can hide a job in which every record failed, so the counts decide, not the status alone.
-    """
-    success, error = (found.success, found.error) if found else (0, 0)
-    missing = max(0, records - success - error)
-    parts = [job_message] if job_message else []
-    if found and error:
-        codes = ", ".join(f"{count:,} with {code}" for code, count in sorted(found.errors_by_code.items()))
-        parts.append(f"{error:,} of {records:,} records failed ({codes}): their lines in the result say why.")
-    if missing and job_status in (Status.EXPIRED, Status.STOPPED, Status.PARTIALLY_COMPLETED):
-        parts.append(f"{missing:,} of {records:,} records were not run before the job ended as {job_status}.")
-    elif missing and job_status == Status.COMPLETED:
-        parts.append(f"Bedrock's output lacks {missing:,} of {records:,} records.")
-    status = job_status
-    if job_status in (Status.COMPLETED, Status.PARTIALLY_COMPLETED):
-        if not success:
-            status = Status.FAILED
-        elif success < records:
-            status = Status.PARTIALLY_COMPLETED
+
+def passing(code: str) -> bool:
+    """Whether a record that failed with this code may succeed another time: throttling, 5xx, time-outs."""
+    if code.isdigit():
+        return int(code) in (_TIMEOUT, _TOO_MANY) or int(code) >= _SERVER_ERROR
+    return code in _PASSING_NAMES
+
+
+def passing_failure(message: str) -> bool:
+    """Whether a job that Bedrock failed with this message may succeed another time."""
+    return any(word in message.lower() for word in _PASSING_WORDS)
+
+
+def tally(blocks: Iterable[bytes], may_run_again: bool) -> Tally:
+    """Counts the lines of an output file; a recordId that stands twice counts once."""
+    found = Tally()
+    for _, record in output_lines(blocks):
+        mark = None if record is None else digest(str(record.get("recordId")))
+        if record is None or mark is None or mark in found.seen:
+            found.untidy = True
+            continue
+        found.seen.add(mark)
+        code = error_code(record)
+        if code is None:
+            found.success += 1
+            used_in, used_out = tokens(record["modelOutput"])
+            found.input_tokens += used_in
+            found.output_tokens += used_out
+        elif may_run_again and passing(code):
+            found.again.add(mark)
         else:
-            status = Status.COMPLETED
-    return Outcome(status, success, error, " ".join(parts))
+            found.error += 1
+            found.errors_by_code[code] += 1
+    return found
 
 
-def combine(outcomes: Iterable[Outcome]) -> Outcome:
-    """How an upload ends whose chunks ended as ``outcomes``; PartiallyCompleted where they differ."""
-    found = list(outcomes)
-    statuses = {chunk.status for chunk in found}
-    success = sum(chunk.success for chunk in found)
-    status = statuses.pop() if len(statuses) == 1 else Status.PARTIALLY_COMPLETED
-    if status == Status.PARTIALLY_COMPLETED and not success:
-        status = Status.FAILED
-    message = " ".join(dict.fromkeys(chunk.message for chunk in found if chunk.message))
-    return Outcome(status, success, sum(chunk.error for chunk in found), message)
+def tokens(answer: Any) -> tuple[int, int]:
+    """Input and output tokens that an answer tells of (Converse, Nova, Claude, Titan, Llama), else 0."""
+    if not isinstance(answer, dict):
+        return 0, 0
+    usage = answer.get("usage")
+    usage = usage if isinstance(usage, dict) else answer
+    used_in = _first(usage, "inputTokens", "input_tokens", "prompt_token_count", "inputTextTokenCount")
+    used_out = _first(usage, "outputTokens", "output_tokens", "generation_token_count")
+    parts = answer.get("results")
+    if not used_out and isinstance(parts, list):
+        used_out = sum(_first(part, "tokenCount") for part in parts if isinstance(part, dict))
+    return used_in, used_out
+
+
+def _first(document: Mapping[str, Any], *names: str) -> int:
+    return next((document[name] for name in names if isinstance(document.get(name), int)), 0)
+
+
+def settled(blocks: Iterable[bytes], again: Collection[int]) -> Iterator[bytes]:
+    r"""The output lines that stand, each with ``\n``: once each, without those that run again."""
+    seen: set[int] = set()
+    for raw, record in output_lines(blocks):
+        if record is None:
+            continue
+        mark = digest(str(record.get("recordId")))
+        if mark not in again and mark not in seen:
+            yield raw + b"\n"
+        seen.add(mark)
+
+
+def unanswered(inputs: Iterable[bytes], seen: Collection[int]) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The lines of a staged input, raw and read, whose recordId is not among ``seen``."""
+    for raw, _ in lines(inputs):
+        if raw and raw.strip():
+            record = json.loads(raw)
+            if digest(str(record.get("recordId"))) not in seen:
+                yield raw, record
+
+
+def error_line(record: Mapping[str, Any], code: str, message: str) -> bytes:
+    r"""An output line for a record that Bedrock wrote nothing about, with ``\n``."""
+    line = {
+        "recordId": record.get("recordId"),
+        "modelInput": record.get("modelInput"),
+        "error": {"errorCode": code, "errorMessage": message},
+    }
+    return json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+# -------------------------------------------------------------------------------------------- one result
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes ``[start, end)`` of the ``source``-th of several objects."""
+
+    source: int
+    start: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.end - self.start
+
+
+def plan_parts(sizes: Sequence[int]) -> list[tuple[Span, ...]]:
+    """How to put objects together by multipart upload: for each part the spans that it is made of, in order.
+
+    A part of one span can be copied by the server; a part of several is streamed. Every part but the last
+    has at least 5 MiB, none more than 512 MiB. What is streamed is as little as that allows, about.
+    """
+    parts: list[tuple[Span, ...]] = []
+    held: list[Span] = []
+    for source, size in enumerate(sizes):
+        start = 0
+        if held:
+            need = MIN_PART_BYTES - sum(span.size for span in held)
+            # Leave nothing behind that could not be a part of its own.
+            take = size if size - need < MIN_PART_BYTES else need
+            if take:
+                held.append(Span(source, 0, take))
+            start = take
+            if sum(span.size for span in held) >= MIN_PART_BYTES:
+                parts.append(tuple(held))
+                held = []
+        while size - start >= MIN_PART_BYTES:
+            left = size - start
+            end = size if left <= MAX_PART_BYTES else start + min(MAX_PART_BYTES, left - MIN_PART_BYTES)
+            parts.append((Span(source, start, end),))
+            start = end
+        if start < size:
+            held.append(Span(source, start, size))
+    if held:
+        parts.append(tuple(held))
+    return parts
+
+
+# -------------------------------------------------------------------------------------------- how it ends
+
+
+def upload_status(records: int, success: int, last: Iterable[Status]) -> Status:
+    """How an upload ends of whose records ``success`` were answered; ``last``: how its chunks ended.
+
+    ``Completed`` can hide a job in which every record failed, so the counts decide.
+    """
+    if success == records:
+        return Status.COMPLETED
+    if success:
+        return Status.PARTIALLY_COMPLETED
+    ends = set(last) - {Status.COMPLETED, Status.PARTIALLY_COMPLETED}
+    return ends.pop() if len(ends) == 1 else Status.FAILED
+
+
+def upload_message(records: int, success: int, errors: Mapping[str, int], words: Iterable[str]) -> str:
+    """A sentence for the user about what did not work, with Bedrock's own words first; "" if all did."""
+    parts = list(dict.fromkeys(word for word in words if word))
+    failed = records - success
+    if failed:
+        codes = ", ".join(f"{count:,} with {code}" for code, count in sorted(errors.items()))
+        told = f" ({codes})" if codes else ""
+        parts.append(f"{failed:,} of {records:,} records failed{told}: their lines in the result say why.")
+    return " ".join(parts)

@@ -1,29 +1,69 @@
-"""Decides what runs next: limits, free slots, and which pending chunks become jobs. Pure."""
+"""Decides what runs next: limits, free slots, the size of the next jobs, and what waits for company. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from .model import ChunkRef, Place, Route, base_model
+from .model import ChunkRef, Estimate, Place, Route, base_model
+
+# Each hour in the queue counts as this many points of priority, so that no route waits for ever: a route of
+# priority 0 overtakes one of priority 100 after ten hours.
+AGING_POINTS_PER_HOUR = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An active job of the account: ``route`` is "" for one that is not ours."""
+    """An active job of the account. ``route`` is "" for one that is not ours.
+
+    ``ends_in``: in how many seconds it is expected to end; 0 where that is not known.
+    """
 
     model_id: str
     route: str = ""
+    ends_in: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to make: the route and the chunks, in the order of the queue."""
+
+    route: Route
+    chunks: tuple[ChunkRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Chunks of one route that are too few for a job: ``records`` in all, until ``until`` (epoch seconds)."""
+
+    route: Route
+    places: tuple[Place, ...]
+    records: int
+    until: float
+
+
+@dataclass(slots=True)
+class Plan:
+    """What to do now: jobs to make, in order; what waits for company; what has waited long enough."""
+
+    jobs: list[NewJob] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+    undersized: list[Waiting] = field(default_factory=list)
 
 
 def model_limits(routes: Iterable[Route]) -> dict[str, int]:
-    """Base model → the most active jobs it may have: the largest limit of the routes that share it."""
+    """Base model → the most active jobs that this queue leaves it with.
+
+    The largest limit of the routes that share the model, less the slots that they leave for others.
+    """
     limits: dict[str, int] = {}
+    reserved: dict[str, int] = {}
     for route in routes:
         model = base_model(route.model_id)
         limits[model] = max(limits.get(model, 0), route.max_active_jobs)
-    return limits
+        reserved[model] = max(reserved.get(model, 0), route.reserved_slots)
+    return {model: max(0, limit - reserved[model]) for model, limit in limits.items()}
 
 
 def free_slots(routes: Iterable[Route], running: Iterable[Running]) -> dict[str, int]:
@@ -38,27 +78,119 @@ def room(route: Route, routes: Iterable[Route], running: Sequence[Running]) -> i
     return max(0, min(free_slots(routes, running)[base_model(route.model_id)], route.max_active_jobs - own))
 
 
-def choose(
-    pending: Mapping[str, Sequence[Place]], routes: Mapping[str, Route], running: Sequence[Running]
-) -> list[tuple[Route, tuple[ChunkRef, ...]]]:
-    """Which pending chunks become jobs now, in the order to submit them: a route and the chunks of each job.
+def end_of_all(pending: float, starts: Sequence[float], estimate: Estimate) -> float:
+    """When all pending records would be done (seconds from now) if every slot worked until then.
 
-    ``pending`` holds the head of each route's queue, oldest first. A route of higher priority goes first;
-    within one priority the oldest chunk goes first, whatever its route. Never more jobs than the model has
-    free slots, nor than the route's own cap.
+    ``starts``: when each slot becomes free. Water-filling: the T with
+    sum over the slots used of (T - start - overhead) * rate = pending, a slot being used if it starts
+    before T - overhead.
     """
+    work = pending / estimate.records_per_second
+    ready = sorted(start + estimate.overhead_seconds for start in starts)
+    total = 0.0
+    for used, at in enumerate(ready, start=1):
+        total += at
+        level = (work + total) / used
+        if used == len(ready) or level <= ready[used]:
+            return level
+    return estimate.overhead_seconds + work
+
+
+def job_size(pending: float, starts: Sequence[float], estimate: Estimate) -> int:
+    """How many records the next job on a slot that is free now should take, before any limit."""
+    level = end_of_all(pending, starts, estimate)
+    return max(1, round((level - estimate.overhead_seconds) * estimate.records_per_second))
+
+
+def plan(
+    pending: Mapping[str, Sequence[Place]],
+    routes: Mapping[str, Route],
+    running: Sequence[Running],
+    estimates: Mapping[str, Estimate],
+    now: float,
+) -> Plan:
+    """Packs pending chunks into jobs for the free slots.
+
+    ``pending`` holds the head of each route's queue, oldest first; ``estimates`` is by base model. For each
+    free slot the route of the highest priority goes first (aged by its oldest chunk), and within one
+    priority the one whose chunk is oldest; its job takes chunks in order until the slot's share is full.
+    Never a job above the route's limits; none below Bedrock's minimum, which waits for company instead.
+    """
+    found = Plan()
     slots = free_slots(routes.values(), running)
     caps = {name: room(route, routes.values(), running) for name, route in routes.items()}
-    waiting = sorted(
-        (place for name, places in pending.items() if name in routes for place in places),
-        key=lambda place: (-routes[place.route].priority, place.order_key),
-    )
-    jobs: list[tuple[Route, tuple[ChunkRef, ...]]] = []
-    for place in waiting:
-        route = routes[place.route]
-        model = base_model(route.model_id)
-        if slots[model] and caps[route.name]:
-            slots[model] -= 1
-            caps[route.name] -= 1
-            jobs.append((route, (place.ref,)))
-    return jobs
+    queues = {
+        name: [place for place in places if place.not_before <= now]
+        for name, places in pending.items()
+        if name in routes and places
+    }
+    busy: dict[str, list[float]] = {}
+    for job in running:
+        busy.setdefault(base_model(job.model_id), []).append(max(0.0, job.ends_in))
+    while candidates := [
+        name
+        for name, places in queues.items()
+        if places and slots[base_model(routes[name].model_id)] and caps[name]
+    ]:
+        name = min(candidates, key=lambda name: _rank(routes[name], queues[name][0], now))
+        route, model = routes[name], base_model(routes[name].model_id)
+        same = [other for other in queues if base_model(routes[other].model_id) == model]
+        left = sum(place.ref.records for other in same for place in queues[other])
+        starts = [0.0] * slots[model] + busy.get(model, [])
+        share = job_size(left, starts, estimates.get(model, Estimate()))
+        taken = _fill(queues[name], route, share)
+        records = sum(place.ref.records for place in taken)
+        queues[name] = queues[name][len(taken) :]
+        if records < route.min_records_per_job:
+            _wait(found, route, taken, now)
+            continue
+        found.jobs.append(NewJob(route, tuple(place.ref for place in taken)))
+        slots[model] -= 1
+        caps[name] -= 1
+        estimate = estimates.get(model, Estimate())
+        busy.setdefault(model, []).append(estimate.overhead_seconds + records / estimate.records_per_second)
+    for name, places in queues.items():
+        if places and sum(place.ref.records for place in places) < routes[name].min_records_per_job:
+            _wait(found, routes[name], places, now)
+    return found
+
+
+def _rank(route: Route, head: Place, now: float) -> tuple[float, str]:
+    hours = max(0.0, now - head.queued_at) / 3600
+    return (-(route.priority + int(hours * AGING_POINTS_PER_HOUR)), head.order_key)
+
+
+def _fill(places: Sequence[Place], route: Route, share: int) -> list[Place]:
+    """The head of a queue that makes one job: about ``share`` records, within the route's limits.
+
+    Takes a chunk as long as that brings the job nearer to its share, and goes on to the minimum. What is
+    left behind is not to be below the minimum where the job can take it too.
+    """
+    want = max(share, route.min_records_per_job)
+    taken: list[Place] = []
+    records = size = 0
+    for place in places:
+        more = records + place.ref.records
+        if more > route.max_records_per_job or size + place.size_bytes > route.max_bytes_per_job:
+            break
+        if records >= route.min_records_per_job and more - want > want - records:
+            break
+        taken.append(place)
+        records, size = more, size + place.size_bytes
+    taken = taken or list(places[:1])  # a chunk above limits that were lowered meanwhile: Bedrock decides
+    rest = places[len(taken) :]
+    left = sum(place.ref.records for place in rest)
+    if (
+        0 < left < route.min_records_per_job
+        and records + left <= route.max_records_per_job
+        and size + sum(place.size_bytes for place in rest) <= route.max_bytes_per_job
+    ):
+        taken += rest
+    return taken
+
+
+def _wait(found: Plan, route: Route, places: Sequence[Place], now: float) -> None:
+    records = sum(place.ref.records for place in places)
+    until = min(place.queued_at for place in places) + route.pack_wait_minutes * 60
+    waiting = Waiting(route, tuple(places), records, until)
+    (found.undersized if until <= now else found.waiting).append(waiting)

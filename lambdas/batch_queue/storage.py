@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+
+from .results import Span, plan_parts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -23,6 +26,9 @@ MAX_SINGLE_COPY = 1024 * _MIB
 COPY_PART_BYTES = 512 * _MIB
 PUT_PART_BYTES = 16 * _MIB
 _GONE = {"NoSuchKey", "NoSuchVersion", "404", "412", "PreconditionFailed"}
+# What S3 says of an object that is there and cannot be copied: not permitted (also its key), or archived.
+_UNREADABLE = {"403", "AccessDenied", "InvalidObjectState"}
+COPIES_AT_ONCE = 10  # as many as a client has connections
 
 
 class ObjectGoneError(Exception):
@@ -76,6 +82,10 @@ class Storage:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         return {found["Key"] for page in pages for found in page.get("Contents", [])}
 
+    def sizes(self, keys: Sequence[str]) -> list[int]:
+        """The sizes of objects in bytes. Raises ObjectGoneError."""
+        return [self.size(ObjectRef(key)) for key in keys]
+
     # --------------------------------------------------------------------------------------------- write
 
     def put_json(self, key: str, document: Any) -> None:
@@ -102,6 +112,65 @@ class Storage:
             if span is not None and size < MIN_RANGE_COPY_SOURCE:
                 return self.put_stream(key, self.stream(source, span))
             return self._copy_parts(source, *(span or (0, size)), key)
+
+    def copy_all(self, sources: Mapping[str, str]) -> set[str]:
+        """Copies objects, several at a time: ``sources`` gives the source's key for each new key.
+
+        Gives the source keys that do not exist or cannot be read; the others are copied all the same.
+        """
+
+        def failed(key: str) -> str:
+            try:
+                self.copy(ObjectRef(sources[key]), key)
+            except ObjectGoneError:
+                return sources[key]
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _UNREADABLE:
+                    raise
+                return sources[key]
+            return ""
+
+        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
+            return set(pool.map(failed, sources)) - {""}
+
+    def concatenate(self, keys: Sequence[str], key: str) -> str:
+        """Puts objects together at ``key``, in order; it appears at once, when all of it is there.
+
+        By server-side copy where the parts are large enough, by streaming where they are not. Gives the
+        version id. Raises ObjectGoneError.
+        """
+        if len(keys) == 1:
+            return self.copy(ObjectRef(keys[0]), key)
+        sizes = self.sizes(keys)
+        parts = plan_parts(sizes)
+
+        def content(part: tuple[Span, ...]) -> bytes:
+            pieces = (
+                self.stream(ObjectRef(keys[span.source]), (span.start, span.end))
+                for span in part
+                if span.size
+            )
+            return b"".join(chain.from_iterable(pieces))
+
+        def upload(target: Any) -> Iterator[str]:
+            for number, part in enumerate(parts, start=1):
+                only = part[0]
+                if len(part) == 1 and sizes[only.source] >= MIN_RANGE_COPY_SOURCE:
+                    copied = self._s3.upload_part_copy(
+                        **target,
+                        **self._source(ObjectRef(keys[only.source])),
+                        PartNumber=number,
+                        CopySourceRange=f"bytes={only.start}-{only.end - 1}",
+                    )
+                    yield copied["CopyPartResult"]["ETag"]
+                else:
+                    yield self._s3.upload_part(**target, PartNumber=number, Body=content(part))["ETag"]
+
+        if len(parts) <= 1:
+            body = content(parts[0]) if parts else b""
+            answer = self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, **self._encryption)
+            return answer.get("VersionId", "")
+        return self._multipart(key, upload)
 
     def put_stream(self, key: str, blocks: Iterable[bytes]) -> str:
         """Writes a stream of bytes in bounded memory; the object appears at once, at the end.

@@ -3,7 +3,7 @@
 | item | pk / sk | status_key, or how long |
 |---|---|---|
 | upload | upload id / ``upload`` | ``upload#<status>`` |
-| chunk | upload id / ``chunk#0001`` | |
+| chunk | upload id / ``chunk#000001`` | |
 | place | ``queue#<route>`` / order key | while its chunk is pending |
 | job | job id / ``job`` | ``job#<status>`` |
 | active job | ``active`` / job id | until its results are collected |
@@ -17,20 +17,33 @@ index lags behind by a moment and answers people's questions.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from .model import TERMINAL, Chunk, ChunkRef, Job, Place, Route, Status, Upload, statuses_before
+from .model import (
+    TERMINAL,
+    Chunk,
+    ChunkRef,
+    Counts,
+    Estimate,
+    Job,
+    Place,
+    Route,
+    Status,
+    Upload,
+    statuses_before,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table as DynamoTable
 
 INDEX = "status-index"
 _TRANSACTION_TRIES = 5
+_CHUNKS_AT_ONCE = 40  # TransactWriteItems takes at most 100 items: the upload, and two for each chunk
 _BATCH_GET = 100  # BatchGetItem takes at most 100 keys
 
 
@@ -60,15 +73,47 @@ class Table:
         return None if item is None else _upload(item)
 
     def add_upload(self, upload: Upload, chunks: Sequence[Chunk]) -> bool:
-        """Stores an upload and its chunks at once; False where it is there already."""
+        """Stores an upload and its chunks, and puts them into the queue; False where it is there already.
+
+        All at once where they fit one transaction. Otherwise the chunks first, then the upload, then the
+        places, so that a run that dies leaves nothing that looks complete: ``enqueue_chunks`` goes on.
+        """
         new = "attribute_not_exists(pk)"
-        puts = [{"Put": {"TableName": self._name, "Item": _upload_item(upload), "ConditionExpression": new}}]
+        put = {"TableName": self._name, "ConditionExpression": new}
+        if len(chunks) <= _CHUNKS_AT_ONCE:
+            ready = replace(upload, ready=True)
+            puts: list[Any] = [{"Put": {**put, "Item": _upload_item(ready)}}]
+            for chunk in chunks:
+                placed = {**_chunk_item(chunk), "placed": True}
+                puts += [{"Put": {"TableName": self._name, "Item": placed}}, self._put_place(chunk)]
+            return self._transact(puts)
         for chunk in chunks:
-            puts += [
-                {"Put": {"TableName": self._name, "Item": _chunk_item(chunk)}},
-                {"Put": {"TableName": self._name, "Item": _place_item(chunk.place)}},
-            ]
-        return self._transact(puts)
+            self._put(_chunk_item(chunk))
+        added = self._put(_upload_item(upload))
+        self.enqueue_chunks(upload, chunks)
+        return added
+
+    def enqueue_chunks(self, upload: Upload, chunks: Iterable[Chunk]) -> None:
+        """Puts an upload's chunks into the queue, each once, however often this is called."""
+        for chunk in chunks:
+            mark = _Expression().set({"placed": True})
+            mine = "attribute_not_exists(placed) AND attribute_exists(pk)"
+            key = {"pk": chunk.upload_id, "sk": _chunk_sk(chunk.number)}
+            update = {"TableName": self._name, "Key": key, **mark.arguments(mine)}
+            self._transact([{"Update": update}, self._put_place(chunk)])
+        self._update((upload.upload_id, "upload"), {"ready": True}, condition="attribute_exists(pk)")
+
+    def _put_place(self, chunk: Chunk) -> dict[str, Any]:
+        return {"Put": {"TableName": self._name, "Item": _place_item(chunk.place)}}
+
+    def _put(self, item: dict[str, Any]) -> bool:
+        try:
+            self._table.put_item(Item=item, ConditionExpression="attribute_not_exists(pk)")
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
 
     def advance_upload(self, upload_id: str, status: Status, now: str, job_arn: str) -> bool:
         """Moves an upload on with its job, never back; False where it was there or further already."""
@@ -132,10 +177,44 @@ class Table:
         item = self._get(ref.upload_id, _chunk_sk(ref.number))
         return None if item is None else _chunk(item)
 
-    def pending(self, route: str, limit: int) -> list[Place]:
-        """The places of the chunks of a route that have waited longest, oldest first."""
-        items = self._query("pk = :pk", {":pk": f"queue#{route}"}, consistent=True, limit=limit)
-        return [_place(item, route) for item in items]
+    def pending(self, route: str, most_records: int) -> list[Place]:
+        """The head of a route's queue, oldest first: about as much as ``most_records`` records.
+
+        Reading stops there, so a round costs what it can dispatch and not what waits.
+        """
+        found: list[Place] = []
+        records = 0
+        for item in self._pages("pk = :pk", {":pk": f"queue#{route}"}, consistent=True):
+            place = _place(item, route)
+            found.append(place)
+            records += place.ref.records
+            if records >= most_records:
+                break
+        return found
+
+    def estimates(self) -> dict[str, Estimate]:
+        """What was learned of each base model's jobs."""
+        items = self._query("pk = :pk", {":pk": "model"})
+        return {
+            item["sk"]: Estimate(
+                overhead_seconds=item["overhead_ms"] / 1000,
+                records_per_second=item["records_per_1000_s"] / 1000,
+                jobs=item["jobs"],
+            )
+            for item in items
+        }
+
+    def learn(self, model: str, estimate: Estimate) -> bool:
+        """Stores what was learned of a base model; False where another run has learned meanwhile."""
+        return self._update(
+            ("model", model),
+            {
+                "overhead_ms": _ms(estimate.overhead_seconds),
+                "records_per_1000_s": max(1, _ms(estimate.records_per_second)),
+                "jobs": estimate.jobs,
+            },
+            condition="attribute_not_exists(pk) OR #jobs < :jobs",
+        )
 
     def claim_chunk(self, chunk: Chunk, job_id: str) -> bool:
         """Gives a pending chunk to a job and takes it out of the queue; True also where the job has it.
@@ -158,53 +237,78 @@ class Table:
             ]
         )
 
-    def mark_gone(self, ref: ChunkRef, job_id: str) -> None:
-        """Notes that the upload's exact version was deleted before the chunk could be staged."""
+    def mark_gone(self, ref: ChunkRef, job_id: str, message: str = "") -> None:
+        """Notes that a chunk could not be staged: the upload's exact version was deleted, or ``message``."""
         self._update(
             (ref.upload_id, _chunk_sk(ref.number)),
-            {"gone": True},
+            {"gone": True, "message": message},
             condition="job_id = :job AND #status = :submitted",
             names={"#status": "status"},
             values={":job": job_id, ":submitted": Status.SUBMITTED},
         )
 
-    def settle_chunk(self, chunk: Chunk, input_tokens: int, output_tokens: int) -> bool:
-        """Stores how a chunk ended and adds its counts to its upload, both or neither; False if it had."""
-        set_chunk = _Expression().set(
+    def settle_chunk(self, chunk: Chunk, counts: Counts) -> bool:
+        """Stores how a chunk ended and adds the counts to its upload, both or neither; False if it had ended.
+
+        ``counts`` are those of the last attempt alone.
+        """
+        ended = _Expression().set(
             {
                 "status": chunk.status,
                 "message": chunk.message,
-                "success_count": chunk.success_count,
-                "error_count": chunk.error_count,
+                "parts": list(chunk.parts),
+                "errors_by_code": dict(chunk.errors_by_code),
             }
         )
-        add_upload = _Expression().add(
+        return self._close_attempt(chunk, chunk.attempt, ended, counts, chunks_open=-1)
+
+    def run_again(self, chunk: Chunk, job_id: str, counts: Counts) -> bool:
+        """Puts what is left of a chunk back into the queue, as its next attempt; False if it was before.
+
+        ``chunk`` is the chunk as it shall be; ``job_id`` the job that it had; ``counts`` those of that job.
+        """
+        item = {name: value for name, value in _chunk_item(chunk).items() if name not in ("pk", "sk")}
+        empty = {field.name for field in fields(Chunk)} - set(item) - {"upload_id"}
+        again = _Expression().set(item).remove(sorted(empty))
+        had = replace(chunk, job_id=job_id)
+        return self._close_attempt(
+            had, chunk.attempt - 1, again, counts, chunks_open=0, also=[self._put_place(chunk)]
+        )
+
+    def _close_attempt(
+        self,
+        chunk: Chunk,
+        attempt: int,
+        change: _Expression,
+        counts: Counts,
+        *,
+        chunks_open: int,
+        also: Sequence[dict[str, Any]] = (),
+    ) -> bool:
+        change.values.update({":job": chunk.job_id, ":submitted": Status.SUBMITTED, ":had": attempt})
+        mine = "job_id = :job AND #status = :submitted AND attempt = :had"
+        added = _Expression().add(
             {
-                "chunks_open": -1,
-                "success_count": chunk.success_count,
-                "error_count": chunk.error_count,
-                "input_tokens": input_tokens,
-                "output_tokens": output_tokens,
+                "chunks_open": chunks_open,
+                "success_count": counts.success,
+                "error_count": counts.error,
+                "input_tokens": counts.input_tokens,
+                "output_tokens": counts.output_tokens,
             }
         )
-        mine = "job_id = :job AND #status = :submitted"
-        set_chunk.values.update({":job": chunk.job_id, ":submitted": Status.SUBMITTED})
+        key = {"pk": chunk.upload_id, "sk": _chunk_sk(chunk.number)}
+        upload = {"pk": chunk.upload_id, "sk": "upload"}
         return self._transact(
             [
+                {"Update": {"TableName": self._name, "Key": key, **change.arguments(mine)}},
                 {
                     "Update": {
                         "TableName": self._name,
-                        "Key": {"pk": chunk.upload_id, "sk": _chunk_sk(chunk.number)},
-                        **set_chunk.arguments(mine),
+                        "Key": upload,
+                        **added.arguments("attribute_exists(pk)"),
                     }
                 },
-                {
-                    "Update": {
-                        "TableName": self._name,
-                        "Key": {"pk": chunk.upload_id, "sk": "upload"},
-                        **add_upload.arguments("attribute_exists(pk)"),
-                    }
-                },
+                *also,
             ]
         )
 
@@ -283,6 +387,7 @@ class Table:
                 "message": job.message,
                 "success_count": job.success_count,
                 "error_count": job.error_count,
+                "started_at": job.started_at,
                 "ended_at": job.ended_at,
                 "updated_at": job.updated_at,
             },
@@ -298,6 +403,21 @@ class Table:
             "(attribute_not_exists(collect_requested_at) OR collect_requested_at < :stale)",
             values={":stale": stale_before},
         )
+
+    def start_work(self, job: Job, now: float, until: float) -> bool:
+        """Takes the right to run a job on demand until ``until`` (epoch seconds), or False."""
+        return self._update(
+            (job.job_id, "job"),
+            {"working_until": _ms(until)},
+            condition="#status = :running AND "
+            "(attribute_not_exists(#working_until) OR #working_until < :now)",
+            names={"#status": "status"},
+            values={":running": Status.IN_PROGRESS, ":now": _ms(now)},
+        )
+
+    def stop_work(self, job: Job) -> None:
+        """Gives the right of ``start_work`` back."""
+        self._update((job.job_id, "job"), {}, remove=("working_until",), condition="attribute_exists(pk)")
 
     def withdraw_collect(self, job: Job, asked_at: str) -> None:
         """Takes back the note of ``request_collect`` where the collector could not be asked after all."""
@@ -398,7 +518,10 @@ class Table:
         item = self._table.get_item(Key={"pk": pk, "sk": sk}, ConsistentRead=True).get("Item")
         return None if item is None else _plain(item)
 
-    def _query(
+    def _query(self, condition: str, values: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
+        return list(self._pages(condition, values, **options))
+
+    def _pages(
         self,
         condition: str,
         values: Mapping[str, Any],
@@ -406,25 +529,25 @@ class Table:
         index: bool = False,
         consistent: bool = False,
         limit: int | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> Iterator[dict[str, Any]]:
         arguments: dict[str, Any] = {
             "KeyConditionExpression": condition,
             "ExpressionAttributeValues": dict(values),
+            **({"IndexName": INDEX} if index else {}),
+            **({"ConsistentRead": True} if consistent else {}),
+            **({} if limit is None else {"Limit": limit}),
         }
-        if index:
-            arguments["IndexName"] = INDEX
-        if consistent:
-            arguments["ConsistentRead"] = True
-        items: list[dict[str, Any]] = []
-        while limit is None or len(items) < limit:
-            if limit is not None:
-                arguments["Limit"] = limit - len(items)
+        given = 0
+        while True:
             page = self._table.query(**arguments)
-            items += [_plain(item) for item in page["Items"]]
+            for item in page["Items"]:
+                yield _plain(item)
+                given += 1
+                if given == limit:
+                    return
             if "LastEvaluatedKey" not in page:
-                break
+                return
             arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-        return items
 
     def _batch_get(self, ids: Sequence[str]) -> list[Job]:
         jobs: list[Job] = []
@@ -562,7 +685,7 @@ def _filled(row: Any, leave_out: str) -> dict[str, Any]:
     return {
         name: value
         for name, value in values.items()
-        if value is not False and value not in (None, "", frozenset())
+        if value is not False and value not in (None, "", frozenset(), ())
     }
 
 
@@ -595,17 +718,19 @@ def _upload(item: Mapping[str, Any]) -> Upload:
 
 
 def _chunk_sk(number: int) -> str:
-    return f"chunk#{number:04d}"
+    return f"chunk#{number:06d}"
 
 
 def _chunk_item(chunk: Chunk) -> dict[str, Any]:
     item = {"pk": chunk.upload_id, "sk": _chunk_sk(chunk.number), **_filled(chunk, "upload_id")}
-    # False is not the default of `whole`, so it must be stored.
-    return {**item, "whole": chunk.whole}
+    # False is not the default of `whole`, so it must be stored; DynamoDB has no tuples.
+    return {**item, "whole": chunk.whole, "parts": list(chunk.parts)}
 
 
 def _chunk(item: Mapping[str, Any]) -> Chunk:
-    return Chunk(**{**_fields(Chunk, item), "upload_id": item["pk"], "status": Status(item["status"])})
+    known = _fields(Chunk, item)
+    parts = tuple(item.get("parts", ()))
+    return Chunk(**{**known, "upload_id": item["pk"], "status": Status(item["status"]), "parts": parts})
 
 
 def _place_key(place: Place) -> dict[str, Any]:
@@ -613,13 +738,17 @@ def _place_key(place: Place) -> dict[str, Any]:
 
 
 def _place_item(place: Place) -> dict[str, Any]:
-    about = {"created_at": place.created_at, "size_bytes": place.size_bytes}
+    about = {
+        "created_at": place.created_at,
+        "size_bytes": place.size_bytes,
+        "not_before": place.not_before,
+    }
     return {**_place_key(place), **about, **_ref_item(place.ref)}
 
 
 def _place(item: Mapping[str, Any], route: str) -> Place:
     ref = ChunkRef(**_fields(ChunkRef, item))
-    return Place(ref, route, item["created_at"], item["size_bytes"])
+    return Place(ref, route, item["created_at"], item["size_bytes"], item["not_before"])
 
 
 def _ref_item(ref: ChunkRef) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tests.support.world import HAIKU, Call, World, lines, records
 pytestmark = pytest.mark.faults
 
 CONFIG = {"models": {"*": {"min_records": 1, "max_active_jobs": 1}}}
-ROUTE = Route("default", HAIKU, max_active_jobs=1)
+ROUTE = Route("default", HAIKU, max_active_jobs=1, min_records_per_job=1)
 ENDPOINT = "https://aws"
 
 

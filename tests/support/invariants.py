@@ -45,7 +45,9 @@ def check(world: World, accepted: Mapping[str, Sequence[Mapping[str, Any]]], slo
         assert upload.success_count + upload.error_count == len(rows)
         assert sum("modelOutput" in row for row in found) == upload.success_count
     assert world.simulator.peak(world.model_id) <= slots
-    files = Counter(file["name"] for job in world.bedrock_jobs() for file in job["files"])
-    assert all(count == 1 for count in files.values()), f"a chunk ran in two jobs: {files}"
+    runs = Counter(
+        (ref.upload_id, ref.number, ref.attempt) for job in world.jobs() if job.arn for ref in job.chunks
+    )
+    assert all(count == 1 for count in runs.values()), f"a chunk attempt ran in two jobs: {runs}"
     names = Counter(job["jobName"] for job in world.bedrock_jobs())
     assert all(count == 1 for count in names.values())

@@ -31,7 +31,9 @@ from batch_queue.collector import Collector
 from batch_queue.functions import Functions
 from batch_queue.intake import Intake
 from batch_queue.model import Chunk, Job, Route, Status, Upload
+from batch_queue.on_demand import OnDemand
 from batch_queue.processor import Processor
+from batch_queue.runtime import Runtime
 from batch_queue.settings import Settings
 from batch_queue.storage import Storage
 from batch_queue.table import Table, _chunk, _job, _plain, _upload
@@ -210,11 +212,15 @@ class World:
         storage = Storage(self._hooked(boto3.client("s3", region_name=REGION)), settings.bucket)
         functions = Functions(self._hooked(self._invoker(boto3.client("lambda", region_name=REGION))))
         bedrock = Bedrock(self._hooked(attach(self.simulator, boto3.client("bedrock", region_name=REGION))))
-        intake = Intake(settings, table, storage, self.clock)
+        intake = Intake(settings, table, storage, functions, self.clock)
         processor = Processor(settings, table, storage, bedrock, functions, self.clock)
-        collector = Collector(settings, table, storage, self.clock)
+        runtime = Runtime(
+            self._hooked(attach(self.simulator, boto3.client("bedrock-runtime", region_name=REGION)))
+        )
+        on_demand = OnDemand(settings, table, storage, runtime, self.clock)
+        collector = Collector(settings, table, storage, functions, on_demand, self.clock)
         # What each handler's own ``_dependencies`` gives.
-        self.intake = (settings, intake, functions)
+        self.intake = intake
         self.processor = (settings, processor)
         self.collector = collector
 

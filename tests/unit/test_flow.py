@@ -165,23 +165,6 @@ def test_a_bad_file_is_rejected_with_a_report_beside_it(body: bytes, line: int, 
         assert not world.bedrock_jobs()
 
 
-def test_too_many_records_for_one_job_are_rejected_with_the_limit() -> None:
-    with World.open(Route("default", HAIKU, max_records_per_job=100)) as world:
-        upload_id = world.upload("a.jsonl", lines(records(101)))
-        world.run()
-        assert "more than 100 records" in world.one_upload(upload_id).message
-
-
-def test_a_file_above_the_size_limit_is_rejected_without_being_read() -> None:
-    with World.open(Route("default", HAIKU, max_bytes_per_file=1000)) as world:
-        upload_id = world.upload("a.jsonl", lines(records(100)))
-        read: list[Call] = []
-        world.before = lambda call: read.append(call) if call.operation == "GetObject" else None
-        world.run()
-        assert world.one_upload(upload_id).status == Status.REJECTED
-        assert not read
-
-
 def test_what_needs_tidying_runs_tidied() -> None:
     with World.open() as world:
         body = b"\xef\xbb\xbf" + lines(records(100)).replace(b"\n", b"\r\n\r\n  \n")
@@ -329,28 +312,58 @@ def test_access_that_stays_denied_fails_the_upload() -> None:
         assert "AccessDeniedException" in world.one_upload(upload_id).message
 
 
-@pytest.mark.parametrize(
-    ("outcome", "status", "answered"),
-    [
-        ("Failed", Status.FAILED, 0),
-        ("Expired", Status.EXPIRED, 50),
-        ("Stopped", Status.STOPPED, 50),
-        ("PartiallyCompleted", Status.PARTIALLY_COMPLETED, 50),
-    ],
-)
-def test_a_job_that_ends_otherwise_ends_its_upload_so_and_keeps_what_was_finished(
-    outcome: str, status: Status, answered: int
-) -> None:
-    with World.open(config={"job_faults": [{"outcome": outcome, "fraction": 0.5}]}) as world:
+@pytest.mark.parametrize("outcome", ["Expired", "Stopped", "PartiallyCompleted"])
+def test_records_that_a_job_did_not_get_to_run_again_and_stand_once_in_the_result(outcome: str) -> None:
+    faults = [{"outcome": outcome, "fraction": 0.4, "times": 1}]
+    with World.open(config={"job_faults": faults}) as world:
+        rows = records(300)
+        upload_id = world.upload("a.jsonl", lines(rows))
+        world.run()
+        upload = world.one_upload(upload_id)
+        assert (upload.status, upload.success_count) == (Status.COMPLETED, 300), upload.message
+        assert sorted(row["recordId"] for row in world.result(upload)) == sorted(r["recordId"] for r in rows)
+        assert len(upload.job_arns) == 2
+
+
+def test_what_never_runs_stands_in_the_result_with_its_last_error() -> None:
+    route = Route("default", HAIKU, min_records_per_job=1, max_record_attempts=2)
+    config = {"models": {"*": {"min_records": 1}}, "job_faults": [{"outcome": "Expired", "fraction": 0.5}]}
+    with World.open(route, config=config) as world:
         upload_id = world.upload("a.jsonl", lines(records(100)))
         world.run()
         upload = world.one_upload(upload_id)
-        assert (upload.status, upload.success_count) == (status, answered)
-        assert upload.message
-        if answered:
-            assert len(world.result(upload)) == answered
-        else:
-            assert upload.result_key == ""
+        assert (upload.status, upload.success_count, upload.error_count) == (
+            Status.PARTIALLY_COMPLETED,
+            75,
+            25,
+        )
+        found = world.result(upload)
+        assert len({row["recordId"] for row in found}) == len(found) == 100
+        assert {row["error"]["errorCode"] for row in found if "error" in row} == {"JobExpired"}
+
+
+def test_a_job_that_bedrock_fails_for_good_fails_its_upload_with_bedrocks_words() -> None:
+    faults = [{"outcome": "Failed", "message": "The model refused the batch."}]
+    with World.open(config={"job_faults": faults}) as world:
+        upload_id = world.upload("a.jsonl", lines(records(100)))
+        world.run()
+        upload = world.one_upload(upload_id)
+        assert upload.status == Status.FAILED
+        assert "The model refused the batch." in upload.message
+        assert {row["error"]["errorMessage"] for row in world.result(upload)} == {
+            "The model refused the batch."
+        }
+        assert len(world.bedrock_jobs()) == 1
+
+
+def test_a_job_that_bedrock_fails_for_a_passing_reason_runs_again_after_a_while() -> None:
+    faults = [{"outcome": "Failed", "message": "Internal error, please try again.", "times": 1}]
+    with World.open(config={"job_faults": faults}) as world:
+        upload_id = world.upload("a.jsonl", lines(records(100)))
+        world.run()
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+        first, second = (job["timeline"] for job in world.bedrock_jobs())
+        assert second[0]["at"] - first[-1]["at"] >= 60
 
 
 def test_records_that_fail_make_the_upload_partially_completed_and_stand_in_the_result() -> None:
@@ -371,13 +384,30 @@ def test_a_job_in_which_every_record_failed_is_a_failed_upload() -> None:
         assert world.one_upload(upload_id).error_count == 100
 
 
-def test_too_few_records_fail_with_bedrocks_own_words() -> None:
+def test_too_few_records_wait_for_company_and_say_so() -> None:
+    with World.open() as world:
+        few = world.upload("few.jsonl", lines(records(37, "few")))
+        world.run(lambda: not world.events)
+        assert world.one_upload(few).message == "waiting: 37 of 100 records, until 00:15 UTC"
+        more = world.upload("more.jsonl", lines(records(80, "more")))
+        world.run()
+        assert {world.one_upload(one).status for one in (few, more)} == {Status.COMPLETED}
+        assert len(world.bedrock_jobs()) == 1
+        assert world.one_upload(few).message == ""
+
+
+def test_too_few_records_that_found_no_company_are_rejected_with_a_report() -> None:
     with World.open() as world:
         upload_id = world.upload("a.jsonl", lines(records(3)))
         world.run()
         upload = world.one_upload(upload_id)
-        assert upload.status == Status.FAILED
-        assert "100" in upload.message
+        assert upload.status == Status.REJECTED
+        assert "3 records are fewer than the 100" in upload.message
+        report = world.s3.get_object(Bucket=world.bucket, Key="processed/a.jsonl.rejected.json")[
+            "Body"
+        ].read()
+        assert "Upload them together with more." in json.loads(report)["what_to_do"]
+        assert not world.bedrock_jobs()
 
 
 def test_collecting_twice_changes_nothing() -> None:
@@ -389,7 +419,7 @@ def test_collecting_twice_changes_nothing() -> None:
         assert world.invoke("collect", {"job_id": job.job_id}) is None
         assert (world.one_upload(upload_id), world.jobs()) == before
         versions = world.s3.list_object_versions(Bucket=world.bucket, Prefix="processed/")["Versions"]
-        assert len(versions) == 1
+        assert len(versions) == 2, "the result and its summary"
 
 
 def test_a_collector_that_died_is_asked_again() -> None:

@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from batch_queue import jsonl
@@ -16,14 +17,30 @@ def record(number: int = 1, **changes: object) -> bytes:
     return json.dumps({"recordId": f"r{number}", "modelInput": {"n": number}} | changes).encode()
 
 
-def scan(data: bytes, block: int = 7, **limits: int) -> jsonl.Scan:
-    blocks = [data[at : at + block] for at in range(0, len(data), block)]
-    return jsonl.scan(blocks, **({"max_records": 1000} | limits))
+LIMITS = jsonl.Limits(chunk_records=1000, chunk_bytes=10**9)
+
+
+def cut(data: bytes, block: int) -> list[bytes]:
+    return [data[at : at + block] for at in range(0, len(data), block)]
+
+
+def scan(data: bytes, block: int = 7, limits: jsonl.Limits = LIMITS) -> jsonl.Scan:
+    """Reads all of it, a second time for doubled recordIds where there may be some."""
+    found = jsonl.scan(cut(data, block), limits)
+    if suspects := found.ids.twice():
+        twice = jsonl.doubled(cut(data, block), suspects, limits)
+        found.faults += twice.faults
+        found.fault_count += twice.fault_count
+    return found
+
+
+def untidy(found: jsonl.Scan) -> bool:
+    return any(one.rewrite for one in found.cuts)
 
 
 def test_a_good_file_has_its_records_counted_and_no_faults() -> None:
     found = scan(b"\n".join(record(n) for n in range(5)) + b"\n")
-    assert (found.records, found.fault_count, found.rewrite) == (5, 0, False)
+    assert (found.records, found.fault_count, untidy(found)) == (5, 0, False)
 
 
 def test_a_last_line_without_a_line_end_counts() -> None:
@@ -42,7 +59,7 @@ def test_a_last_line_without_a_line_end_counts() -> None:
 )
 def test_what_is_no_fault_but_needs_tidying_is_marked_for_it(data: bytes, records: int) -> None:
     found = scan(data)
-    assert (found.records, found.fault_count, found.rewrite) == (records, 0, True)
+    assert (found.records, found.fault_count, untidy(found)) == (records, 0, True)
 
 
 @pytest.mark.parametrize(
@@ -103,21 +120,13 @@ def test_a_file_without_records_is_a_fault_of_the_whole_file(data: bytes) -> Non
     assert [fault.line for fault in scan(data).faults] == [0]
 
 
-def test_reading_stops_at_the_first_record_above_the_limit() -> None:
-    def blocks() -> Iterator[bytes]:
-        yield from (record(n) + b"\n" for n in range(4))
-        pytest.fail("read on after the limit was exceeded")
-
-    assert [fault.line for fault in jsonl.scan(blocks(), max_records=3).faults] == [4]
-
-
 def test_only_the_first_hundred_faults_are_kept_and_all_are_counted() -> None:
     found = scan(b"x\n" * 250)
     assert (found.fault_count, len(found.faults)) == (250, 100)
 
 
 def test_an_overlong_line_is_a_fault_and_the_lines_around_it_are_read() -> None:
-    found = scan(record(1) + b"\n" + b"x" * 500 + b"\n" + record(2), max_line_bytes=100)
+    found = scan(record(1) + b"\n" + b"x" * 500 + b"\n" + record(2), limits=replace(LIMITS, line_bytes=100))
     assert (found.records, [fault.line for fault in found.faults]) == (2, [2])
 
 
@@ -142,13 +151,16 @@ def test_lines_are_those_of_a_plain_split_however_the_stream_is_cut(
     expected = data.split(b"\n")
     if expected[-1] == b"":
         expected.pop()
-    assert list(jsonl.lines(blocks)) == expected
+    found = list(jsonl.lines(blocks))
+    assert [raw for raw, _ in found] == expected
+    assert sum(length for _, length in found) == len(data)
 
 
 @given(st.binary(max_size=200), st.integers(1, 9))
 def test_any_bytes_are_either_rejected_or_all_records_are_counted(data: bytes, block: int) -> None:
     found = scan(data, block)
-    assert found.size_bytes == len(data)
+    assert found.offset == len(data)
+    assert found.done
     assert found.fault_count or found.records
 
 
@@ -170,4 +182,72 @@ def test_tidying_keeps_every_record_and_leaves_nothing_else(
     assert not scan(data).fault_count
     tidied = b"".join(jsonl.tidied([data]))
     assert [json.loads(line) for line in tidied.split(b"\n")[:-1]] == records
-    assert not jsonl.scan([tidied], max_records=10).rewrite
+    assert not untidy(jsonl.scan([tidied], LIMITS))
+
+
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=30),
+    st.integers(1, 5),
+    st.integers(40, 200),
+    st.integers(1, 3),
+    st.integers(1, 50),
+)
+def test_cuts_are_whole_lines_that_cover_the_file_and_keep_the_limits(
+    sizes: list[int], chunk_records: int, chunk_bytes: int, least: int, block: int
+) -> None:
+    rows = [record(n, modelInput={"x": "y" * size}) for n, size in enumerate(sizes)]
+    data = b"\n".join(rows) + b"\n"
+    limits = jsonl.Limits(chunk_records, chunk_bytes, least, most_records=8, most_bytes=400)
+    found = jsonl.scan(cut(data, block), limits)
+
+    assert [one.start for one in found.cuts] == [0, *(one.end for one in found.cuts[:-1])]
+    assert found.cuts[-1].end == len(data)
+    assert sum(one.records for one in found.cuts) == len(rows)
+    for one in found.cuts:
+        assert data[one.start : one.end].endswith(b"\n")
+        assert data[one.start : one.end].count(b"\n") == one.records
+    for one in found.cuts[:-1]:
+        assert one.records <= chunk_records
+        assert one.records == 1 or one.end - one.start <= chunk_bytes
+    last = found.cuts[-1]
+    assert last.records <= max(chunk_records, 8)
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=30), st.integers(1, 4), st.integers(1, 30))
+def test_a_reading_that_is_cut_off_goes_on_as_if_it_had_not_been(
+    sizes: list[int], chunk_records: int, block: int
+) -> None:
+    rows = [record(n % 20, modelInput={"x": "y" * size}) for n, size in enumerate(sizes)]
+    rows[len(rows) // 2] = b"{broken"
+    data = b"\xef\xbb\xbf" + b"\r\n".join(rows)
+    limits = jsonl.Limits(chunk_records, 10**6)
+    whole = jsonl.scan(cut(data, block), limits)
+
+    found = jsonl.Scan()
+    rounds = 0
+    while not found.done:
+        document = json.loads(json.dumps(found.to_document()))
+        ids = jsonl.Ids.from_bytes(cut(b"".join(found.ids.to_bytes()), 3))
+        found = jsonl.Scan.from_document(document, ids)
+        found = jsonl.scan(cut(data[found.offset :], block), limits, found, out_of_time=lambda: True)
+        rounds += 1
+        assert rounds <= len(rows) + 1
+    assert found.to_document() == whole.to_document()
+    assert sorted(found.ids.to_bytes()) == sorted(whole.ids.to_bytes())
+
+
+def test_reading_a_large_input_takes_little_memory() -> None:
+    line = record(0, modelInput={"x": "y" * 5_000})
+
+    def blocks() -> Iterator[bytes]:
+        for number in range(20_000):
+            yield line.replace(b'"r0"', f'"r{number}"'.encode()) + b"\n"
+
+    tracemalloc.start()
+    try:
+        found = jsonl.scan(blocks(), LIMITS)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (found.records, found.offset) == (20_000, sum(len(block) for block in blocks()))
+    assert peak < 2_000_000, "100 MB were read"

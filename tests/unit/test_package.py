@@ -14,9 +14,9 @@ from tools import package
 pytestmark = pytest.mark.unit
 
 SOURCES = sorted(package.SOURCES.rglob("*.py"))
-PURE = {"model", "jsonl", "scheduling", "results", "settings"}
-ADAPTERS = {"table", "storage", "bedrock", "functions"}
-FLOWS = {"intake", "processor", "collector"}
+PURE = {"model", "jsonl", "media", "scheduling", "results", "settings"}
+ADAPTERS = {"table", "storage", "bedrock", "runtime", "functions"}
+FLOWS = {"intake", "processor", "collector", "on_demand"}
 
 
 def imports(path: Path) -> set[str]:

@@ -1,90 +1,174 @@
-"""Counting outputs, and how uploads end."""
+"""Reading outputs, what runs again, one result out of many pieces, and how uploads end."""
 
 import json
+from typing import Any
 
 import pytest
 from batch_queue import results
+from batch_queue.jsonl import digest
 from batch_queue.model import Status
-from batch_queue.results import Outcome, Tally
+from batch_queue.results import MAX_PART_BYTES, MIN_PART_BYTES
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytestmark = pytest.mark.unit
 
 
+def rows(*found: dict[str, Any]) -> list[bytes]:
+    return [b"".join(json.dumps({"modelInput": {}, **row}).encode() + b"\n" for row in found)]
+
+
+def good(name: str, **answer: Any) -> dict[str, Any]:
+    return {"recordId": name, "modelOutput": answer}
+
+
+def bad(name: str, code: Any) -> dict[str, Any]:
+    return {"recordId": name, "error": {"errorCode": code, "errorMessage": "no"}}
+
+
 def test_answers_and_errors_are_told_apart_and_errors_counted_by_code() -> None:
-    lines = [
-        {"recordId": "a", "modelInput": {}, "modelOutput": {"x": 1}},
-        {"recordId": "b", "modelInput": {}, "error": {"errorCode": 400, "errorMessage": "no"}},
-        {"recordId": "c", "modelInput": {}, "error": {"errorCode": 400, "errorMessage": "no"}},
-        {"recordId": "d", "modelInput": {}, "error": {}},
-        {"recordId": "e", "modelInput": {}},
-    ]
-    found = results.tally([b"\n".join(json.dumps(line).encode() for line in lines)])
+    found = results.tally(
+        rows(good("a"), bad("b", 400), bad("c", 400), {"recordId": "d", "error": {}}, {"recordId": "e"}), True
+    )
     assert (found.success, found.error) == (1, 4)
     assert found.errors_by_code == {"400": 2, "unknown": 2}
+    assert not found.again
+
+
+def test_records_that_failed_for_a_passing_reason_run_again_while_they_may() -> None:
+    output = rows(good("a"), bad("b", 429), bad("c", 400), bad("d", "ThrottlingException"))
+    found = results.tally(output, may_run_again=True)
+    assert found.again == {digest("b"), digest("d")}
+    assert (found.success, found.error) == (1, 1)
+    last = results.tally(output, may_run_again=False)
+    assert not last.again
+    assert (last.success, last.error) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("code", "passing"),
+    [
+        *(
+            (code, True)
+            for code in ("408", "429", "500", "503", "ThrottlingException", "ModelTimeoutException")
+        ),
+        *((code, False) for code in ("400", "403", "404", "ValidationException", "unknown")),
+    ],
+)
+def test_only_passing_codes_are_tried_again(code: str, passing: bool) -> None:
+    assert results.passing(code) is passing
 
 
 @pytest.mark.parametrize("line", [b"[]", b"{", b"\xff", b"[" * 100_000])
-def test_an_output_line_that_cannot_be_read_is_an_error_of_its_own(line: bytes) -> None:
-    found = results.tally([line, b"\n", b'{"recordId": "a", "modelOutput": {}}'])
-    assert (found.success, found.error) == (1, 1)
-    assert found.errors_by_code == {"unreadable": 1}
+def test_an_output_line_that_cannot_be_read_counts_for_nothing_and_is_left_out(line: bytes) -> None:
+    output = [line, b"\n", *rows(good("a"))]
+    found = results.tally(output, True)
+    assert (found.success, found.error, found.untidy) == (1, 0, True)
+    assert [json.loads(raw)["recordId"] for raw in results.settled(output, ())] == ["a"]
 
 
-def counted(success: int, error: int) -> Tally:
-    found = Tally(success, error)
-    if error:
-        found.errors_by_code["400"] = error
-    return found
+def test_a_record_that_stands_twice_counts_and_stands_once() -> None:
+    output = rows(good("a"), good("b"), good("a"))
+    found = results.tally(output, True)
+    assert (found.success, found.untidy) == (2, True)
+    assert [json.loads(raw)["recordId"] for raw in results.settled(output, ())] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
-    ("job", "found", "status", "words"),
+    ("answer", "used"),
     [
-        pytest.param(Status.COMPLETED, counted(10, 0), Status.COMPLETED, "", id="all succeeded"),
-        pytest.param(
-            Status.COMPLETED, counted(7, 3), Status.PARTIALLY_COMPLETED, "3 of 10 records failed", id="some"
-        ),
-        pytest.param(
-            Status.COMPLETED, counted(0, 10), Status.FAILED, "10 of 10 records failed", id="hidden failure"
-        ),
-        pytest.param(
-            Status.COMPLETED, counted(9, 0), Status.PARTIALLY_COMPLETED, "lacks 1 of 10", id="one missing"
-        ),
-        pytest.param(Status.COMPLETED, None, Status.FAILED, "lacks 10 of 10", id="no output at all"),
-        pytest.param(
-            Status.PARTIALLY_COMPLETED, counted(4, 0), Status.PARTIALLY_COMPLETED, "6 of 10", id="partial"
-        ),
-        pytest.param(
-            Status.EXPIRED, counted(4, 0), Status.EXPIRED, "6 of 10 records were not run", id="expired"
-        ),
-        pytest.param(Status.STOPPED, None, Status.STOPPED, "10 of 10 records were not run", id="stopped"),
-        pytest.param(Status.FAILED, None, Status.FAILED, "", id="failed"),
+        ({"usage": {"input_tokens": 3, "output_tokens": 4}}, (3, 4)),
+        ({"usage": {"inputTokens": 3, "outputTokens": 4}}, (3, 4)),
+        ({"prompt_token_count": 3, "generation_token_count": 4}, (3, 4)),
+        ({"inputTextTokenCount": 3, "results": [{"tokenCount": 4}, {"tokenCount": 1}]}, (3, 5)),
+        ({"inputTextTokenCount": 3, "embedding": []}, (3, 0)),
+        ("text", (0, 0)),
+        ({}, (0, 0)),
     ],
 )
-def test_the_counts_decide_how_a_chunk_ends(
-    job: Status, found: Tally | None, status: Status, words: str
+def test_tokens_are_those_that_the_answer_tells_of(answer: Any, used: tuple[int, int]) -> None:
+    assert results.tokens(answer) == used
+
+
+RECORDS = st.lists(
+    st.tuples(st.integers(0, 9), st.sampled_from(["good", "passing", "final", "missing"])),
+    unique_by=lambda pair: pair[0],
+    min_size=1,
+)
+
+
+@given(RECORDS, st.booleans())
+def test_each_record_either_stands_or_runs_again_never_both_never_neither(
+    found: list[tuple[int, str]], may_run_again: bool
 ) -> None:
-    ended = results.outcome(10, job, "", found)
-    assert ended.status == status
-    assert words in ended.message
+    inputs = rows(*({"recordId": str(n)} for n, _ in found))
+    code = {"passing": 500, "final": 400}
+    output = rows(
+        *(
+            good(str(n)) if kind == "good" else bad(str(n), code[kind])
+            for n, kind in found
+            if kind != "missing"
+        )
+    )
+    tally = results.tally(output, may_run_again)
+    stands = [json.loads(raw)["recordId"] for raw in results.settled(output, tally.again)]
+    again = [record["recordId"] for _, record in results.unanswered(inputs, tally.seen - tally.again)]
+    assert sorted(stands + again) == sorted(str(n) for n, _ in found)
+    assert len(stands) == tally.success + tally.error
 
 
-def test_bedrocks_own_words_come_first() -> None:
-    assert results.outcome(10, Status.FAILED, "Bedrock says no.", None).message == "Bedrock says no."
+@given(st.lists(st.integers(0, 40 * MIN_PART_BYTES) | st.integers(0, 3), max_size=12))
+def test_parts_cover_everything_in_order_within_s3s_limits(sizes: list[int]) -> None:
+    parts = results.plan_parts(sizes)
+    spans = [span for part in parts for span in part if span.size]
+    reached = [0] * len(sizes)
+    last = 0
+    for span in spans:
+        assert span.source >= last
+        last = span.source
+        assert span.start == reached[span.source]
+        reached[span.source] = span.end
+    assert reached == sizes
+    totals = [sum(span.size for span in part) for part in parts]
+    assert all(total >= MIN_PART_BYTES for total in totals[:-1])
+    assert all(total <= MAX_PART_BYTES for total in totals)
+
+
+def test_large_pieces_are_copied_and_only_the_seams_are_streamed() -> None:
+    parts = results.plan_parts([100, 50 * MIN_PART_BYTES, 7 * MIN_PART_BYTES, 200])
+    streamed = sum(span.size for part in parts if len(part) > 1 for span in part)
+    assert streamed <= 2 * MIN_PART_BYTES
 
 
 @pytest.mark.parametrize(
-    ("statuses", "status"),
+    ("records", "success", "ends", "status"),
     [
-        ([Status.COMPLETED], Status.COMPLETED),
-        ([Status.COMPLETED, Status.EXPIRED], Status.PARTIALLY_COMPLETED),
-        ([Status.EXPIRED, Status.EXPIRED], Status.EXPIRED),
-        ([Status.FAILED, Status.EXPIRED], Status.FAILED),
+        (10, 10, [Status.COMPLETED], Status.COMPLETED),
+        (10, 7, [Status.COMPLETED], Status.PARTIALLY_COMPLETED),
+        (10, 0, [Status.COMPLETED], Status.FAILED),
+        (10, 0, [Status.EXPIRED], Status.EXPIRED),
+        (10, 0, [Status.STOPPED, Status.STOPPED], Status.STOPPED),
+        (10, 0, [Status.STOPPED, Status.EXPIRED], Status.FAILED),
+        (10, 0, [Status.REJECTED], Status.REJECTED),
+        (10, 0, [Status.CANCELLED], Status.CANCELLED),
+        (10, 4, [Status.FAILED, Status.COMPLETED], Status.PARTIALLY_COMPLETED),
     ],
 )
-def test_an_upload_ends_as_its_chunks_do(statuses: list[Status], status: Status) -> None:
-    outcomes = [Outcome(one, 5 if one == Status.COMPLETED else 0, 0, "") for one in statuses]
-    assert results.combine(outcomes).status == status
+def test_the_counts_decide_how_an_upload_ends(
+    records: int, success: int, ends: list[Status], status: Status
+) -> None:
+    assert results.upload_status(records, success, ends) == status
+
+
+def test_the_message_has_bedrocks_words_first_and_the_errors_by_code() -> None:
+    message = results.upload_message(
+        1000, 990, {"400": 7, "500": 3}, ["Bedrock said so.", "", "Bedrock said so."]
+    )
+    assert message == (
+        "Bedrock said so. 10 of 1,000 records failed (7 with 400, 3 with 500): "
+        "their lines in the result say why."
+    )
+    assert results.upload_message(5, 5, {}, [""]) == ""
 
 
 def test_a_manifest_is_read_with_missing_counts_as_zero() -> None:

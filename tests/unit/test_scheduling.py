@@ -1,11 +1,11 @@
-"""Which pending chunks become jobs."""
+"""Which pending chunks become jobs, how large they are, and what waits."""
 
 from collections import Counter
 
 import pytest
 from batch_queue import scheduling
-from batch_queue.model import ChunkRef, Place, Route, base_model
-from batch_queue.scheduling import Running
+from batch_queue.model import ChunkRef, Estimate, Place, Route, base_model, epoch, iso
+from batch_queue.scheduling import Plan, Running
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,23 +13,40 @@ pytestmark = pytest.mark.unit
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 NOVA = "amazon.nova-lite-v1:0"
+NOW = epoch("2026-01-01T01:00:00.000Z")
+QUICK = Estimate(overhead_seconds=10, records_per_second=10)
 
 
-def places(route: str, *times: int) -> list[Place]:
+def places(route: str, *records: int, minutes_ago: float = 1, size: int = 1000) -> list[Place]:
     return [
-        Place(ChunkRef(f"{route}{time}", 1, 1, 100), route, f"2026-01-01T00:00:{time:02d}.000Z", 1000)
-        for time in times
+        Place(
+            ChunkRef(f"{route}{number}", 1, 1, count),
+            route,
+            iso(NOW - minutes_ago * 60 + number / 1000),
+            size,
+        )
+        for number, count in enumerate(records)
     ]
 
 
-def chosen(jobs: list[tuple[Route, tuple[ChunkRef, ...]]]) -> list[str]:
-    return [ref.upload_id for _, refs in jobs for ref in refs]
+def plan(pending: dict[str, list[Place]], *routes: Route, running: list[Running] | None = None) -> Plan:
+    by_name = {route.name: route for route in routes}
+    estimates = {HAIKU: QUICK, NOVA: QUICK}
+    return scheduling.plan(pending, by_name, running or [], estimates, NOW)
 
 
-def test_slots_are_the_limit_less_every_active_job_of_the_base_model() -> None:
-    routes = [Route("default", HAIKU, max_active_jobs=10)]
+def sizes(found: Plan) -> list[int]:
+    return [sum(ref.records for ref in job.chunks) for job in found.jobs]
+
+
+def names(found: Plan) -> list[str]:
+    return [ref.upload_id for job in found.jobs for ref in job.chunks]
+
+
+def test_slots_are_the_limit_less_every_active_job_of_the_base_model_and_the_reserve() -> None:
+    routes = [Route("default", HAIKU, max_active_jobs=10, reserved_slots=2)]
     running = [Running(HAIKU, "default"), Running("us." + HAIKU), Running(NOVA)]
-    assert scheduling.free_slots(routes, running) == {HAIKU: 8}
+    assert scheduling.free_slots(routes, running) == {HAIKU: 6}
 
 
 def test_more_active_jobs_than_the_limit_leave_no_slot() -> None:
@@ -37,36 +54,90 @@ def test_more_active_jobs_than_the_limit_leave_no_slot() -> None:
     assert scheduling.free_slots(routes, [Running(HAIKU)] * 3) == {HAIKU: 0}
 
 
-def test_the_oldest_goes_first() -> None:
-    routes = {"default": Route("default", HAIKU, max_active_jobs=2)}
-    assert chosen(scheduling.choose({"default": places("default", 3, 5, 9)}, routes, [])) == [
-        "default3",
-        "default5",
-    ]
+def test_all_slots_would_end_at_the_same_time() -> None:
+    estimate = Estimate(overhead_seconds=100, records_per_second=2)
+    assert scheduling.end_of_all(1000, [0, 0], estimate) == pytest.approx(100 + 250)
+    assert scheduling.end_of_all(1000, [0, 300], estimate) == pytest.approx((500 + 100 + 400) / 2)
+    assert scheduling.end_of_all(1000, [0, 9000], estimate) == pytest.approx(600), (
+        "a late slot is not waited for"
+    )
+
+
+@given(
+    st.integers(1, 10**6),
+    st.lists(st.floats(0, 10**4), min_size=1, max_size=20),
+    st.floats(0, 1000),
+    st.floats(0.1, 100),
+)
+def test_the_water_level_holds_exactly_the_pending_work(
+    pending: int, starts: list[float], overhead: float, rate: float
+) -> None:
+    level = scheduling.end_of_all(pending, starts, Estimate(overhead, rate))
+    held = sum(max(0.0, level - start - overhead) * rate for start in starts)
+    assert held == pytest.approx(pending, rel=1e-6)
+
+
+def test_many_small_chunks_share_the_slots_evenly() -> None:
+    found = plan({"default": places("default", *[100] * 40)}, Route("default", HAIKU, max_active_jobs=4))
+    assert sizes(found) == [1000] * 4
+
+
+def test_a_job_never_exceeds_the_limits_of_records_and_bytes() -> None:
+    route = Route("default", HAIKU, max_active_jobs=3, max_records_per_job=250)
+    assert sizes(plan({"default": places("default", *[100] * 40)}, route)) == [200] * 3
+    route = Route("default", HAIKU, max_active_jobs=3, max_bytes_per_job=3000)
+    assert sizes(plan({"default": places("default", *[100] * 40)}, route)) == [300] * 3
+
+
+def test_what_would_be_left_below_the_minimum_joins_the_last_job() -> None:
+    found = plan({"default": places("default", 100, 100, 30)}, Route("default", HAIKU, max_active_jobs=2))
+    assert sum(sizes(found)) == 230
+    assert not found.waiting
+
+
+def test_too_few_records_wait_until_their_time_is_up() -> None:
+    route = Route("default", HAIKU, pack_wait_minutes=15)
+    found = plan({"default": places("default", 30, 7)}, route)
+    assert not found.jobs
+    (waiting,) = found.waiting
+    assert (waiting.records, len(waiting.places)) == (37, 2)
+    assert waiting.until == pytest.approx(NOW + 14 * 60, abs=1)
+    found = plan({"default": places("default", 30, 7, minutes_ago=15.1)}, route)
+    assert not found.waiting
+    assert [few.records for few in found.undersized] == [37]
 
 
 def test_the_higher_priority_goes_first_within_one_model() -> None:
-    routes = {
-        "default": Route("default", HAIKU, max_active_jobs=2),
-        "urgent": Route("urgent", "us." + HAIKU, max_active_jobs=2, priority=9),
-    }
-    pending = {"default": places("default", 1, 2), "urgent": places("urgent", 8)}
-    assert chosen(scheduling.choose(pending, routes, [])) == ["urgent8", "default1"]
+    routes = (
+        Route("default", HAIKU, max_active_jobs=2),
+        Route("urgent", "us." + HAIKU, max_active_jobs=2, priority=9),
+    )
+    found = plan({"default": places("default", 100), "urgent": places("urgent", 100)}, *routes)
+    assert [job.route.name for job in found.jobs] == ["urgent", "default"]
+
+
+def test_a_low_priority_is_not_starved_for_ever() -> None:
+    routes = (Route("low", HAIKU, max_active_jobs=1), Route("high", HAIKU, max_active_jobs=1, priority=100))
+    fresh = {"low": places("low", 100, minutes_ago=60), "high": places("high", 100)}
+    assert plan(fresh, *routes).jobs[0].route.name == "high"
+    aged = {"low": places("low", 100, minutes_ago=11 * 60), "high": places("high", 100)}
+    assert plan(aged, *routes).jobs[0].route.name == "low"
 
 
 def test_a_route_keeps_within_its_own_cap_while_another_takes_the_rest() -> None:
-    routes = {
-        "small": Route("small", HAIKU, max_active_jobs=1, priority=9),
-        "large": Route("large", HAIKU, max_active_jobs=3),
-    }
-    pending = {"small": places("small", 1, 2, 3), "large": places("large", 4, 5, 6)}
-    assert chosen(scheduling.choose(pending, routes, [])) == ["small1", "large4", "large5"]
+    routes = (
+        Route("small", HAIKU, max_active_jobs=1, priority=9, max_records_per_job=100),
+        Route("large", HAIKU, max_active_jobs=3, max_records_per_job=100),
+    )
+    found = plan({"small": places("small", 100, 100), "large": places("large", 100, 100, 100)}, *routes)
+    assert [job.route.name for job in found.jobs] == ["small", "large", "large"]
 
 
-def test_models_do_not_share_slots() -> None:
-    routes = {"a": Route("a", HAIKU, max_active_jobs=1), "b": Route("b", NOVA, max_active_jobs=1)}
-    pending = {"a": places("a", 1, 2), "b": places("b", 3, 4)}
-    assert chosen(scheduling.choose(pending, routes, [])) == ["a1", "b3"]
+def test_what_is_to_wait_after_a_failure_is_not_taken_before_its_time() -> None:
+    early = Place(ChunkRef("a", 1, 2, 100), "default", iso(NOW - 3600), 1000, not_before=int(NOW) + 30)
+    late = Place(ChunkRef("b", 1, 1, 100), "default", iso(NOW - 60), 1000)
+    found = plan({"default": [early, late]}, Route("default", HAIKU))
+    assert names(found) == ["b"]
 
 
 ROUTES = st.dictionaries(
@@ -75,35 +146,47 @@ ROUTES = st.dictionaries(
     min_size=1,
 ).map(
     lambda found: {
-        name: Route(name, m, max_active_jobs=limit, priority=p) for name, (m, limit, p) in found.items()
+        name: Route(
+            name, m, max_active_jobs=limit, priority=p, min_records_per_job=20, max_records_per_job=100
+        )
+        for name, (m, limit, p) in found.items()
     }
 )
 
 
 @given(ROUTES, st.data())
-def test_slots_and_caps_hold_and_no_slot_stays_free_that_pending_work_could_use(
+def test_limits_hold_order_is_kept_and_no_slot_stays_free_that_pending_work_could_use(
     routes: dict[str, Route], data: st.DataObject
 ) -> None:
-    names = st.sampled_from(sorted(routes))
+    route_names = st.sampled_from(sorted(routes))
     running = [
-        Running(routes[name].model_id, name if ours else "")
-        for name, ours in data.draw(st.lists(st.tuples(names, st.booleans()), max_size=6))
+        Running(routes[name].model_id, name if ours else "", ends_in)
+        for name, ours, ends_in in data.draw(
+            st.lists(st.tuples(route_names, st.booleans(), st.floats(0, 1000)), max_size=6)
+        )
     ]
-    pending = {name: places(name, *range(data.draw(st.integers(0, 6)))) for name in routes}
-    jobs = scheduling.choose(pending, routes, running)
+    counts = st.lists(st.integers(1, 60), max_size=12)
+    pending = {name: places(name, *data.draw(counts)) for name in routes}
+    found = scheduling.plan(pending, routes, running, {HAIKU: QUICK}, NOW)
 
-    refs = chosen(jobs)
-    assert len(refs) == len(set(refs))
+    refs = [ref for job in found.jobs for ref in job.chunks]
+    assert len(refs) == len(set(refs)), "a chunk is in one job only"
     slots = scheduling.free_slots(routes.values(), running)
-    used = Counter(base_model(route.model_id) for route, _ in jobs)
-    by_route = Counter(route.name for route, _ in jobs)
     own = Counter(job.route for job in running)
+    used = Counter(base_model(job.route.model_id) for job in found.jobs)
+    by_route = Counter(job.route.name for job in found.jobs)
+    for job in found.jobs:
+        assert 20 <= sum(ref.records for ref in job.chunks) <= 100
     for model, count in used.items():
         assert count <= slots[model]
+    waiting = {place.ref for wait in (*found.waiting, *found.undersized) for place in wait.places}
     for name, route in routes.items():
+        taken = [ref for job in found.jobs if job.route.name == name for ref in job.chunks]
+        queue = [place.ref for place in pending[name]]
+        assert taken == [ref for ref in queue if ref in set(taken)], "order is kept"
         if by_route[name]:
             assert own[name] + by_route[name] <= route.max_active_jobs
-        left = len(pending[name]) - by_route[name]
+        left = [ref for ref in queue if ref not in set(taken) and ref not in waiting]
         capped = own[name] + by_route[name] >= route.max_active_jobs
         full = used[base_model(route.model_id)] >= slots[base_model(route.model_id)]
-        assert not left or capped or full
+        assert not left or capped or full, "a slot stays free"

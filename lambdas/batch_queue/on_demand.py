@@ -1,0 +1,84 @@
+"""Runs the records that are too few for a batch job one by one, with the same kind of output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+from . import jsonl, model, results
+from .model import Chunk, Job
+from .runtime import Runtime
+from .settings import Settings
+from .storage import ObjectGoneError, ObjectRef, Storage
+from .table import Table
+from .telemetry import log
+
+# How many records are asked about at once. Their answers are stored together, so that a run which dies has
+# at most so many answered in vain.
+AT_ONCE = 8
+# A run that has less time than this left stores what it has and goes on in a new one.
+BATCH_SECONDS = 120.0
+
+
+class OnDemand:
+    """Writes for each chunk of a job the output file that Bedrock would have written."""
+
+    def __init__(
+        self, settings: Settings, table: Table, storage: Storage, runtime: Runtime, clock: Callable[[], float]
+    ) -> None:
+        self._settings = settings
+        self._table = table
+        self._storage = storage
+        self._runtime = runtime
+        self._clock = clock
+
+    def run(self, job: Job, deadline: float) -> bool:
+        """Answers all records of a job; False where time was up first. What was answered stays answered."""
+        for ref in job.chunks:
+            chunk = self._table.chunk(ref)
+            if chunk is None or chunk.job_id != job.job_id or chunk.gone:
+                continue
+            try:
+                if not self._run_chunk(job, chunk, deadline):
+                    return False
+            except ObjectGoneError:
+                self._table.mark_gone(ref, job.job_id)
+        return True
+
+    def _run_chunk(self, job: Job, chunk: Chunk, deadline: float) -> bool:
+        work = self._settings.work_prefix
+        key = model.output_key(work, job.job_id, job.arn, chunk.ref.file_name)
+        written = self._storage.keys(model.output_folder(work, job.job_id))
+        if key in written:
+            return True
+        parts = sorted(part for part in written if part.startswith(f"{key}."))
+        seen = {
+            jsonl.digest(str(record.get("recordId")))
+            for part in parts
+            for _, record in results.output_lines(self._storage.stream(ObjectRef(part)))
+            if record is not None
+        }
+        source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
+        stream = self._storage.stream(source, None if chunk.whole else (chunk.start, chunk.end))
+        rows = results.unanswered(jsonl.tidied(stream), seen)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            while batch := [record for _, record in islice(rows, AT_ONCE)]:
+                if self._clock() + BATCH_SECONDS > deadline:
+                    return False
+                answers = pool.map(lambda record: self._line(job, record), batch)
+                part = f"{key}.{len(parts):06d}"
+                self._storage.put_stream(part, iter(list(answers)))
+                parts.append(part)
+        self._storage.concatenate(parts, key)
+        log.info("records answered on demand", extra={"job_id": job.job_id, "records": chunk.records})
+        return True
+
+    def _line(self, job: Job, record: dict[str, Any]) -> bytes:
+        body = record["modelInput"]
+        kind = str(job.request.get("modelInvocationType", "InvokeModel"))
+        answer = self._runtime.answer(job.model_id, kind, body)
+        line = {"recordId": record["recordId"], "modelInput": body, **answer}
+        return json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"

@@ -1,0 +1,201 @@
+"""Any size in, one result out: cutting, packing, putting together, and running records again."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from batch_queue.model import Route, Status
+
+from tests.local_aws.simulator import expected_output
+from tests.support.invariants import check
+from tests.support.world import HAIKU, Call, World, lines, records, statuses
+
+pytestmark = pytest.mark.unit
+
+SMALL = Route(
+    "default",
+    HAIKU,
+    max_active_jobs=4,
+    min_records_per_job=10,
+    max_records_per_job=400,
+    max_records_per_file=200,
+)
+CONFIG = {
+    "models": {
+        "*": {
+            "min_records": 10,
+            "max_records_per_job": 400,
+            "max_records_per_file": 200,
+            "max_active_jobs": 4,
+        }
+    }
+}
+
+
+def answered(world: World, upload_id: str, rows: list[dict[str, Any]]) -> None:
+    """Every record stands once in the result, with the model's answer to it."""
+    upload = world.one_upload(upload_id)
+    found = world.result(upload)
+    answers = {row["recordId"]: row.get("modelOutput") for row in found}
+    assert len(found) == len(answers) == len(rows)
+    for row in rows:
+        expected = expected_output(HAIKU, "InvokeModel", row["modelInput"])
+        assert answers[row["recordId"]] == expected["modelOutput"]
+
+
+def test_a_large_upload_runs_in_several_jobs_and_has_one_result() -> None:
+    with World.open(SMALL, config=CONFIG) as world:
+        rows = records(1_503)
+        upload_id = world.upload("large.jsonl", lines(rows))
+        world.run()
+        upload = world.one_upload(upload_id)
+        assert upload.status == Status.COMPLETED
+        assert upload.chunks == 75
+        assert len(world.bedrock_jobs()) >= 4
+        answered(world, upload_id, rows)
+        summary = world.s3.get_object(Bucket=world.bucket, Key="processed/large.jsonl.summary.json")
+        document = json.loads(summary["Body"].read())
+        assert (document["records"], document["successes"], document["errors"]) == (1503, 1503, 0)
+        assert sorted(document["jobs"]) == sorted(job["jobArn"] for job in world.bedrock_jobs())
+        assert document["output_tokens"] > 0
+
+
+def test_small_uploads_are_packed_and_each_has_its_own_result() -> None:
+    with World.open(SMALL, config=CONFIG) as world:
+        batches = {f"{n:02d}.jsonl": records(3 + n % 5, f"u{n}-") for n in range(40)}
+        accepted = {world.upload(key, lines(rows)): rows for key, rows in batches.items()}
+        for event in list(world.events):
+            world.invoke("create", event[3])
+        world.events.clear()
+        world.invoke("process", {})
+        world.run()
+        check(world, accepted, slots=4)
+        assert statuses(world) == {Status.COMPLETED: 40}
+        assert len(world.bedrock_jobs()) == 4
+
+
+def test_untidy_and_large_together_run_rightly() -> None:
+    with World.open(SMALL, config=CONFIG) as world:
+        rows = records(300)
+        body = b"\xef\xbb\xbf" + lines(rows).replace(b"\n", b"\r\n\n", 200)
+        upload_id = world.upload("a.jsonl", body)
+        world.run()
+        answered(world, upload_id, rows)
+
+
+def test_with_records_and_jobs_failing_what_remains_are_the_errors_for_good() -> None:
+    config = {
+        **CONFIG,
+        "record_faults": {"passing_rate": 0.05, "permanent_rate": 0.01},
+        "job_faults": [{"outcome": "Expired", "rate": 0.2, "fraction": 0.5}],
+    }
+    route = replace(SMALL, max_record_attempts=9, undersized="on_demand")
+    with World.open(route, config=config, seed=3) as world:
+        accepted = {}
+        for number in range(5):
+            rows = records(120, f"f{number}-")
+            accepted[world.upload(f"{number}.jsonl", lines(rows))] = rows
+        world.run(steps=3_000)
+        check(world, accepted, slots=4)
+        codes = Counter(
+            row["error"]["errorCode"]
+            for upload in world.uploads()
+            for row in world.result(upload)
+            if "error" in row
+        )
+        assert set(codes) == {400}
+        assert 0 < codes[400] < 30
+
+
+def test_an_upload_of_more_chunks_than_one_transaction_takes_survives_a_crash_at_each_write() -> None:
+    tiny = Route("default", HAIKU, min_records_per_job=1, max_records_per_file=10, max_records_per_job=50)
+    config = {"models": {"*": {"min_records": 1}}}
+    rows = records(41)
+    for at in (20, 44, 46, 60, 86):
+        with World.open(tiny, config=config) as world:
+            upload_id = world.upload("a.jsonl", lines(rows))
+            world.bedrock_events = False
+            world.before = lambda call, world=world, at=at: world.kill() if call.number == at else None
+            world.run(steps=2_000)
+            answered(world, upload_id, rows)
+
+
+def test_a_reading_that_runs_out_of_time_goes_on_in_the_next_invocation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tests.support.world.TIMEOUTS", {"create": 59.0, "process": 300.0, "collect": 900.0})
+    with World.open(SMALL, config=CONFIG) as world:
+        rows = records(100)
+        rows[70] = {**rows[70], "recordId": "r3"}
+        bad = world.upload("bad.jsonl", lines(rows))
+        good_rows = records(100, "g")
+        good = world.upload("good.jsonl", lines(good_rows))
+        world.run()
+        assert world.one_upload(bad).status == Status.REJECTED
+        assert "line 71: recordId stands on an earlier line too" in world.one_upload(bad).message
+        answered(world, good, good_rows)
+
+
+def test_what_was_learned_of_a_model_is_stored_with_it() -> None:
+    with World.open(SMALL, config=CONFIG) as world:
+        world.upload("a.jsonl", lines(records(200)))
+        world.run()
+        (row,) = [row for row in world.rows() if row["pk"] == "model"]
+        assert row["sk"] == HAIKU
+        assert row["jobs"] >= 1
+        assert 0 < row["records_per_1000_s"] <= 100_000
+
+
+ON_DEMAND = Route("default", HAIKU, undersized="on_demand", input_price="0.25", output_price="1.25")
+
+
+def test_too_few_records_run_on_demand_and_have_the_same_kind_of_result() -> None:
+    with World.open(ON_DEMAND, config={"record_faults": {"passing_rate": 0.1}}) as world:
+        rows = records(37)
+        upload_id = world.upload("few.jsonl", lines(rows))
+        world.run()
+        assert world.one_upload(upload_id).status == Status.COMPLETED, world.one_upload(upload_id).message
+        answered(world, upload_id, rows)
+        assert not world.bedrock_jobs()
+        assert world.simulator.on_demand.state()["repeated"] == 0
+        summary = world.s3.get_object(Bucket=world.bucket, Key="processed/few.jsonl.summary.json")
+        upload = world.one_upload(upload_id)
+        cost = upload.input_tokens * 0.25e-6 + upload.output_tokens * 1.25e-6
+        assert float(json.loads(summary["Body"].read())["cost"]) == pytest.approx(cost, abs=1e-6)
+
+
+def test_a_run_on_demand_that_dies_answers_no_stored_record_again() -> None:
+    for at in (6, 11, 30):
+        with World.open(ON_DEMAND) as world:
+            rows = records(40)
+            upload_id = world.upload("few.jsonl", lines(rows))
+            asked: list[int] = []
+
+            def kill(call: Call, world: World = world, asked: list[int] = asked, at: int = at) -> None:
+                if call.function == "collect":
+                    asked.append(call.number)
+                    if len(asked) == at:
+                        world.kill()
+
+            world.before = kill
+            world.run()
+            answered(world, upload_id, rows)
+            assert world.simulator.on_demand.state()["repeated"] <= 8
+
+
+def test_a_run_on_demand_that_is_short_of_time_goes_on_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batch_queue.on_demand.BATCH_SECONDS", 890.0)
+    with World.open(ON_DEMAND) as world:
+        rows = records(40)
+        upload_id = world.upload("few.jsonl", lines(rows))
+
+        def slow(call: Call) -> None:
+            if call.operation == "InvokeModel":
+                world.clock.advance(3)
+
+        world.before = slow
+        world.run()
+        answered(world, upload_id, rows)
+        assert world.simulator.on_demand.state()["repeated"] == 0

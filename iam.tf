@@ -17,28 +17,22 @@ locals {
     }
   }
 
-  # What a job may be created for: the models of the routes, and what their inference profiles route to.
-  profile_arns = [
-    for id, model in local.models :
-    startswith(id, "arn:") ? id : "arn:${local.partition}:bedrock:${local.region}:${local.account_id}:inference-profile/${id}"
-    if model.system_profile || model.application_profile
-  ]
-  # A profile routes to its model in several Regions. Behind the random id of an application inference
-  # profile it can be any model.
-  routed_model_arns = distinct([
-    for id, model in local.models :
-    "arn:${local.partition}:bedrock:*::foundation-model/${model.application_profile ? "*" : replace(reverse(split("/", id))[0], "/${local.geography}/", "")}"
-    if model.system_profile || model.application_profile
-  ])
-  model_arns = concat(
-    [
-      for id, model in local.models :
-      startswith(id, "arn:") ? id : "arn:${local.partition}:bedrock:${local.region}::foundation-model/${id}"
-      if !(model.system_profile || model.application_profile)
-    ],
-    local.profile_arns,
-    local.routed_model_arns,
-  )
+  # By model id, what may be invoked for it: the model, or the profile and what it routes to. That is its model
+  # in several Regions; behind the random id of an application inference profile it can be any model.
+  profile_arns = {
+    for id, model in local.models : id => [
+      startswith(id, "arn:") ? id : "arn:${local.partition}:bedrock:${local.region}:${local.account_id}:inference-profile/${id}",
+      "arn:${local.partition}:bedrock:*::foundation-model/${model.application_profile ? "*" : replace(reverse(split("/", id))[0], "/${local.geography}/", "")}",
+    ] if model.system_profile || model.application_profile
+  }
+  model_arns = {
+    for id in keys(local.models) : id => lookup(local.profile_arns, id, [
+      startswith(id, "arn:") ? id : "arn:${local.partition}:bedrock:${local.region}::foundation-model/${id}",
+    ])
+  }
+
+  on_demand_arns = distinct(flatten([for route in local.routes : local.model_arns[route.model_id] if route.undersized == "on_demand"]))
+  media          = anytrue([for route in local.routes : route.media])
 }
 
 # The functions' roles
@@ -166,14 +160,24 @@ data "aws_iam_policy_document" "create_batch_queue" {
 
   statement {
     sid       = "QueueUploads"
-    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"]
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
     resources = [aws_dynamodb_table.this.arn]
   }
 
+  # Where the reading of a large upload stands, for the invocation that goes on with it.
   statement {
-    sid       = "WakeProcessBatchJobs"
-    actions   = ["lambda:InvokeFunction"]
-    resources = [local.function_arns["process_batch_jobs"]]
+    sid       = "KeepReadingState"
+    actions   = ["s3:GetObject", "s3:PutObject"]
+    resources = ["${local.bucket_arn}/${local.work_prefix}reading/*"]
+  }
+
+  statement {
+    sid     = "WakeProcessBatchJobsAndGoOn"
+    actions = ["lambda:InvokeFunction"]
+    resources = [
+      local.function_arns["create_batch_queue"],
+      local.function_arns["process_batch_jobs"],
+    ]
   }
 }
 
@@ -216,6 +220,23 @@ data "aws_iam_policy_document" "process_batch_jobs" {
   }
 
   statement {
+    sid       = "ReadRecordsToRunAgain"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.bucket_arn}/${local.work_prefix}*/retry/*"]
+  }
+
+  # The objects that records link to can lie anywhere in the bucket.
+  dynamic "statement" {
+    for_each = local.media ? [local.bucket_arn] : []
+
+    content {
+      sid       = "ReadMedia"
+      actions   = ["s3:GetObject"]
+      resources = ["${statement.value}/*"]
+    }
+  }
+
+  statement {
     sid       = "StageInputs"
     actions   = ["s3:AbortMultipartUpload", "s3:PutObject"]
     resources = ["${local.bucket_arn}/${local.work_prefix}*/in/*"]
@@ -224,7 +245,7 @@ data "aws_iam_policy_document" "process_batch_jobs" {
   statement {
     sid       = "CreateJobs"
     actions   = ["bedrock:CreateModelInvocationJob"]
-    resources = concat([local.job_arns], local.model_arns)
+    resources = distinct(concat([local.job_arns], flatten(values(local.model_arns))))
   }
 
   statement {
@@ -279,34 +300,75 @@ data "aws_iam_policy_document" "collect_results" {
     actions = [
       "dynamodb:DeleteItem",
       "dynamodb:GetItem",
+      "dynamodb:PutItem",
       "dynamodb:Query",
       "dynamodb:UpdateItem",
     ]
     resources = [aws_dynamodb_table.this.arn]
   }
 
+  # What went in and what came out of the jobs, and what was made of it so far.
   statement {
-    sid       = "ReadJobOutputs"
+    sid       = "ReadWorkArea"
     actions   = ["s3:GetObject"]
-    resources = ["${local.bucket_arn}/${local.work_prefix}*/out/*"]
+    resources = [for part in ["in", "out", "retry", "settled"] : "${local.bucket_arn}/${local.work_prefix}*/${part}/*"]
   }
 
+  # "out" is for records that are run on demand.
   statement {
-    sid       = "ListJobOutputs"
+    sid       = "WriteWorkArea"
+    actions   = ["s3:AbortMultipartUpload", "s3:PutObject"]
+    resources = [for part in ["out", "retry", "settled"] : "${local.bucket_arn}/${local.work_prefix}*/${part}/*"]
+  }
+
+  # The records of a job that Bedrock never ran are read from the upload itself.
+  statement {
+    sid       = "ReadUploads"
+    actions   = ["s3:GetObject", "s3:GetObjectVersion"]
+    resources = ["${local.bucket_arn}/${var.input_prefix}*"]
+  }
+
+  # Lists what a job wrote; and without it, S3 answers 403 and not 404 for an upload that was deleted.
+  statement {
+    sid       = "ListJobOutputsAndSeeThatUploadsAreGone"
     actions   = ["s3:ListBucket"]
     resources = [local.bucket_arn]
-
-    condition {
-      test     = "StringLike"
-      variable = "s3:prefix"
-      values   = ["${local.work_prefix}*"]
-    }
   }
 
   statement {
     sid       = "WriteResults"
     actions   = ["s3:AbortMultipartUpload", "s3:PutObject"]
     resources = ["${local.bucket_arn}/${var.output_prefix}*"]
+  }
+
+  dynamic "statement" {
+    for_each = length(local.on_demand_arns) == 0 ? [] : [local.on_demand_arns]
+
+    content {
+      sid       = "InvokeModelsOnDemand"
+      actions   = ["bedrock:InvokeModel"]
+      resources = statement.value
+    }
+  }
+
+  # Bedrock reads what a record links as the one who asks.
+  dynamic "statement" {
+    for_each = local.media && length(local.on_demand_arns) > 0 ? [local.bucket_arn] : []
+
+    content {
+      sid       = "ReadMediaOnDemand"
+      actions   = ["s3:GetObject"]
+      resources = ["${statement.value}/*"]
+    }
+  }
+
+  statement {
+    sid     = "WakeProcessBatchJobsAndGoOn"
+    actions = ["lambda:InvokeFunction"]
+    resources = [
+      local.function_arns["collect_results"],
+      local.function_arns["process_batch_jobs"],
+    ]
   }
 }
 
@@ -400,7 +462,7 @@ data "aws_iam_policy_document" "bedrock" {
   }
 
   dynamic "statement" {
-    for_each = length(local.profile_arns) == 0 ? [] : [concat(local.profile_arns, local.routed_model_arns)]
+    for_each = length(local.profile_arns) == 0 ? [] : [distinct(flatten(values(local.profile_arns)))]
 
     content {
       sid       = "InvokeThroughInferenceProfiles"

@@ -3,6 +3,9 @@
 #   an upload to to-process/ ── S3 notification (bucket.tf) ──▶ create_batch_queue
 #   a new upload, the schedule, a job that changed its state ─▶ process_batch_jobs
 #   a job that ended ── process_batch_jobs ───────────────────▶ collect_results
+#   records to run again ── collect_results ──────────────────▶ process_batch_jobs
+#
+# Work that is longer than an invocation goes on in the next one: each function invokes itself.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -46,7 +49,9 @@ locals {
       name        = "${var.name}-collect-results-${local.region}"
       description = "Puts the results of finished Bedrock jobs of the queue ${var.name} beside their uploads."
       timeout     = 900
-      environment = {}
+      environment = {
+        PROCESS_FUNCTION = "${var.name}-process-batch-jobs-${local.region}"
+      }
     }
   }
 
@@ -116,6 +121,15 @@ resource "aws_lambda_function_event_invoke_config" "this" {
   function_name                = aws_lambda_function.this[each.key].function_name
   maximum_retry_attempts       = 2
   maximum_event_age_in_seconds = 21600
+}
+
+# Lambda takes functions that invoke themselves and each other for a mistake and stops them after some 16
+# rounds. Here each round does a part of the work that is left, and none follows when none is left.
+resource "aws_lambda_function_recursion_config" "this" {
+  for_each = local.functions
+
+  function_name  = aws_lambda_function.this[each.key].function_name
+  recursive_loop = "Allow"
 }
 
 # create_batch_queue: S3, for this bucket of this account only (the notification is in bucket.tf).

@@ -21,21 +21,45 @@ variable "model_id" {
 
 variable "routes" {
   description = <<-EOT
-    More routes, by the name of their folder below the input prefix: uploads to to-process/<name>/ go the route <name>. Route "default" takes the rest; it comes from model_id and max_active_jobs, unless it is given here. Of a route:
-    - model_id: as the input model_id; required.
+    More routes, by the name of their folder below the input prefix: uploads to to-process/<name>/ go the route <name>. Route "default" takes the rest: give it here to set more of it than model_id and max_active_jobs. Of a route:
+    - model_id: as the input model_id; required, but for the route default, which has the input model_id.
     - invocation_type: InvokeModel (the default: modelInput is the model's own request) or Converse.
     - max_active_jobs: how many jobs of this route may be active at once; by default as the input max_active_jobs.
+    - quota_code: in place of max_active_jobs, the code (L-XXXXXXXX) of the model's quota "Sum of in-progress and submitted batch inference jobs", whose value each plan reads from Service Quotas.
+    - reserved_slots: how many of these jobs are left to others in the account; by default 0.
     - priority: 0 to 100, by default 50; the higher goes first where routes share a model.
     - timeout_hours: 24 to 168, after which Bedrock ends a job; by default Bedrock's own.
+    - min_records_per_job, max_records_per_job: the model's quotas of records in a job; by default 100 and 50000.
+    - max_records_per_file, max_bytes_per_file, max_bytes_per_job: its quotas of records and bytes in a file and of bytes in a job; by default 50000, 1000000000 and 5000000000. A larger upload is cut, and its result put together again.
+    - pack_wait_minutes: 0 to 1440, by default 15; how long fewer records than min_records_per_job wait for others to share a job with.
+    - undersized: what becomes of them then: "reject" (the default) or "on_demand", which runs them through InvokeModel or Converse at the on-demand price.
+    - max_record_attempts: 1 to 10, by default 3; how often a record is run that fails for a passing reason.
+    - media: true where modelInput names images or videos of the bucket by S3 URI, which are then put beside the job's input; by default false.
+    - prices: object with input_per_million_tokens and output_per_million_tokens, to have each upload's cost in its summary; in whatever currency.
     - tags: more tags for the jobs of this route.
   EOT
   type = map(object({
-    model_id        = optional(string)
-    invocation_type = optional(string, "InvokeModel")
-    max_active_jobs = optional(number)
-    priority        = optional(number, 50)
-    timeout_hours   = optional(number)
-    tags            = optional(map(string), {})
+    model_id             = optional(string)
+    invocation_type      = optional(string, "InvokeModel")
+    max_active_jobs      = optional(number)
+    quota_code           = optional(string)
+    reserved_slots       = optional(number, 0)
+    priority             = optional(number, 50)
+    timeout_hours        = optional(number)
+    min_records_per_job  = optional(number, 100)
+    max_records_per_job  = optional(number, 50000)
+    max_records_per_file = optional(number, 50000)
+    max_bytes_per_file   = optional(number, 1000000000)
+    max_bytes_per_job    = optional(number, 5000000000)
+    pack_wait_minutes    = optional(number, 15)
+    undersized           = optional(string, "reject")
+    max_record_attempts  = optional(number, 3)
+    media                = optional(bool, false)
+    prices = optional(object({
+      input_per_million_tokens  = number
+      output_per_million_tokens = number
+    }))
+    tags = optional(map(string), {})
   }))
   default  = {}
   nullable = false
@@ -46,8 +70,8 @@ variable "routes" {
   }
 
   validation {
-    condition     = alltrue([for route in var.routes : route.model_id != null])
-    error_message = "A route needs a model: write model_id = \"anthropic.claude-3-5-haiku-20241022-v1:0\" (or another model, profile or ARN) in ${join(", ", [for name, route in var.routes : "routes[\"${name}\"]" if route.model_id == null])}."
+    condition     = alltrue([for name, route in var.routes : route.model_id != null || name == "default"])
+    error_message = "A route needs a model: write model_id = \"anthropic.claude-3-5-haiku-20241022-v1:0\" (or another model, profile or ARN) in ${join(", ", [for name, route in var.routes : "routes[\"${name}\"]" if route.model_id == null && name != "default"])}."
   }
 
   validation {
@@ -75,6 +99,27 @@ variable "routes" {
   }
 
   validation {
+    condition     = alltrue([for route in var.routes : route.quota_code == null || can(regex("^L-[0-9A-F]{8}$", route.quota_code))])
+    error_message = "quota_code is the code of a quota in Service Quotas: write it as \"L-1A2B3C4D\" (aws service-quotas list-service-quotas --service-code bedrock has it as QuotaCode) in ${join(", ", [for name, route in var.routes : "routes[\"${name}\"] (now \"${coalesce(route.quota_code, "null")}\")" if !can(regex("^L-[0-9A-F]{8}$", coalesce(route.quota_code, "L-00000000")))])}."
+  }
+
+  validation {
+    condition     = alltrue([for route in var.routes : route.quota_code == null || route.max_active_jobs == null])
+    error_message = "A route's limit of jobs is either a number or a quota: write max_active_jobs or quota_code, not both, in ${join(", ", [for name, route in var.routes : "routes[\"${name}\"]" if route.quota_code != null && route.max_active_jobs != null])}."
+  }
+
+  validation {
+    condition     = alltrue([for route in var.routes : try(route.reserved_slots >= 0 && floor(route.reserved_slots) == route.reserved_slots, false)])
+    error_message = "reserved_slots is a whole number from 0 on: write one, or leave it out to reserve none, in ${join(", ", [for name, route in var.routes : "routes[\"${name}\"]" if !try(route.reserved_slots >= 0 && floor(route.reserved_slots) == route.reserved_slots, false)])}."
+  }
+
+  # Where the limit comes from a quota, the route's row (table.tf) has the same condition.
+  validation {
+    condition     = alltrue([for route in var.routes : route.quota_code != null || try(route.reserved_slots < coalesce(route.max_active_jobs, var.max_active_jobs), false)])
+    error_message = "Reserving every slot leaves the route none: write reserved_slots below max_active_jobs in ${join(", ", [for name, route in var.routes : "routes[\"${name}\"] (${route.reserved_slots} of ${coalesce(route.max_active_jobs, var.max_active_jobs)})" if route.quota_code == null && !try(route.reserved_slots < coalesce(route.max_active_jobs, var.max_active_jobs), false)])}."
+  }
+
+  validation {
     condition     = alltrue([for route in var.routes : try(route.priority >= 0 && route.priority <= 100 && floor(route.priority) == route.priority, false)])
     error_message = "priority of a route is a whole number from 0 (last) to 100 (first); leave it out for 50."
   }
@@ -82,6 +127,47 @@ variable "routes" {
   validation {
     condition     = alltrue([for route in var.routes : route.timeout_hours == null || try(route.timeout_hours >= 24 && route.timeout_hours <= 168 && floor(route.timeout_hours) == route.timeout_hours, false)])
     error_message = "timeout_hours of a route is a whole number from 24 to 168, which is what Bedrock allows; leave it out for Bedrock's own."
+  }
+
+  validation {
+    condition     = alltrue([for route in var.routes : alltrue([for limit in [route.min_records_per_job, route.max_records_per_job, route.max_records_per_file] : try(limit >= 1 && floor(limit) == limit, false)])])
+    error_message = "min_records_per_job, max_records_per_job and max_records_per_file are whole numbers from 1 on: write the model's quotas, or leave them out for 100, 50000 and 50000, in ${join(", ", [for name, route in var.routes : "routes[\"${name}\"]" if !alltrue([for limit in [route.min_records_per_job, route.max_records_per_job, route.max_records_per_file] : try(limit >= 1 && floor(limit) == limit, false)])])}."
+  }
+
+  validation {
+    condition     = alltrue([for route in var.routes : try(route.min_records_per_job <= route.max_records_per_job, false)])
+    error_message = "A job cannot have at least ${join(", ", [for name, route in var.routes : "${route.min_records_per_job} and at most ${route.max_records_per_job} records (routes[\"${name}\"])" if !try(route.min_records_per_job <= route.max_records_per_job, false)])}: write min_records_per_job (by default 100) as at most max_records_per_job (by default 50000)."
+  }
+
+  # Below a thousand it is somebody who thinks of gigabytes.
+  validation {
+    condition     = alltrue([for route in var.routes : alltrue([for limit in [route.max_bytes_per_file, route.max_bytes_per_job] : try(limit >= 1000 && floor(limit) == limit, false)])])
+    error_message = "max_bytes_per_file and max_bytes_per_job are whole numbers of bytes from 1000 on: write 1 GB as 1000000000, or leave them out for 1000000000 and 5000000000, in ${join(", ", [for name, route in var.routes : "routes[\"${name}\"]" if !alltrue([for limit in [route.max_bytes_per_file, route.max_bytes_per_job] : try(limit >= 1000 && floor(limit) == limit, false)])])}."
+  }
+
+  validation {
+    condition     = alltrue([for route in var.routes : try(route.pack_wait_minutes >= 0 && route.pack_wait_minutes <= 1440 && floor(route.pack_wait_minutes) == route.pack_wait_minutes, false)])
+    error_message = "pack_wait_minutes is a whole number from 0 (do not wait) to 1440 (a day): write one, or leave it out for 15, in ${join(", ", [for name, route in var.routes : "routes[\"${name}\"]" if !try(route.pack_wait_minutes >= 0 && route.pack_wait_minutes <= 1440 && floor(route.pack_wait_minutes) == route.pack_wait_minutes, false)])}."
+  }
+
+  validation {
+    condition     = alltrue([for route in var.routes : contains(["reject", "on_demand"], coalesce(route.undersized, "null"))])
+    error_message = "What becomes of too few records for a job is one of two: write undersized = \"reject\" or \"on_demand\" in ${join(", ", [for name, route in var.routes : "routes[\"${name}\"] (now \"${coalesce(route.undersized, "null")}\")" if !contains(["reject", "on_demand"], coalesce(route.undersized, "null"))])}."
+  }
+
+  validation {
+    condition     = alltrue([for name, route in var.routes : route.undersized != "on_demand" || !strcontains(coalesce(route.model_id, var.model_id), ":custom-model/")])
+    error_message = "A custom model cannot be invoked on demand by its own ARN: write undersized = \"reject\" in ${join(", ", [for name, route in var.routes : "routes[\"${name}\"]" if route.undersized == "on_demand" && strcontains(coalesce(route.model_id, var.model_id), ":custom-model/")])}."
+  }
+
+  validation {
+    condition     = alltrue([for route in var.routes : try(route.max_record_attempts >= 1 && route.max_record_attempts <= 10 && floor(route.max_record_attempts) == route.max_record_attempts, false)])
+    error_message = "max_record_attempts is a whole number from 1 (run no record again) to 10: write one, or leave it out for 3, in ${join(", ", [for name, route in var.routes : "routes[\"${name}\"]" if !try(route.max_record_attempts >= 1 && route.max_record_attempts <= 10 && floor(route.max_record_attempts) == route.max_record_attempts, false)])}."
+  }
+
+  validation {
+    condition     = alltrue([for route in var.routes : route.prices == null || try(route.prices.input_per_million_tokens >= 0 && route.prices.output_per_million_tokens >= 0, false)])
+    error_message = "The prices of a route are two numbers from 0 on: write prices = { input_per_million_tokens = 0.4, output_per_million_tokens = 2 }, or leave them out, in ${join(", ", [for name, route in var.routes : "routes[\"${name}\"]" if !(route.prices == null || try(route.prices.input_per_million_tokens >= 0 && route.prices.output_per_million_tokens >= 0, false))])}."
   }
 
   validation {
@@ -96,7 +182,7 @@ variable "routes" {
 }
 
 variable "max_active_jobs" {
-  description = "How many jobs of a route may be active at once, where the route has no maximum of its own. At most the quota \"Sum of in-progress and submitted batch inference jobs\" of the model."
+  description = "How many jobs of a route may be active at once, where the route has no maximum or quota_code of its own. At most the quota \"Sum of in-progress and submitted batch inference jobs\" of the model."
   type        = number
   default     = 10
   nullable    = false
@@ -284,7 +370,7 @@ variable "kms_key_arn" {
 }
 
 variable "vpc" {
-  description = "Subnets and security groups of the functions; by default they run outside any VPC. They need to reach S3, DynamoDB, Lambda and Bedrock from there: see examples/complete."
+  description = "Subnets and security groups of the functions; by default they run outside any VPC. They need to reach S3, DynamoDB, Lambda and Bedrock from there, and Bedrock's runtime where a route is on_demand: see examples/complete."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)

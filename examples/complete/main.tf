@@ -29,16 +29,35 @@ module "batch_inference" {
       invocation_type = "Converse"
       max_active_jobs = 5
       priority        = 80
+      reserved_slots  = 1 # for jobs that others start
       timeout_hours   = 48
       tags            = { Team = "summaries" }
+
+      # A request that finds no company within five minutes is answered on demand.
+      pack_wait_minutes = 5
+      undersized        = "on_demand"
+
+      # As on Bedrock's price list, for the cost in each upload's summary.
+      prices = { input_per_million_tokens = 1.5, output_per_million_tokens = 7.5 }
     }
     labels = {
-      model_id = "amazon.nova-lite-v1:0"
-      priority = 20
+      model_id            = "amazon.nova-lite-v1:0"
+      quota_code          = var.quota_code
+      max_active_jobs     = var.quota_code == null ? 4 : null
+      priority            = 20
+      media               = true # requests name pictures of the bucket by S3 URI
+      max_record_attempts = 5
     }
     embeddings = {
       model_id        = "arn:${local.partition}:bedrock:${local.region}::foundation-model/amazon.titan-embed-text-v2:0"
       max_active_jobs = 2
+
+      # Bedrock's default quotas; write those of your account.
+      min_records_per_job  = 100
+      max_records_per_job  = 50000
+      max_records_per_file = 50000
+      max_bytes_per_file   = 1000000000
+      max_bytes_per_job    = 5000000000
     }
   }
 

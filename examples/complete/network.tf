@@ -76,7 +76,7 @@ resource "aws_vpc_endpoint" "gateway" {
 }
 
 resource "aws_vpc_endpoint" "interface" {
-  for_each = toset(["bedrock", "lambda"])
+  for_each = toset(["bedrock", "bedrock-runtime", "lambda"]) # the runtime for the route that is on_demand
 
   vpc_id              = aws_vpc.this.id
   service_name        = "com.amazonaws.${local.region}.${each.key}"

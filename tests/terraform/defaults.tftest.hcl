@@ -118,8 +118,16 @@ run "functions" {
   }
 
   assert {
-    condition     = aws_lambda_function.this["create_batch_queue"].environment[0].variables.PROCESS_FUNCTION == aws_lambda_function.this["process_batch_jobs"].function_name
-    error_message = "create_batch_queue is told whom to wake."
+    condition = alltrue([
+      for key in ["create_batch_queue", "collect_results"] :
+      aws_lambda_function.this[key].environment[0].variables.PROCESS_FUNCTION == aws_lambda_function.this["process_batch_jobs"].function_name
+    ])
+    error_message = "create_batch_queue and collect_results are told whom to wake."
+  }
+
+  assert {
+    condition     = { for key, config in aws_lambda_function_recursion_config.this : config.function_name => config.recursive_loop } == { for function in aws_lambda_function.this : function.function_name => "Allow" }
+    error_message = "Lambda lets the functions invoke themselves and each other for as long as there is work."
   }
 
   assert {
@@ -163,6 +171,50 @@ run "failures_are_kept" {
       anytrue([for condition in statement.condition : condition.variable == "aws:SourceArn" && length(condition.values) == 2])
     ])
     error_message = "EventBridge may send dead letters for the two rules only."
+  }
+}
+
+run "permissions" {
+  command = plan
+
+  assert {
+    condition = { for statement in data.aws_iam_policy_document.create_batch_queue.statement : statement.sid => [toset(statement.actions), toset(statement.resources)] } == {
+      ReadUploads                 = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::mock-bucket/to-process/*"])]
+      SeeThatUploadsAreGone       = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::mock-bucket"])]
+      WriteRejectionReports       = [toset(["s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/processed/*.rejected.json"])]
+      QueueUploads                = [toset(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/mock-queue"])]
+      KeepReadingState            = [toset(["s3:GetObject", "s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/jobs/reading/*"])]
+      WakeProcessBatchJobsAndGoOn = [toset(["lambda:InvokeFunction"]), toset([for function in ["create-batch-queue", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
+    }
+    error_message = "create_batch_queue reads uploads, writes reports, keeps where it stands, and wakes process_batch_jobs and itself."
+  }
+
+  assert {
+    condition = {
+      for statement in data.aws_iam_policy_document.process_batch_jobs.statement :
+      statement.sid => [toset(statement.actions), toset(statement.resources)] if anytrue([for action in statement.actions : startswith(action, "s3:") || startswith(action, "lambda:")])
+      } == {
+      ReadUploads           = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::mock-bucket/to-process/*"])]
+      SeeThatUploadsAreGone = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::mock-bucket"])]
+      ReadRecordsToRunAgain = [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/jobs/*/retry/*"])]
+      StageInputs           = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/jobs/*/in/*"])]
+      CollectResultsAndGoOn = [toset(["lambda:InvokeFunction"]), toset([for function in ["collect-results", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
+    }
+    error_message = "process_batch_jobs stages uploads and records to run again, and invokes collect_results and itself; it reads no other object."
+  }
+
+  assert {
+    condition = { for statement in data.aws_iam_policy_document.collect_results.statement : statement.sid => [toset(statement.actions), toset(statement.resources)] } == {
+      SettleUploads = [toset(["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/mock-queue"])]
+      ReadWorkArea  = [toset(["s3:GetObject"]), toset([for part in ["in", "out", "retry", "settled"] : "arn:aws:s3:::mock-bucket/jobs/*/${part}/*"])]
+      WriteWorkArea = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset([for part in ["out", "retry", "settled"] : "arn:aws:s3:::mock-bucket/jobs/*/${part}/*"])]
+      ReadUploads   = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::mock-bucket/to-process/*"])]
+
+      ListJobOutputsAndSeeThatUploadsAreGone = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::mock-bucket"])]
+      WriteResults                           = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/processed/*"])]
+      WakeProcessBatchJobsAndGoOn            = [toset(["lambda:InvokeFunction"]), toset([for function in ["collect-results", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
+    }
+    error_message = "collect_results works in the work area, writes results, and wakes process_batch_jobs and itself; it invokes no model."
   }
 }
 
@@ -302,9 +354,25 @@ run "table" {
         max_active_jobs = { N = "10" }
         priority        = { N = "50" }
         tags            = { M = {} }
+
+        min_records_per_job  = { N = "100" }
+        max_records_per_job  = { N = "50000" }
+        max_records_per_file = { N = "50000" }
+        max_bytes_per_file   = { N = "1000000000" }
+        max_bytes_per_job    = { N = "5000000000" }
+        reserved_slots       = { N = "0" }
+        pack_wait_minutes    = { N = "15" }
+        undersized           = { S = "reject" }
+        max_record_attempts  = { N = "3" }
+        media                = { BOOL = false }
       }
     }
-    error_message = "There is one route, default, with the model and ten jobs at once."
+    error_message = "There is one route, default, with the model, ten jobs at once and Bedrock's usual limits."
+  }
+
+  assert {
+    condition     = length(data.aws_servicequotas_service_quota.active_jobs) == 0
+    error_message = "Service Quotas is asked for nothing that no route names."
   }
 }
 

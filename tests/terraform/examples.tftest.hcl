@@ -27,6 +27,7 @@ run "complete" {
 
   variables {
     lambda_layers = ["arn:aws:lambda:us-east-1:123456789012:layer:boto3:3"]
+    quota_code    = "L-1A2B3C4D"
   }
 
   assert {
@@ -37,6 +38,19 @@ run "complete" {
   assert {
     condition     = output.functions.process_batch_jobs.name == "br-complete-process-batch-jobs-us-east-1"
     error_message = "The example passes the functions on."
+  }
+}
+
+run "complete_without_quota" {
+  command = plan
+
+  module {
+    source = "./examples/complete"
+  }
+
+  assert {
+    condition     = output.table_name == "br-complete-queue"
+    error_message = "The example needs no quota_code."
   }
 }
 

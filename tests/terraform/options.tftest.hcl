@@ -37,6 +37,17 @@ run "routes" {
       priority        = { N = "90" }
       timeout_hours   = { N = "48" }
       tags            = { M = { Team = { S = "summaries" } } }
+
+      min_records_per_job  = { N = "100" }
+      max_records_per_job  = { N = "50000" }
+      max_records_per_file = { N = "50000" }
+      max_bytes_per_file   = { N = "1000000000" }
+      max_bytes_per_job    = { N = "5000000000" }
+      reserved_slots       = { N = "0" }
+      pack_wait_minutes    = { N = "15" }
+      undersized           = { S = "reject" }
+      max_record_attempts  = { N = "3" }
+      media                = { BOOL = false }
     }
     error_message = "A route's row holds what was given."
   }
@@ -50,8 +61,28 @@ run "routes" {
       max_active_jobs = { N = "7" }
       priority        = { N = "50" }
       tags            = { M = {} }
+
+      min_records_per_job  = { N = "100" }
+      max_records_per_job  = { N = "50000" }
+      max_records_per_file = { N = "50000" }
+      max_bytes_per_file   = { N = "1000000000" }
+      max_bytes_per_job    = { N = "5000000000" }
+      reserved_slots       = { N = "0" }
+      pack_wait_minutes    = { N = "15" }
+      undersized           = { S = "reject" }
+      max_record_attempts  = { N = "3" }
+      media                = { BOOL = false }
     }
-    error_message = "What a route leaves out is InvokeModel, max_active_jobs of the module, priority 50, and no time-out."
+    error_message = "What a route leaves out is InvokeModel, max_active_jobs of the module, priority 50, Bedrock's usual limits, and no time-out."
+  }
+
+  assert {
+    condition = {
+      for attribute, value in jsondecode(aws_dynamodb_table_item.route["labels"].item) : attribute => value if !contains(["sk", "model_id"], attribute)
+      } == {
+      for attribute, value in jsondecode(aws_dynamodb_table_item.route["default"].item) : attribute => value if !contains(["sk", "model_id"], attribute)
+    }
+    error_message = "The route default has by itself what any other route leaves out."
   }
 
   assert {
@@ -70,6 +101,212 @@ run "route_named_default_replaces_the_default" {
   assert {
     condition     = length(aws_dynamodb_table_item.route) == 1 && jsondecode(aws_dynamodb_table_item.route["default"].item).model_id.S == "amazon.nova-lite-v1:0"
     error_message = "routes[\"default\"] replaces the default route."
+  }
+}
+
+run "route_named_default_keeps_the_model" {
+  command = plan
+
+  variables {
+    routes = { default = { undersized = "on_demand" } }
+  }
+
+  assert {
+    condition     = jsondecode(aws_dynamodb_table_item.route["default"].item).model_id.S == var.model_id && jsondecode(aws_dynamodb_table_item.route["default"].item).undersized.S == "on_demand"
+    error_message = "routes[\"default\"] has the input model_id where it names no other."
+  }
+}
+
+run "limits" {
+  command = plan
+
+  variables {
+    routes = {
+      summaries = {
+        model_id             = "amazon.nova-lite-v1:0"
+        max_active_jobs      = 20
+        reserved_slots       = 19
+        min_records_per_job  = 1
+        max_records_per_job  = 100000
+        max_records_per_file = 2000
+        max_bytes_per_file   = 200000000
+        max_bytes_per_job    = 1000000000000
+        pack_wait_minutes    = 0
+        undersized           = "on_demand"
+        max_record_attempts  = 10
+        media                = true
+        prices               = { input_per_million_tokens = 0.035, output_per_million_tokens = 0.0000001 }
+      }
+    }
+  }
+
+  assert {
+    condition = jsondecode(aws_dynamodb_table_item.route["summaries"].item) == {
+      pk                   = { S = "route" }
+      sk                   = { S = "summaries" }
+      model_id             = { S = "amazon.nova-lite-v1:0" }
+      invocation_type      = { S = "InvokeModel" }
+      max_active_jobs      = { N = "20" }
+      reserved_slots       = { N = "19" }
+      priority             = { N = "50" }
+      min_records_per_job  = { N = "1" }
+      max_records_per_job  = { N = "100000" }
+      max_records_per_file = { N = "2000" }
+      max_bytes_per_file   = { N = "200000000" }
+      max_bytes_per_job    = { N = "1000000000000" }
+      pack_wait_minutes    = { N = "0" }
+      undersized           = { S = "on_demand" }
+      max_record_attempts  = { N = "10" }
+      media                = { BOOL = true }
+      input_price          = { S = "0.035" }
+      output_price         = { S = "0.0000001" }
+      tags                 = { M = {} }
+    }
+    error_message = "A route's row holds its limits as whole numbers and its prices as decimal text."
+  }
+}
+
+run "null_is_left_out" {
+  command = plan
+
+  variables {
+    routes = {
+      summaries = {
+        model_id           = "amazon.nova-lite-v1:0", invocation_type = null, max_active_jobs = null, quota_code = null, reserved_slots = null
+        priority           = null, timeout_hours = null, min_records_per_job = null, max_records_per_job = null, max_records_per_file = null
+        max_bytes_per_file = null, max_bytes_per_job = null, pack_wait_minutes = null, undersized = null, max_record_attempts = null
+        media              = null, prices = null, tags = null
+      }
+      labels = { model_id = "amazon.nova-lite-v1:0" }
+    }
+  }
+
+  assert {
+    condition     = merge(jsondecode(aws_dynamodb_table_item.route["summaries"].item), { sk = 0 }) == merge(jsondecode(aws_dynamodb_table_item.route["labels"].item), { sk = 0 })
+    error_message = "A setting that is null is as one that is left out."
+  }
+}
+
+run "quotas" {
+  command = plan
+
+  override_data {
+    target = data.aws_servicequotas_service_quota.active_jobs["L-1A2B3C4D"]
+    values = { quota_name = "Sum of in-progress and submitted batch inference jobs using a base model for Nova Lite", value = 100 }
+  }
+
+  variables {
+    max_active_jobs = 7
+    routes = {
+      default   = { quota_code = "L-0123ABCD", reserved_slots = 19 }
+      summaries = { model_id = "amazon.nova-lite-v1:0", quota_code = "L-1A2B3C4D" }
+      titles    = { model_id = "amazon.nova-lite-v1:0", quota_code = "L-1A2B3C4D", priority = 90 }
+      labels    = { model_id = "amazon.nova-micro-v1:0" }
+    }
+  }
+
+  assert {
+    condition     = { for name, row in aws_dynamodb_table_item.route : name => jsondecode(row.item).max_active_jobs.N } == { default = "20", summaries = "100", titles = "100", labels = "7" }
+    error_message = "The limit of a route with a quota_code is the quota's value; that of another is max_active_jobs."
+  }
+
+  assert {
+    condition     = { for code, quota in data.aws_servicequotas_service_quota.active_jobs : code => "${quota.service_code} ${quota.quota_code}" } == { "L-0123ABCD" = "bedrock L-0123ABCD", "L-1A2B3C4D" = "bedrock L-1A2B3C4D" }
+    error_message = "Each quota is read once, from the service bedrock."
+  }
+}
+
+run "quota_of_something_else" {
+  command = plan
+
+  override_data {
+    target = data.aws_servicequotas_service_quota.active_jobs
+    values = { quota_name = "Minimum number of records per batch inference job for Nova Lite", value = 100 }
+  }
+
+  variables {
+    routes = { default = { quota_code = "L-0123ABCD" } }
+  }
+
+  expect_failures = [data.aws_servicequotas_service_quota.active_jobs]
+}
+
+run "quota_of_zero" {
+  command = plan
+
+  override_data {
+    target = data.aws_servicequotas_service_quota.active_jobs
+    values = { quota_name = "Sum of in-progress and submitted batch inference jobs using a base model for Nova Lite", value = 0 }
+  }
+
+  variables {
+    routes = { default = { quota_code = "L-0123ABCD" } }
+  }
+
+  expect_failures = [aws_dynamodb_table_item.route]
+}
+
+run "quota_reserved_altogether" {
+  command = plan
+
+  variables {
+    routes = { default = { quota_code = "L-0123ABCD", reserved_slots = 20 } }
+  }
+
+  expect_failures = [aws_dynamodb_table_item.route]
+}
+
+run "on_demand" {
+  command = plan
+
+  variables {
+    routes = {
+      summaries  = { model_id = "us.amazon.nova-lite-v1:0", undersized = "on_demand" }
+      titles     = { model_id = "us.amazon.nova-lite-v1:0", undersized = "on_demand", invocation_type = "Converse" }
+      embeddings = { model_id = "amazon.titan-embed-text-v2:0", undersized = "on_demand" }
+      labels     = { model_id = "amazon.nova-micro-v1:0", undersized = "reject" }
+    }
+  }
+
+  assert {
+    condition = one([for statement in data.aws_iam_policy_document.collect_results.statement : [statement.actions, toset(statement.resources)] if statement.sid == "InvokeModelsOnDemand"]) == [toset(["bedrock:InvokeModel"]), toset([
+      "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0",
+      "arn:aws:bedrock:*::foundation-model/amazon.nova-lite-v1:0",
+      "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0",
+    ])]
+    error_message = "collect_results may invoke the models of the routes that are on_demand, and what their profiles route to, and no other."
+  }
+
+  assert {
+    condition = one([for statement in data.aws_iam_policy_document.bedrock[0].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"]) == toset([
+      "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0",
+      "arn:aws:bedrock:*::foundation-model/amazon.nova-lite-v1:0",
+    ])
+    error_message = "Bedrock's jobs may invoke what goes through a profile, on_demand or not."
+  }
+}
+
+run "media" {
+  command = plan
+
+  variables {
+    routes = {
+      pictures = { model_id = "amazon.nova-lite-v1:0", media = true }
+      labels   = { model_id = "amazon.nova-micro-v1:0" }
+    }
+  }
+
+  assert {
+    condition     = one([for statement in data.aws_iam_policy_document.process_batch_jobs.statement : [statement.actions, statement.resources] if statement.sid == "ReadMedia"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/*"])]
+    error_message = "With a media route process_batch_jobs may read the bucket's objects, wherever they lie."
+  }
+
+  assert {
+    condition = alltrue([
+      for document in [data.aws_iam_policy_document.create_batch_queue, data.aws_iam_policy_document.collect_results, data.aws_iam_policy_document.bedrock[0]] :
+      length([for statement in document.statement : statement if contains(statement.resources, "arn:aws:s3:::mock-bucket/*")]) == 0
+    ])
+    error_message = "No other role may."
   }
 }
 
@@ -363,6 +600,7 @@ run "permissions" {
     vpc         = { subnet_ids = ["subnet-a1"], security_group_ids = ["sg-c3"] }
     job_vpc     = { subnet_ids = ["subnet-d4"], security_group_ids = ["sg-e5"] }
     kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    routes      = { default = { undersized = "on_demand", media = true } }
   }
 
   assert {
@@ -406,5 +644,18 @@ run "permissions" {
   assert {
     condition     = one([for statement in data.aws_iam_policy_document.process_batch_jobs.statement : one(statement.condition).values if statement.sid == "PassRoleToBedrock"]) == tolist(["bedrock.amazonaws.com"])
     error_message = "The role may be passed to Bedrock only."
+  }
+}
+
+run "media_on_demand" {
+  command = plan
+
+  variables {
+    routes = { pictures = { model_id = "amazon.nova-lite-v1:0", media = true, undersized = "on_demand" } }
+  }
+
+  assert {
+    condition     = one([for statement in data.aws_iam_policy_document.collect_results.statement : [statement.actions, statement.resources] if statement.sid == "ReadMediaOnDemand"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/*"])]
+    error_message = "On demand, Bedrock reads linked media as collect_results."
   }
 }

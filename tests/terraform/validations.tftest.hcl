@@ -309,6 +309,267 @@ run "route_with_tag_that_bedrock_refuses" {
   expect_failures = [var.routes]
 }
 
+run "route_with_name_as_quota_code" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", quota_code = "batch inference jobs" } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_quota_code_in_lower_case" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", quota_code = "l-1a2b3c4d" } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_quota_and_number" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", quota_code = "L-1A2B3C4D", max_active_jobs = 5 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_every_slot_reserved" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", max_active_jobs = 3, reserved_slots = 3 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_every_slot_of_the_module_reserved" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", reserved_slots = 10 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_negative_reserve" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", reserved_slots = -1 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_half_a_slot_reserved" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", reserved_slots = 0.5 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_minimum_of_no_records" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", min_records_per_job = 0 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_fraction_of_records_in_a_job" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", max_records_per_job = 1000.5 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_files_of_no_records" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", max_records_per_file = 0 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_minimum_above_maximum" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", min_records_per_job = 500, max_records_per_job = 499 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_maximum_below_the_usual_minimum" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", max_records_per_job = 50 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_bytes_of_a_file_in_gigabytes" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", max_bytes_per_file = 1 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_bytes_of_a_job_in_gigabytes" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", max_bytes_per_job = 5 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_fraction_of_a_byte" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", max_bytes_per_file = 1000.5 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_negative_wait" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", pack_wait_minutes = -1 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_wait_of_more_than_a_day" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", pack_wait_minutes = 1441 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_wait_of_half_a_minute" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", pack_wait_minutes = 0.5 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_unknown_way_for_undersized" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", undersized = "drop" } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_custom_model_on_demand" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "arn:aws:bedrock:us-east-1:123456789012:custom-model/amazon.nova-lite-v1:0:300k/abc123def456", undersized = "on_demand" } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_no_attempt" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", max_record_attempts = 0 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_eleven_attempts" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", max_record_attempts = 11 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_half_an_attempt" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", max_record_attempts = 1.5 } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_negative_price" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", prices = { input_per_million_tokens = 0.4, output_per_million_tokens = -2 } } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "route_with_price_of_null" {
+  command = plan
+
+  variables {
+    routes = { summaries = { model_id = "amazon.nova-lite-v1:0", prices = { input_per_million_tokens = null, output_per_million_tokens = 2 } } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "custom_model_on_demand_by_default" {
+  command = plan
+
+  variables {
+    model_id = "arn:aws:bedrock:us-east-1:123456789012:custom-model/amazon.nova-lite-v1:0:300k/abc123def456"
+    routes   = { default = { undersized = "on_demand" } }
+  }
+
+  expect_failures = [var.routes]
+}
+
 run "max_active_jobs_zero" {
   command = plan
 

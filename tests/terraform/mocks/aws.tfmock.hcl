@@ -12,6 +12,12 @@ mock_data "aws_region" {
 mock_data "aws_iam_policy_document" {
   defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
 }
+mock_data "aws_servicequotas_service_quota" {
+  defaults = {
+    quota_name = "Sum of in-progress and submitted batch inference jobs using a base model for Nova Lite"
+    value      = 20
+  }
+}
 mock_resource "aws_s3_bucket" {
   defaults = { arn = "arn:aws:s3:::mock-bucket" }
 }

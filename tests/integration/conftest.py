@@ -24,16 +24,33 @@ from tests.local_aws.processes import BUILD, ROOT
 
 EMULATOR = BUILD / "reports" / "emulator.txt"
 PLAN = BUILD / "plan.json"
-#: Routes of the shared stack, beside the default one.
+#: Routes of the shared stack.
 ROUTES = {
+    "default": {"pack_wait_minutes": 1, "undersized": "on_demand"},
     "converse": {
+        "pack_wait_minutes": 1,
+        "undersized": "on_demand",
         "model_id": "us.amazon.nova-lite-v1:0",
         "invocation_type": "Converse",
         "max_active_jobs": 4,
         "priority": 80,
         "timeout_hours": 24,
         "tags": {"Team": "tests"},
-    }
+    },
+    # A job takes one upload of 100 records.
+    "single": {
+        "model_id": "amazon.nova-pro-v1:0",
+        "invocation_type": "Converse",
+        "max_active_jobs": 10,
+        "max_records_per_job": 100,
+    },
+    # What is too few for a job does not wait.
+    "direct": {
+        "model_id": "amazon.nova-micro-v1:0",
+        "invocation_type": "Converse",
+        "pack_wait_minutes": 0,
+        "undersized": "on_demand",
+    },
 }
 SETTINGS = pytest.StashKey[dict[str, str]]()
 

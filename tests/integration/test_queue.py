@@ -17,6 +17,8 @@ from tests.local_aws.simulator import SimulatorControl, expected_output
 
 T = TypeVar("T")
 REFILL_SECONDS = 5.0
+NOVA_PRO = "amazon.nova-pro-v1:0"
+NOVA_MICRO = "amazon.nova-micro-v1:0"
 FAST = {
     "queue_seconds": 0.5,
     "validation_seconds": 0.5,
@@ -35,6 +37,16 @@ def requests(count: int, prefix: str) -> list[dict[str, Any]]:
                 "max_tokens": 20,
                 "messages": [{"role": "user", "content": f"Say {prefix} {number}"}],
             },
+        }
+        for number in range(count)
+    ]
+
+
+def converse(count: int, prefix: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "recordId": f"{prefix}-{number}",
+            "modelInput": {"messages": [{"role": "user", "content": [{"text": f"Tell {prefix} {number}"}]}]},
         }
         for number in range(count)
     ]
@@ -123,7 +135,7 @@ def check_result(
 def test_thirty_uploads_share_ten_slots(queue: Queue, record_property: Callable[[str, object], None]) -> None:
     # Given more uploads than slots, each of them some seconds of work
     queue.simulator.configure(models={"*": {**FAST, "records_per_second": 12.0}})
-    batches = {f"thirty/{n:02d}.jsonl": requests(100, f"u{n}") for n in range(30)}
+    batches = {f"single/{n:02d}.jsonl": converse(100, f"u{n}") for n in range(30)}
     began = queue.simulator.state()["now"]
 
     # When they are dropped into the bucket
@@ -134,11 +146,11 @@ def test_thirty_uploads_share_ten_slots(queue: Queue, record_property: Callable[
     for key, rows in batches.items():
         row = ended[f"to-process/{key}"]
         assert row["status"] == "Completed", row
-        check_result(queue, row, rows, MODEL_ID, "InvokeModel")
+        check_result(queue, row, rows, NOVA_PRO, "Converse")
     jobs = queue.jobs_of(*ids.values())
     assert sorted(file["name"][:32] for job in jobs for file in job["files"]) == sorted(ids.values())
     assert len(jobs) == 30
-    assert queue.simulator.state()["models"][MODEL_ID]["peak_active"] == 10
+    assert queue.simulator.state()["models"][NOVA_PRO]["peak_active"] == 10
 
     # And statuses were seen to pass in order
     order = [str(status) for status in (model.Status.PENDING, *model.ACTIVE, model.Status.COMPLETED)]
@@ -212,6 +224,31 @@ def test_a_converse_route_runs_with_any_boto3_and_a_key_may_hold_anything(queue:
     assert row["status"] == "Completed", row
     assert row["result_key"] == "processed/converse/year=2026/Zürich + 1 & 2 (ä) %41.jsonl.out"
     check_result(queue, row, rows, "us.amazon.nova-lite-v1:0", "Converse")
+
+
+def test_a_large_upload_and_many_small_ones_share_few_jobs_and_have_one_result_each(queue: Queue) -> None:
+    # The least rate that the tests' simulator runs at lets the small ones wait for each other
+    large = requests(12_000, "large")
+    small = {f"packed/{n:02d}.jsonl": requests(20 + n, f"small{n}") for n in range(40)}
+    uploads = {queue.upload("large.jsonl", lines(large)): large}
+    uploads |= {queue.upload(key, lines(rows)): rows for key, rows in small.items()}
+    queue.simulator.configure(models={"*": {"records_per_second": 2_000.0}})
+    ended = queue.ended(*uploads, timeout=240)
+    assert {row["status"] for row in ended} == {"Completed"}
+    for row in ended:
+        check_result(queue, row, uploads[row["pk"]], MODEL_ID, "InvokeModel")
+    jobs = queue.jobs_of(*uploads)
+    print(f"41 uploads in {len(jobs)} jobs")
+    assert len(jobs) < 30
+
+
+def test_too_few_records_run_on_demand_where_the_route_says_so(queue: Queue) -> None:
+    rows = converse(7, f"few-{uuid4().hex[:6]}")
+    upload = queue.upload("direct/few.jsonl", lines(rows))
+    (row,) = queue.ended(upload)
+    assert row["status"] == "Completed", row
+    check_result(queue, row, rows, NOVA_MICRO, "Converse")
+    assert queue.jobs_of(upload) == []
 
 
 def test_a_file_with_a_fault_is_rejected_with_a_report_beside_it(queue: Queue, s3: Any, bucket: str) -> None:

@@ -9,6 +9,8 @@ import pytest
 from tests.integration.conftest import write_plan
 from tests.local_aws.environment import LocalAws
 
+PRICES = {"input_per_million_tokens": 0.06, "output_per_million_tokens": 0.24}
+
 
 def test_a_second_plan_changes_nothing(stack: LocalAws) -> None:
     changed, text = stack.terraform.plan()
@@ -16,6 +18,29 @@ def test_a_second_plan_changes_nothing(stack: LocalAws) -> None:
     assert not changed, text
     assert "No changes." in text
     write_plan(stack)
+
+
+def test_a_changed_route_is_a_changed_row(stack: LocalAws, dynamodb: Any, outputs: dict[str, Any]) -> None:
+    before = stack.variables["routes"]
+    changes = {"media": True, "pack_wait_minutes": 0, "prices": PRICES}
+    key = {"pk": {"S": "route"}, "sk": {"S": "converse"}}
+    try:
+        stack.apply(routes={**before, "converse": {**before["converse"], **changes}})
+
+        row = dynamodb.get_item(TableName=outputs["table_name"], Key=key)["Item"]
+        assert {name: row.get(name) for name in ("media", "pack_wait_minutes", "input_price")} == {
+            "media": {"BOOL": True},
+            "pack_wait_minutes": {"N": "0"},
+            "input_price": {"S": "0.06"},
+        }
+    finally:
+        stack.apply(routes=before)
+
+    row = dynamodb.get_item(TableName=outputs["table_name"], Key=key)["Item"]
+    assert (row["media"], row["pack_wait_minutes"]) == ({"BOOL": False}, {"N": "15"})
+    assert "input_price" not in row
+    changed, text = stack.terraform.plan()
+    assert not changed, text
 
 
 def test_every_output_names_something_that_exists(stack: LocalAws, outputs: dict[str, Any]) -> None:

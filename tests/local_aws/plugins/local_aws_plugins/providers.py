@@ -18,6 +18,7 @@ def dynamodb_moto() -> Service:
     class MotoDynamoDBProvider(DynamodbApi):
         """Every operation falls through to moto."""
 
+    _keep_booleans()
     # moto's tables are plain dictionaries: one call at a time keeps conditional writes atomic.
     lock = threading.RLock()
 
@@ -29,6 +30,28 @@ def dynamodb_moto() -> Service:
         MotoDynamoDBProvider(),
         dispatch_table_factory=lambda provider: ForwardingFallbackDispatcher(provider, call),
     )
+
+
+def _keep_booleans() -> None:
+    """Have moto store a boolean of AttributeUpdates, as Terraform changes a table item with, as a boolean.
+
+    By itself it stores a string that is no string, which Terraform's provider then cannot read.
+    """
+    from moto.dynamodb.models import dynamo_type  # noqa: PLC0415
+
+    item_class: Any = dynamo_type.Item
+    others = item_class.update_with_attribute_updates
+
+    def update(item: Any, changes: dict[str, dict[str, Any]]) -> None:
+        puts = {
+            name: change["Value"]
+            for name, change in changes.items()
+            if change.get("Action", "PUT") == "PUT" and "BOOL" in change.get("Value", {})
+        }
+        others(item, {name: change for name, change in changes.items() if name not in puts})
+        item.attrs.update({name: dynamo_type.DynamoType(value) for name, value in puts.items()})
+
+    item_class.update_with_attribute_updates = update
 
 
 @aws_provider(api="cloudwatch", name="tagged")

@@ -11,6 +11,8 @@ from .model import ChunkRef, Estimate, Place, Route, base_model
 # Each hour in the queue counts as this many points of priority, so that no route waits for ever: a route of
 # priority 0 overtakes one of priority 100 after ten hours.
 AGING_POINTS_PER_HOUR = 10.0
+# A job's chunks stand in its row (400 KB at most) and are claimed and staged one by one in one invocation.
+MAX_CHUNKS_PER_JOB = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,7 @@ def _fill(places: Sequence[Place], route: Route, share: int) -> list[Place]:
     want = max(share, route.min_records_per_job)
     taken: list[Place] = []
     records = size = 0
-    for place in places:
+    for place in places[:MAX_CHUNKS_PER_JOB]:
         more = records + place.ref.records
         if more > route.max_records_per_job or size + place.size_bytes > route.max_bytes_per_job:
             break
@@ -182,6 +184,7 @@ def _fill(places: Sequence[Place], route: Route, share: int) -> list[Place]:
     left = sum(place.ref.records for place in rest)
     if (
         0 < left < route.min_records_per_job
+        and len(places) <= MAX_CHUNKS_PER_JOB
         and records + left <= route.max_records_per_job
         and size + sum(place.size_bytes for place in rest) <= route.max_bytes_per_job
     ):

@@ -89,6 +89,11 @@ def test_a_job_never_exceeds_the_limits_of_records_and_bytes() -> None:
     assert sizes(plan({"default": places("default", *[100] * 40)}, route)) == [300] * 3
 
 
+def test_a_job_has_no_more_chunks_than_its_row_and_one_invocation_take() -> None:
+    found = plan({"default": places("default", *[1] * 1200)}, Route("default", HAIKU, max_active_jobs=1))
+    assert [len(job.chunks) for job in found.jobs] == [500]
+
+
 def test_what_would_be_left_below_the_minimum_joins_the_last_job() -> None:
     found = plan({"default": places("default", 100, 100, 30)}, Route("default", HAIKU, max_active_jobs=2))
     assert sum(sizes(found)) == 230

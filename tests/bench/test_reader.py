@@ -1,0 +1,87 @@
+"""The reader against a bare loop of json.loads over the same lines, and its memory on a file of 1 GB."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from batch_queue import jsonl
+from batch_queue.intake import _limits
+from batch_queue.model import Route
+
+pytestmark = pytest.mark.bench
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMITS = _limits(Route("default", "anthropic.claude-3-haiku-20240307-v1:0"))
+BLOCK = 1 << 20
+MEMORY = """
+import json, pathlib, resource
+from batch_queue import jsonl
+from tests.bench.test_reader import LIMITS, line
+
+def blocks(size):
+    number = given = 0
+    while given < size:
+        block = b"".join(line(number + n) for n in range(1000))
+        number, given = number + 1000, given + len(block)
+        yield block
+
+def peak():
+    # Linux hands ru_maxrss on from the process that started this one; VmHWM begins anew.
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+found = jsonl.scan(blocks(1_000_000_000), LIMITS)
+assert not found.ids.twice() and not found.fault_count and found.done
+print(json.dumps({"records": found.records, "bytes": found.offset, "peak_kib": peak()}))
+"""
+
+
+def line(number: int) -> bytes:
+    body = {"max_tokens": 100, "messages": [{"role": "user", "content": f"{number} " + "word " * 180}]}
+    return json.dumps({"recordId": f"record-{number}", "modelInput": body}).encode() + b"\n"
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def test_the_reader_is_within_one_and_a_half_of_a_bare_loop() -> None:
+    data = b"".join(line(number) for number in range(100_000))
+    blocks = [data[at : at + BLOCK] for at in range(0, len(data), BLOCK)]
+
+    def bare() -> None:
+        for raw in data.split(b"\n"):
+            if raw:
+                json.loads(raw)
+
+    def reader() -> None:
+        assert not jsonl.scan(blocks, LIMITS).ids.twice()
+
+    ratios = sorted(seconds(reader) / seconds(bare) for _ in range(7))
+    print(f"reader / bare json.loads over {len(data) / 1e6:.0f} MB: {ratios[3]:.2f} (median of 7)")
+    assert ratios[3] < 1.5
+
+
+def test_the_reader_takes_little_memory_for_a_file_of_1_gb() -> None:
+    path = os.pathsep.join([str(ROOT / "lambdas"), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
+    )
+    found = json.loads(done.stdout)
+    print(f"{found['bytes']:,} bytes, {found['records']:,} records: peak {found['peak_kib'] / 1024:.0f} MiB")
+    assert found["peak_kib"] < 256 * 1024

@@ -167,7 +167,7 @@ data "aws_iam_policy_document" "create_batch_queue" {
   # Where the reading of a large upload stands, for the invocation that goes on with it.
   statement {
     sid       = "KeepReadingState"
-    actions   = ["s3:GetObject", "s3:PutObject"]
+    actions   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
     resources = ["${local.bucket_arn}/${local.work_prefix}reading/*"]
   }
 

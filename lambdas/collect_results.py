@@ -15,7 +15,7 @@ from batch_queue.runtime import Runtime
 from batch_queue.settings import from_environment
 from batch_queue.storage import Storage
 from batch_queue.table import Table
-from batch_queue.telemetry import CLIENT_CONFIG
+from batch_queue.telemetry import CLIENT_CONFIG, RUNTIME_CONFIG
 
 
 @cache
@@ -23,7 +23,7 @@ def _dependencies() -> Collector:
     settings = from_environment(os.environ)
     table = Table(boto3.resource("dynamodb", config=CLIENT_CONFIG).Table(settings.table))
     storage = Storage(boto3.client("s3", config=CLIENT_CONFIG), settings.bucket, settings.kms_key_arn)
-    runtime = Runtime(boto3.client("bedrock-runtime", config=CLIENT_CONFIG))
+    runtime = Runtime(boto3.client("bedrock-runtime", config=RUNTIME_CONFIG))
     on_demand = OnDemand(settings, table, storage, runtime, time.time)
     functions = Functions(boto3.client("lambda", config=CLIENT_CONFIG))
     return Collector(settings, table, storage, functions, on_demand, time.time)

@@ -21,6 +21,7 @@ from .telemetry import log
 
 # What runs again after a whole job failed waits this long, four times longer after each attempt.
 BACKOFF_SECONDS = 60
+MAX_BACKOFF_SECONDS = 3600
 # The error code of records that were not run since an object that they or their neighbours link is missing.
 MEDIA_CODE = "MediaUnavailable"
 # How much one finished job changes what was learned of its model.
@@ -61,13 +62,25 @@ class Collector:
         written = self._written(job)
         routes = self._table.routes()
         again = 0
+        errors: list[Exception] = []
         for ref in job.chunks:
-            again += self._settle(job, ref, written, routes.get(job.route))
+            try:
+                again += self._settle(job, ref, written, routes.get(job.route))
+            except Exception as error:
+                log.exception("a chunk is not settled", extra={"job_id": job_id, "chunk": ref.file_name})
+                errors.append(error)
         for upload_id in dict.fromkeys(ref.upload_id for ref in job.chunks):
-            self._finish_upload(upload_id)
-        self._finish_job(job, self._manifest(job, written))
+            try:
+                self._finish_upload(upload_id)
+            except Exception as error:
+                log.exception("an upload is not finished", extra={"upload_id": upload_id})
+                errors.append(error)
+        if not errors:
+            self._finish_job(job, self._manifest(job, written))
         if again:
             self._functions.wake(self._settings.process_function, {"reason": "records to run again"})
+        if errors:
+            raise errors[0]
         return True
 
     def _run_on_demand(self, job: Job, function_name: str, seconds_left: float) -> Job:
@@ -147,9 +160,8 @@ class Collector:
     def _settle(self, job: Job, ref: ChunkRef, written: set[str], route: Route | None) -> int:
         """Settles one chunk of a job; gives how many of its records run again."""
         chunk = self._table.chunk(ref)
-        if chunk is None or chunk.job_id != job.job_id or chunk.attempt != ref.attempt:
-            return 0
-        if chunk.status in TERMINAL:
+        mine = chunk is not None and (chunk.job_id, chunk.attempt) == (job.job_id, ref.attempt)
+        if chunk is None or not mine or chunk.status in TERMINAL:
             return 0
         key = model.output_key(self._settings.work_prefix, job.job_id, job.arn, ref.file_name)
         wrote = key in written
@@ -159,6 +171,8 @@ class Collector:
             return self._reject(chunk, job.message)
         attempts = route.max_record_attempts if route else 1
         lasting = job.status in (Status.FAILED, Status.REJECTED) and not results.passing_failure(job.message)
+        # A job that was cancelled before Bedrock had it, for the sake of a neighbour, costs no attempt.
+        attempts += job.status == Status.CANCELLED
         may_run_again = chunk.attempt < attempts and not lasting
         tally = results.tally(self._storage.stream(ObjectRef(key)), may_run_again) if wrote else Tally()
         missing = chunk.records - len(tally.seen)
@@ -169,7 +183,13 @@ class Collector:
             done = replace(chunk, status=job.status, message=job.message, parts=parts, errors_by_code=errors)
             self._table.settle_chunk(done, counts)
             return 0
-        return self._sort_out(job, chunk, key if wrote else "", tally, may_run_again)
+        anything = bool(tally.again) or missing > 0
+        try:
+            return self._sort_out(job, chunk, key if wrote else "", tally, may_run_again and anything)
+        except ObjectGoneError:
+            if wrote:
+                raise
+            return self._not_staged(job, replace(chunk, message=""))
 
     def _not_staged(self, job: Job, chunk: Chunk) -> int:
         """Ends a chunk that could not be staged."""
@@ -254,7 +274,7 @@ class Collector:
         self._storage.put_stream(f"{folder}/retry/{name}", rows())
         self._storage.put_stream(f"{folder}/retry/{name}.errors", errors())
         failed = job.status == Status.FAILED
-        wait = BACKOFF_SECONDS * 4 ** (chunk.attempt - 1) if failed else 0
+        wait = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 4 ** (chunk.attempt - 1)) if failed else 0
         again = Chunk(
             upload_id=chunk.upload_id,
             number=chunk.number,

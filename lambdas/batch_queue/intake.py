@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote_plus
 
 from . import jsonl, media, model
 from .functions import Functions
-from .model import Chunk, Route, Status, Upload
+from .model import TERMINAL, Chunk, Route, Status, Upload
 from .settings import Settings
 from .storage import ObjectGoneError, ObjectRef, Storage
 from .table import Table
@@ -21,6 +22,8 @@ from .telemetry import log
 CHUNKS_PER_FILE = 10
 # Reading stops at a boundary between chunks when there is less time left than this.
 READ_SECONDS = 60.0
+# So many doubled recordIds are looked for at most; a report lists no more than a hundred.
+MAX_SUSPECTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +133,9 @@ class Intake:
         known = self._table.upload(found.upload_id)
         if known is not None:
             log.info("upload known already", extra={"upload_id": found.upload_id, "key": found.key})
-            if not known.ready and known.status == Status.PENDING:
+            if not known.ready and known.status not in TERMINAL:
                 self._table.enqueue_chunks(known, self._table.chunks(known.upload_id))
+                return Status.PENDING
             return known.status
         route = routes[model.route_name(found.key, self._settings.input_prefix, routes)]
         upload = Upload(
@@ -196,7 +200,8 @@ class Intake:
         check = partial(media.check, bucket=settings.bucket, route=route.name, allowed=route.media)
         scan = jsonl.scan(blocks, limits, kept, lambda: self._clock() + READ_SECONDS > deadline, check)
         if scan.done and (suspects := scan.ids.twice()):
-            twice = jsonl.doubled(self._storage.stream(ref), suspects, limits)
+            some = set(islice(suspects, MAX_SUSPECTS))
+            twice = jsonl.doubled(self._storage.stream(ref), some, limits)
             scan.faults = sorted((*scan.faults, *twice.faults), key=lambda fault: fault.line)
             scan.faults = scan.faults[: jsonl.MAX_REPORTED_FAULTS]
             scan.fault_count += twice.fault_count
@@ -264,13 +269,16 @@ class Intake:
 
 def _limits(route: Route) -> jsonl.Limits:
     """Chunks are a tenth of what one file may hold, so that they can be shared out over the slots."""
+    most_records = min(route.max_records_per_file, route.max_records_per_job)
+    most_bytes = min(route.max_bytes_per_file, route.max_bytes_per_job)
+    tenth = max(route.min_records_per_job, route.max_records_per_file // CHUNKS_PER_FILE)
     return jsonl.Limits(
-        chunk_records=max(route.min_records_per_job, route.max_records_per_file // CHUNKS_PER_FILE),
-        chunk_bytes=route.max_bytes_per_file // CHUNKS_PER_FILE,
+        chunk_records=min(most_records, tenth),
+        chunk_bytes=min(most_bytes, route.max_bytes_per_file // CHUNKS_PER_FILE),
         least_records=route.min_records_per_job,
-        most_records=route.max_records_per_file,
-        most_bytes=route.max_bytes_per_file,
-        line_bytes=min(jsonl.MAX_LINE_BYTES, route.max_bytes_per_file),
+        most_records=most_records,
+        most_bytes=most_bytes,
+        line_bytes=min(jsonl.MAX_LINE_BYTES, most_bytes),
     )
 
 

@@ -326,10 +326,13 @@ def doubled(blocks: Iterable[bytes], suspects: AbstractSet[int], limits: Limits)
     """Reads an input once more for the lines of recordIds that stand on an earlier line too.
 
     ``suspects`` are the digests of ``Ids.twice``; most inputs have none, and need no second reading.
+    Stops at as many faults as a report lists.
     """
     found = Scan()
     seen: set[str] = set()
     for raw, _ in lines(blocks, limits.line_bytes):
+        if found.fault_count >= MAX_REPORTED_FAULTS:
+            break
         found.lines += 1
         line = tidy(raw or b"", first=found.lines == 1)
         if not line:

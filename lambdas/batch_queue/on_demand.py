@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +20,8 @@ from .telemetry import log
 # How many records are asked about at once. Their answers are stored together, so that a run which dies has
 # at most so many answered in vain.
 AT_ONCE = 8
-# A run that has less time than this left stores what it has and goes on in a new one.
-BATCH_SECONDS = 120.0
+# A run that has less time than this left goes on in a new one: longer than the client waits for an answer.
+BATCH_SECONDS = 660.0
 
 
 class OnDemand:
@@ -81,4 +82,6 @@ class OnDemand:
         kind = str(job.request.get("modelInvocationType", "InvokeModel"))
         answer = self._runtime.answer(job.model_id, kind, body)
         line = {"recordId": record["recordId"], "modelInput": body, **answer}
-        return json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        # Converse gives bytes where a batch output has base64.
+        text = json.dumps(line, ensure_ascii=False, default=lambda raw: base64.b64encode(raw).decode())
+        return text.encode("utf-8", "surrogatepass") + b"\n"

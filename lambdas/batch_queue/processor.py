@@ -195,7 +195,13 @@ class Processor:
         estimates = self._table.estimates()
         running = [*self._ours(known.values(), estimates), *others]
         pending = {
-            name: self._table.pending(name, room * route.max_records_per_job)
+            # What is left behind the last job is to be enough for another: else it would seem to be alone.
+            name: self._table.pending(
+                name,
+                room * route.max_records_per_job + route.min_records_per_job,
+                (room + 1) * scheduling.most_chunks(route),
+                self._clock(),
+            )
             for name, route in routes.items()
             if (room := scheduling.room(route, routes.values(), running))
         }
@@ -379,10 +385,13 @@ class Processor:
         """Claims the job's chunks and stages those that it got; then the list of chunks is final."""
         got: list[ChunkRef] = []
         staged = 0
+        folder = model.input_folder(self._settings.work_prefix, job.job_id)
+        there = self._storage.keys(folder)  # of a run that was cut short
         for ref in job.chunks:
             if chunk := self._claim(ref, job):
                 got.append(ref)
-                staged += bool(job.instead) or self._stage(job, chunk)
+                ready = job.instead or folder + ref.file_name in there or self._stage(job, chunk)
+                staged += ref.records if ready else 0
         if not got:
             self._table.discard_job(job)
             return replace(job, status=Status.CANCELLED)
@@ -391,7 +400,9 @@ class Processor:
         sealed = replace(job, chunks=tuple(got), sealed=True, records=records, updated_at=now)
         if not self._table.seal_job(sealed):
             return self._table.job(job.job_id) or replace(job, status=Status.CANCELLED)
-        if not staged:
+        route = self._table.routes().get(job.route)
+        if not staged or (not job.instead and route and staged < route.min_records_per_job):
+            # Bedrock would refuse what is left: it goes back into the queue.
             return self._end(sealed, Status.CANCELLED)
         return sealed
 

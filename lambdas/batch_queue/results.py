@@ -25,6 +25,7 @@ _PASSING_NAMES = {
     "ThrottlingException",
     "TooManyRequestsException",
 }
+MAX_MESSAGE = 2_000  # characters; a row holds 400 KB at most
 _TIMEOUT, _TOO_MANY, _SERVER_ERROR = 408, 429, 500
 _PASSING_WORDS = ("internal", "unavailable", "throttl", "timed out", "timeout", "try again", "retry")
 
@@ -254,4 +255,4 @@ def upload_message(records: int, success: int, errors: Mapping[str, int], words:
         codes = ", ".join(f"{count:,} with {code}" for code, count in sorted(errors.items()))
         told = f" ({codes})" if codes else ""
         parts.append(f"{failed:,} of {records:,} records failed{told}: their lines in the result say why.")
-    return " ".join(parts)
+    return " ".join(parts)[:MAX_MESSAGE]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
@@ -12,24 +13,33 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
-_BAD_REQUEST, _UNAVAILABLE = 400, 503
+_BAD_REQUEST, _TOO_MANY, _UNAVAILABLE = 400, 429, 503
+_TRIES = 5
 
 
 class Runtime:
     """Asks a model about one record, by InvokeModel or Converse. May be used from several threads."""
 
-    def __init__(self, client: BedrockRuntimeClient) -> None:
+    def __init__(self, client: BedrockRuntimeClient, pause: Callable[[float], None] = time.sleep) -> None:
         self._runtime = client
+        self._pause = pause
 
     def answer(self, model_id: str, invocation_type: str, model_input: Mapping[str, Any]) -> dict[str, Any]:
         """What a batch job would have written beside the record: ``modelOutput``, or ``error``.
 
-        Throttling is waited out by the client's own retries; what they do not mend is an error with its
-        status, as in a batch job, and is told apart by it.
+        Throttling is waited out for a while. Nothing else is tried again here: it may have been billed.
         """
+        for attempt in range(_TRIES - 1):
+            found = self._ask(model_id, invocation_type, model_input)
+            if "error" not in found or found["error"]["errorCode"] != _TOO_MANY:
+                return found
+            self._pause(2.0**attempt)
+        return self._ask(model_id, invocation_type, model_input)
+
+    def _ask(self, model_id: str, invocation_type: str, model_input: Mapping[str, Any]) -> dict[str, Any]:
         try:
             if invocation_type == "Converse":
-                arguments: Any = {"modelId": model_id, **_raw(model_input)}
+                arguments: Any = {**_raw(model_input), "modelId": model_id}
                 answer: Any = self._runtime.converse(**arguments)
                 return {"modelOutput": {k: v for k, v in answer.items() if k != "ResponseMetadata"}}
             body = json.dumps(model_input).encode()
@@ -44,6 +54,8 @@ class Runtime:
             return _error(status, error.response["Error"].get("Message", ""))
         except BotoCoreError as error:
             return _error(_UNAVAILABLE, f"{type(error).__name__}: {error}")
+        except (ValueError, TypeError, RecursionError) as error:  # a body that boto3 or JSON cannot express
+            return _error(_BAD_REQUEST, f"{type(error).__name__}: {error}")
 
 
 def _error(status: int, message: str) -> dict[str, Any]:

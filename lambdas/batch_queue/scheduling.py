@@ -162,6 +162,11 @@ def _rank(route: Route, head: Place, now: float) -> tuple[float, str]:
     return (-(route.priority + int(hours * AGING_POINTS_PER_HOUR)), head.order_key)
 
 
+def most_chunks(route: Route) -> int:
+    """The most chunks of one job; enough for Bedrock's minimum where each has one record."""
+    return max(MAX_CHUNKS_PER_JOB, route.min_records_per_job)
+
+
 def _fill(places: Sequence[Place], route: Route, share: int) -> list[Place]:
     """The head of a queue that makes one job: about ``share`` records, within the route's limits.
 
@@ -171,7 +176,7 @@ def _fill(places: Sequence[Place], route: Route, share: int) -> list[Place]:
     want = max(share, route.min_records_per_job)
     taken: list[Place] = []
     records = size = 0
-    for place in places[:MAX_CHUNKS_PER_JOB]:
+    for place in places[: most_chunks(route)]:
         more = records + place.ref.records
         if more > route.max_records_per_job or size + place.size_bytes > route.max_bytes_per_job:
             break
@@ -184,7 +189,7 @@ def _fill(places: Sequence[Place], route: Route, share: int) -> list[Place]:
     left = sum(place.ref.records for place in rest)
     if (
         0 < left < route.min_records_per_job
-        and len(places) <= MAX_CHUNKS_PER_JOB
+        and len(places) <= most_chunks(route)
         and records + left <= route.max_records_per_job
         and size + sum(place.size_bytes for place in rest) <= route.max_bytes_per_job
     ):

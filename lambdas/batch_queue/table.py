@@ -177,18 +177,18 @@ class Table:
         item = self._get(ref.upload_id, _chunk_sk(ref.number))
         return None if item is None else _chunk(item)
 
-    def pending(self, route: str, most_records: int) -> list[Place]:
-        """The head of a route's queue, oldest first: about as much as ``most_records`` records.
+    def pending(self, route: str, most_records: int, most_places: int, now: float) -> list[Place]:
+        """The head of a route's queue, oldest first: as much as ``most_records`` records that may run now.
 
-        Reading stops there, so a round costs what it can dispatch and not what waits.
+        Reading stops there, or at ``most_places``, so a round costs what it can dispatch, not what waits.
         """
         found: list[Place] = []
         records = 0
         for item in self._pages("pk = :pk", {":pk": f"queue#{route}"}, consistent=True):
             place = _place(item, route)
             found.append(place)
-            records += place.ref.records
-            if records >= most_records:
+            records += place.ref.records if place.not_before <= now else 0
+            if records >= most_records or len(found) >= most_places:
                 break
         return found
 

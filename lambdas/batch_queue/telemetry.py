@@ -17,6 +17,9 @@ CLIENT_CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60
 )
 
+# A model may take minutes for one answer, and each repetition is billed: no answer is waited for twice.
+RUNTIME_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=600)
+
 NAMESPACE = "BedrockBatchQueue"
 
 

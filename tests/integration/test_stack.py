@@ -37,7 +37,7 @@ def test_a_changed_route_is_a_changed_row(stack: LocalAws, dynamodb: Any, output
         stack.apply(routes=before)
 
     row = dynamodb.get_item(TableName=outputs["table_name"], Key=key)["Item"]
-    assert (row["media"], row["pack_wait_minutes"]) == ({"BOOL": False}, {"N": "15"})
+    assert (row["media"], row["pack_wait_minutes"]) == ({"BOOL": False}, {"N": "1"})
     assert "input_price" not in row
     changed, text = stack.terraform.plan()
     assert not changed, text

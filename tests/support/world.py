@@ -215,7 +215,8 @@ class World:
         intake = Intake(settings, table, storage, functions, self.clock)
         processor = Processor(settings, table, storage, bedrock, functions, self.clock)
         runtime = Runtime(
-            self._hooked(attach(self.simulator, boto3.client("bedrock-runtime", region_name=REGION)))
+            self._hooked(attach(self.simulator, boto3.client("bedrock-runtime", region_name=REGION))),
+            pause=lambda _: None,
         )
         on_demand = OnDemand(settings, table, storage, runtime, self.clock)
         collector = Collector(settings, table, storage, functions, on_demand, self.clock)

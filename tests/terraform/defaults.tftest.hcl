@@ -183,7 +183,7 @@ run "permissions" {
       SeeThatUploadsAreGone       = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::mock-bucket"])]
       WriteRejectionReports       = [toset(["s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/processed/*.rejected.json"])]
       QueueUploads                = [toset(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/mock-queue"])]
-      KeepReadingState            = [toset(["s3:GetObject", "s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/jobs/reading/*"])]
+      KeepReadingState            = [toset(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/jobs/reading/*"])]
       WakeProcessBatchJobsAndGoOn = [toset(["lambda:InvokeFunction"]), toset([for function in ["create-batch-queue", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
     }
     error_message = "create_batch_queue reads uploads, writes reports, keeps where it stands, and wakes process_batch_jobs and itself."

@@ -247,3 +247,88 @@ def test_a_job_that_stays_unknown_is_ended() -> None:
         world.run()
         ended: list[Job] = world.jobs()
         assert [job.message for job in ended] == ["Bedrock does not know this job any more."]
+
+
+def test_an_upload_whose_intake_died_in_the_middle_of_its_chunks_goes_on_though_some_run_already() -> None:
+    route = Route("default", HAIKU, min_records_per_job=1, max_records_per_file=10, max_records_per_job=20)
+    with World.open(route, config={"models": {"*": {"min_records": 1}}}) as world:
+        upload_id = world.upload("a.jsonl", lines(records(45)))
+        event = world.events.pop(0)[3]
+        placed: list[Call] = []
+
+        def die(call: Call) -> None:
+            if call.function == "create" and call.operation == "TransactWriteItems":
+                placed.append(call)
+                if len(placed) == 20:
+                    world.kill()
+
+        world.before = die
+        world.invoke("create", event)
+        world.before = None
+        world.invoke("process", {})
+        assert world.one_upload(upload_id).status == Status.SUBMITTED
+        world.send("create", event)
+        world.run()
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+        assert len(world.result(world.one_upload(upload_id))) == 45
+
+
+def test_what_is_left_of_a_backlog_is_not_taken_for_too_few() -> None:
+    route = Route("default", HAIKU, max_active_jobs=1, min_records_per_job=10, max_records_per_job=100)
+    with World.open(route, config={"models": {"*": {"min_records": 10}}}) as world:
+        ids = [world.upload(f"{n:02d}.jsonl", lines(records(6, f"u{n}-"))) for n in range(40)]
+        for event in list(world.events):
+            world.invoke("create", event[3])
+        world.events.clear()
+        world.clock.advance(3600)
+        world.run()
+        assert {world.one_upload(one).status for one in ids} == {Status.COMPLETED}
+
+
+@pytest.mark.parametrize("body", [{"messages": [{"role": "user", "content": [{"image": {"bytes": "abc"}}]}]}])
+def test_a_record_that_cannot_be_asked_about_is_an_error_of_its_own(body: dict[str, Any]) -> None:
+    route = Route("default", HAIKU, invocation_type="Converse", undersized="on_demand", pack_wait_minutes=0)
+    good = {"messages": [{"role": "user", "content": [{"text": "Hello"}]}]}
+    rows = [{"recordId": "bad", "modelInput": body}, {"recordId": "good", "modelInput": good}]
+    with World.open(route) as world:
+        upload_id = world.upload("a.jsonl", lines(rows))
+        world.run()
+        upload = world.one_upload(upload_id)
+        assert (upload.status, upload.success_count) == (Status.PARTIALLY_COMPLETED, 1)
+        assert not world.errors
+
+
+def test_an_upload_deleted_after_its_job_was_refused_does_not_hold_up_its_neighbours() -> None:
+    with World.open() as world:
+        ids = [world.upload(f"{n}.jsonl", lines(records(60, f"u{n}-"))) for n in range(2)]
+        world.simulator.add_fault(Fault("validation", "CreateModelInvocationJob"))
+        version = world.s3.list_object_versions(Bucket=world.bucket, Prefix="to-process/0.jsonl")["Versions"][
+            0
+        ]
+
+        def delete(call: Call) -> None:
+            if call.function == "collect":
+                world.s3.delete_object(
+                    Bucket=world.bucket, Key="to-process/0.jsonl", VersionId=version["VersionId"]
+                )
+
+        world.before = delete
+        world.run()
+        assert [world.one_upload(one).status for one in ids] == [Status.CANCELLED, Status.FAILED]
+
+
+def test_an_upload_whose_neighbour_vanished_waits_for_other_company() -> None:
+    with World.open() as world:
+        gone, kept = (world.upload(f"{n}.jsonl", lines(records(60, f"u{n}-"))) for n in range(2))
+        for _ in range(2):
+            world.invoke("create", world.events.pop(0)[3])
+            world.events[:] = [event for event in world.events if event[2] == "create"]
+        version = world.s3.list_object_versions(Bucket=world.bucket, Prefix="to-process/0.jsonl")["Versions"][
+            0
+        ]
+        world.s3.delete_object(Bucket=world.bucket, Key="to-process/0.jsonl", VersionId=version["VersionId"])
+        world.invoke("process", {})
+        other = world.upload("other.jsonl", lines(records(60, "other-")))
+        world.run()
+        assert world.one_upload(gone).status == Status.CANCELLED
+        assert {world.one_upload(one).status for one in (kept, other)} == {Status.COMPLETED}

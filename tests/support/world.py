@@ -13,11 +13,13 @@ import itertools
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
 from unittest.mock import patch
 from urllib.parse import quote_plus
 
@@ -25,7 +27,7 @@ import boto3
 import collect_results
 import create_batch_queue
 import process_batch_jobs
-from batch_queue import model
+from batch_queue import model, on_demand, storage
 from batch_queue.bedrock import Bedrock
 from batch_queue.collector import Collector
 from batch_queue.functions import Functions
@@ -39,8 +41,9 @@ from batch_queue.storage import Storage
 from batch_queue.table import Table, _chunk, _job, _plain, _upload
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
-from moto import mock_aws
+from moto.core.models import MockAWS, botocore_stubber
 from moto.dynamodb.models import dynamodb_backends
+from moto.moto_api._internal import mock_random
 
 from tests.local_aws.simulator import Config, Simulator, VirtualClock, attach
 
@@ -70,19 +73,25 @@ class KilledError(Exception):
 class Call:
     """One AWS call of a handler: which handler's, the how-many-eth of the whole run, and what it calls."""
 
-    function: str
+    invocation: Invocation
     number: int
     operation: str
     params: Mapping[str, Any]
 
+    @property
+    def function(self) -> str:
+        """Whose call it is: create, process or collect."""
+        return self.invocation.function
+
 
 @dataclass
 class Invocation:
-    """One run of a handler."""
+    """One run of a handler. ``skew``: by how many seconds its clock is ahead of the world's."""
 
     function: str
     request_id: str
     deadline: float
+    skew: float = 0.0
     dead: bool = False
 
 
@@ -117,6 +126,121 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
+_worlds: list[World] = []
+"""The worlds that are open. The handlers' clients, which each process makes once, serve the last one."""
+
+_invocation: ContextVar[Invocation] = ContextVar("invocation")
+
+
+class _CurrentSimulator:
+    """Stands for the simulator of the world that is open."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_worlds[-1].simulator, name)
+
+
+class _Serial:
+    """A pool that does what it is given in the caller's thread: one seed, one order of calls."""
+
+    def __init__(self, max_workers: int) -> None:
+        self._max_workers = max_workers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        return [function(item) for item in items]
+
+
+def _before(model: Any, params: Any, **_: Any) -> None:
+    world, invocation = _worlds[-1], _invocation.get()
+    if invocation.dead:
+        raise KilledError
+    world.calls += 1
+    call = Call(invocation, world.calls, model.name, params)
+    params["context"]["world_call"] = call
+    if world.before:
+        world.before(call)
+
+
+def _after(context: Any, **_: Any) -> None:
+    world = _worlds[-1]
+    if world.after:
+        world.after(context["world_call"])
+
+
+def _wake(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+    _worlds[-1].send(params["url_path"].split("/")[3], json.loads(params["body"]))
+    response = AWSResponse(params["url"], 202, HTTPHeaders(), io.BytesIO(b""))
+    return response, {"StatusCode": 202, "ResponseMetadata": {"HTTPStatusCode": 202}}
+
+
+@cache
+def _session() -> Any:
+    return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test")
+
+
+@cache
+def _plain_s3() -> Any:
+    """A client that sees and arranges the world without passing the hooks."""
+    return _session().client("s3", region_name=REGION)
+
+
+@cache
+def _plain_dynamodb() -> Any:
+    """A resource that sees and arranges the world without passing the hooks."""
+    return _session().resource("dynamodb", region_name=REGION)
+
+
+@cache
+def _client(service: str) -> Any:
+    """A handler's client: every call of it passes the hooks of the world that is open."""
+    client = _session().client(service, region_name=REGION)
+    if service == "lambda":
+        client.meta.events.register("before-call.lambda.*", _wake)
+    elif service.startswith("bedrock"):
+        attach(cast("Simulator", _CurrentSimulator()), client)
+    _hook(client)
+    return client
+
+
+@cache
+def _dynamodb() -> Any:
+    """The handlers' DynamoDB: every call of it passes the hooks of the world that is open."""
+    resource = _session().resource("dynamodb", region_name=REGION)
+    _hook(resource.meta.client)
+    return resource
+
+
+@cache
+def _bedrock() -> Bedrock:
+    return Bedrock(_client("bedrock"))
+
+
+def _hook(client: Any) -> None:
+    service = client.meta.service_model.service_id.hyphenize()
+    # As specific as the handlers that answer in the service's place: botocore calls those first.
+    client.meta.events.register_first(f"before-call.{service}.*", _before)
+    client.meta.events.register_last(f"after-call.{service}.*", _after)
+
+
+class _Moto(MockAWS):
+    """moto without its mock of ``requests``, whose set-up takes a tenth of a second each time."""
+
+    def _enable_patching(self, reset: bool = True) -> None:
+        botocore_stubber.enabled = True
+        if reset:
+            self.reset()
+
+    def _disable_patching(self, remove_data: bool) -> None:
+        botocore_stubber.enabled = False
+        if remove_data:
+            self.reset()
+
+
 class World:
     """An account with one queue in it. Use ``World.open`` as a context manager."""
 
@@ -131,7 +255,6 @@ class World:
         self.bedrock_events = True
         self.schedule = True
         self._next_schedule = self.clock() + SCHEDULE_SECONDS
-        self._stack: list[Invocation] = []
         self._ids = itertools.count(1)
         self._sequence = itertools.count()
         self.events: list[tuple[float, int, str, Any, int]] = []
@@ -145,8 +268,8 @@ class World:
             role_arn=f"arn:aws:iam::{ACCOUNT}:role/{NAME}-bedrock-{REGION}",
         )
         # Plain clients see and arrange the world without passing the hooks.
-        self.s3 = boto3.client("s3", region_name=REGION)
-        self.table = boto3.resource("dynamodb", region_name=REGION).create_table(
+        self.s3 = _plain_s3()
+        self.table = _plain_dynamodb().create_table(
             TableName=self.settings.table,
             KeySchema=[
                 {"AttributeName": "pk", "KeyType": "HASH"},
@@ -188,14 +311,21 @@ class World:
     def open(cls, *routes: Route, config: Mapping[str, Any] | None = None, seed: int = 0) -> Iterator[World]:
         """A new world in which the handlers run; ``config`` is the simulator's."""
         found = (Route("default", HAIKU), *routes) if "default" not in [r.name for r in routes] else routes
-        with mock_aws():
+        with _Moto():
+            mock_random.seed(seed)  # moto's version ids, and so our upload ids
             world = cls(found, config or {}, seed)
+            _worlds.append(world)
             with (
+                patch.object(on_demand, "ThreadPoolExecutor", _Serial),
+                patch.object(storage, "ThreadPoolExecutor", _Serial),
                 patch.object(create_batch_queue, "_dependencies", lambda: world.intake),
                 patch.object(process_batch_jobs, "_dependencies", lambda: world.processor),
                 patch.object(collect_results, "_dependencies", lambda: world.collector),
             ):
-                yield world
+                try:
+                    yield world
+                finally:
+                    _worlds.pop()
 
     def put_route(self, route: Route) -> None:
         fields = {
@@ -207,59 +337,26 @@ class World:
 
     def _wire(self) -> None:
         settings = self.settings
-        resource = boto3.resource("dynamodb", region_name=REGION)
-        table = Table(self._hooked(resource).Table(settings.table), pause=self.clock.advance)
-        storage = Storage(self._hooked(boto3.client("s3", region_name=REGION)), settings.bucket)
-        functions = Functions(self._hooked(self._invoker(boto3.client("lambda", region_name=REGION))))
-        bedrock = Bedrock(self._hooked(attach(self.simulator, boto3.client("bedrock", region_name=REGION))))
-        intake = Intake(settings, table, storage, functions, self.clock)
-        processor = Processor(settings, table, storage, bedrock, functions, self.clock)
-        runtime = Runtime(
-            self._hooked(attach(self.simulator, boto3.client("bedrock-runtime", region_name=REGION))),
-            pause=lambda _: None,
-        )
-        on_demand = OnDemand(settings, table, storage, runtime, self.clock)
-        collector = Collector(settings, table, storage, functions, on_demand, self.clock)
+        table = Table(_dynamodb().Table(settings.table), pause=self.clock.advance)
+        storage = Storage(_client("s3"), settings.bucket)
+        functions = Functions(_client("lambda"))
+        runtime = Runtime(_client("bedrock-runtime"), pause=lambda _: None)
+        intake = Intake(settings, table, storage, functions, self.time)
+        processor = Processor(settings, table, storage, _bedrock(), functions, self.time)
+        on_demand = OnDemand(settings, table, storage, runtime, self.time)
+        collector = Collector(settings, table, storage, functions, on_demand, self.time)
         # What each handler's own ``_dependencies`` gives.
         self.intake = intake
         self.processor = (settings, processor)
         self.collector = collector
 
-    def _hooked(self, client: Any) -> Any:
-        def before(model: Any, params: Any, **_: Any) -> None:
-            invocation = self._stack[-1]
-            if invocation.dead:
-                raise KilledError
-            self.calls += 1
-            call = Call(invocation.function, self.calls, model.name, params)
-            params["context"]["world_call"] = call
-            if self.before:
-                self.before(call)
-
-        def after(context: Any, **_: Any) -> None:
-            if self.after:
-                self.after(context["world_call"])
-
-        meta = client.meta.client.meta if hasattr(client.meta, "client") else client.meta
-        service = meta.service_model.service_id.hyphenize()
-        # As specific as the handlers that answer in the service's place: botocore calls those first.
-        meta.events.register_first(f"before-call.{service}.*", before)
-        meta.events.register_last(f"after-call.{service}.*", after)
-        return client
-
-    def _invoker(self, client: Any) -> Any:
-        def answer(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
-            name = params["url_path"].split("/")[3]
-            self.send(name, json.loads(params["body"]))
-            response = AWSResponse(params["url"], 202, HTTPHeaders(), io.BytesIO(b""))
-            return response, {"StatusCode": 202, "ResponseMetadata": {"HTTPStatusCode": 202}}
-
-        client.meta.events.register("before-call.lambda.*", answer)
-        return client
+    def time(self) -> float:
+        """The time (epoch seconds) as the running handler sees it."""
+        return self.clock() + _invocation.get().skew
 
     def kill(self) -> None:
         """Ends the invocation that is running: this call and all that follow fail."""
-        self._stack[-1].dead = True
+        _invocation.get().dead = True
         raise KilledError
 
     # ------------------------------------------------------------------------------------------ events
@@ -288,19 +385,28 @@ class World:
             },
         }
 
-    def upload(self, key: str, body: bytes, deliveries: int = 1) -> str:
-        """Puts an object under the input prefix, whose event comes ``deliveries`` times; gives its id."""
+    def put(self, key: str, body: bytes) -> tuple[str, dict[str, Any]]:
+        """Puts an object under the input prefix; gives its upload id and its event, which goes nowhere."""
         answer = self.s3.put_object(Bucket=self.bucket, Key=f"to-process/{key}", Body=body)
         version = answer["VersionId"]
         record = self.s3_event(f"to-process/{key}", version, answer["ETag"].strip('"'))
-        for _ in range(deliveries):
-            self.send("create", {"Records": [record]})
-        return model.upload_id(self.bucket, f"to-process/{key}", version)
+        return model.upload_id(self.bucket, f"to-process/{key}", version), {"Records": [record]}
 
-    def invoke(self, function: str, event: Any) -> Exception | None:
+    def upload(self, key: str, body: bytes, deliveries: int = 1) -> str:
+        """Puts an object under the input prefix, whose event comes ``deliveries`` times; gives its id."""
+        upload_id, event = self.put(key, body)
+        for _ in range(deliveries):
+            self.send("create", event)
+        return upload_id
+
+    def invocation(self, function: str, skew: float = 0.0) -> Invocation:
+        """A new run of a handler, which has its function's time-out from now on."""
+        return Invocation(function, f"request-{next(self._ids)}", self.clock() + TIMEOUTS[function], skew)
+
+    def invoke(self, function: str, event: Any, invocation: Invocation | None = None) -> Exception | None:
         """Runs a handler now; gives the error that ended it."""
-        invocation = Invocation(function, f"request-{next(self._ids)}", self.clock() + TIMEOUTS[function])
-        self._stack.append(invocation)
+        invocation = invocation or self.invocation(function)
+        known = _invocation.set(invocation)
         try:
             HANDLERS[function](event, Context(invocation.request_id, function, TIMEOUTS[function]))
         except Exception as error:
@@ -308,7 +414,7 @@ class World:
             self.errors.append((function, error))
             return error
         finally:
-            self._stack.pop()
+            _invocation.reset(known)
         return None
 
     def step(self) -> bool:

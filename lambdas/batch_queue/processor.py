@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from . import jsonl, media, model, scheduling
 from .bedrock import Accepted, Bedrock, ListedJob, NotNow
 from .functions import Functions
-from .model import ACTIVE, ON_DEMAND, ON_DEMAND_ARN, TERMINAL, Chunk, ChunkRef, Estimate, Job, Route, Status
+from .model import ACTIVE, ON_DEMAND, ON_DEMAND_ARN, TERMINAL, Chunk, ChunkRef, Estimate, Job, Place, Route, Status
 from .scheduling import Running, Waiting
 from .settings import Settings
 from .storage import ObjectGoneError, ObjectRef, Storage
@@ -179,7 +179,10 @@ class Processor:
         full: set[str] = set()  # base models that take no more jobs in this round
         known = {job.job_id: job for job in jobs}
         routes = self._table.routes()
-        others = self._others(jobs)
+        unsubmitted = [job for job in jobs if job.status == Status.SUBMITTING]
+        pending = self._pending(routes, self._ours(jobs, {}))
+        # Whose slots are taken matters only where there is something to start.
+        others = self._others(jobs) if unsubmitted or any(pending.values()) else []
 
         def submit(job: Job) -> None:
             result = self._guarded(errors, job, self.submit)
@@ -187,23 +190,15 @@ class Processor:
             if result is not None and result.status == Status.SUBMITTING:
                 full.add(model.base_model(job.model_id))
 
-        for job in jobs:
-            if job.status == Status.SUBMITTING and (
-                job.instead or self._has_slot(job, known.values(), others, routes)
-            ):
+        for job in unsubmitted:
+            if job.instead or self._has_slot(job, known.values(), others, routes):
                 submit(job)
         estimates = self._table.estimates()
         running = [*self._ours(known.values(), estimates), *others]
         pending = {
-            # What is left behind the last job is to be enough for another: else it would seem to be alone.
-            name: self._table.pending(
-                name,
-                room * route.max_records_per_job + route.min_records_per_job,
-                (room + 1) * scheduling.most_chunks(route),
-                self._clock(),
-            )
-            for name, route in routes.items()
-            if (room := scheduling.room(route, routes.values(), running))
+            name: places
+            for name, places in pending.items()
+            if scheduling.room(routes[name], routes.values(), running)
         }
         plan = scheduling.plan(pending, routes, running, estimates, self._clock())
         for new in plan.jobs:
@@ -222,6 +217,20 @@ class Processor:
                 submit(job)
         self._measure(known.values(), routes)
         return True
+
+    def _pending(self, routes: Mapping[str, Route], running: list[Running]) -> dict[str, list[Place]]:
+        """The head of each route's queue, as much as the slots could take that ``running`` leaves free."""
+        return {
+            # What is left behind the last job is to be enough for another: else it would seem to be alone.
+            name: self._table.pending(
+                name,
+                room * route.max_records_per_job + route.min_records_per_job,
+                (room + 1) * scheduling.most_chunks(route),
+                self._clock(),
+            )
+            for name, route in routes.items()
+            if (room := scheduling.room(route, routes.values(), running))
+        }
 
     def _tell(self, waiting: Waiting) -> None:
         """Says in the rows of the uploads what they wait for."""

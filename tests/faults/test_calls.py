@@ -4,85 +4,90 @@ Afterwards AWS does what it would do (two asynchronous retries, the dead letter,
 runs to rest; the invariants must hold each time.
 """
 
+from __future__ import annotations
+
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import pytest
 from batch_queue.model import Route, Status
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
 
+from tests.support.forks import Forks
 from tests.support.invariants import Watch, check
 from tests.support.world import HAIKU, Call, World, lines, records
 
 pytestmark = pytest.mark.faults
 
-CONFIG = {"models": {"*": {"min_records": 1, "max_active_jobs": 1}}}
-ROUTE = Route("default", HAIKU, max_active_jobs=1, min_records_per_job=1)
+SLOTS = 2
+LEAST = 4
+CONFIG = {
+    "models": {"*": {"min_records": LEAST, "max_active_jobs": SLOTS}},
+    "job_faults": [{"outcome": "Expired", "fraction": 0.5, "times": 1}],  # what is left runs again
+}
+DEFAULT = Route(
+    "default",
+    HAIKU,
+    max_active_jobs=SLOTS,
+    min_records_per_job=LEAST,
+    max_records_per_file=40,  # so that an upload of 9 records is cut
+    pack_wait_minutes=5,
+    undersized="on_demand",
+    max_record_attempts=9,
+)
 ENDPOINT = "https://aws"
 
 
-def cycle(world: World) -> tuple[dict[str, list[dict[str, object]]], str]:
-    """Two uploads for one slot (one of them needs tidying) and one that is rejected."""
-    good, untidy = records(3, "good"), records(4, "untidy")
-    accepted = {
-        world.upload("good.jsonl", lines(good), deliveries=2): good,
-        world.upload("untidy.jsonl", lines(untidy).replace(b"\n", b"\r\n")): untidy,
-    }
-    return accepted, world.upload("bad.jsonl", b"{\n")
+def cycle(forks: Forks) -> Counter[str]:
+    """Uploads that are cut, tidied, packed, run again, answered on demand and rejected, in one life.
 
-
-def run(fault: str, at: int) -> tuple[World, Call | None]:
-    """Runs the cycle with one fault at the ``at``-th call; gives the world and the call that was hit."""
-    hit: list[Call] = []
+    Each call is also lived through with each fault, in a copy. Gives how often each function makes each call.
+    """
+    calls: Counter[str] = Counter()
 
     def before(call: Call) -> None:
-        if call.number == at and fault != "lose the answer":
-            hit.append(call)
-            if fault == "kill":
-                world.kill()
+        calls[f"{call.function}: {call.operation}"] += 1
+        name = f"call {call.number}, {call.function}: {call.operation}"
+        if forks.split(f"{name} fails"):
             raise EndpointConnectionError(endpoint_url=ENDPOINT)
+        if forks.split(f"{name} never happens, for the function was ended"):
+            world.kill()
 
     def after(call: Call) -> None:
-        if call.number == at and fault == "lose the answer":
-            hit.append(call)
+        if forks.split(f"call {call.number}, {call.function}: {call.operation} loses its answer"):
             raise ConnectionClosedError(endpoint_url=ENDPOINT)
 
-    with World.open(ROUTE, config=CONFIG) as world:
+    with World.open(DEFAULT, config=CONFIG) as world:
         world.before, world.after = before, after
         world.bedrock_events = False  # the schedule drives it: fewer rounds, the same calls
-        accepted, rejected = cycle(world)
+        rows = {"cut": records(9, "cut"), "one": records(2, "one")}
+        accepted = {
+            world.upload(f"{name}.jsonl", lines(rows[name]), deliveries=2): rows[name] for name in rows
+        }
+        untidy = records(3, "untidy")
+        accepted[world.upload("untidy.jsonl", lines(untidy).replace(b"\n", b"\r\n"))] = untidy
+        bad = world.upload("bad.jsonl", b"{\n")
         watch = Watch(world)
         while not (world.at_rest() and not world.events):
-            assert world.calls < 2_000, "no rest in sight"
+            assert world.calls < 3_000, "no rest in sight"
             world.step()
             watch.look()
-        check(world, accepted, slots=1)
-        statuses = Counter(upload.status for upload in world.uploads())
-        assert statuses == {Status.COMPLETED: 2, Status.REJECTED: 1}
-        assert world.one_upload(rejected).status == Status.REJECTED
+        check(world, accepted, slots=SLOTS)
+        ended = {upload.upload_id: upload.status for upload in world.uploads()}
+        expected: dict[str, Any] = dict.fromkeys(accepted, Status.COMPLETED)
+        assert ended == {**expected, bad: Status.REJECTED}
         assert not world.dead_letters, "one fault is mended by a retry"
-    return world, hit[0] if hit else None
+        assert forks.variant or not world.errors
+    return calls
 
 
-def test_without_a_fault_the_cycle_ends_as_it_should() -> None:
-    world, _ = run("fail", at=-1)
-    assert not world.errors
-
-
-def outcome(fault: str, at: int) -> tuple[str, str]:
-    """Runs the cycle in a process of its own; gives what was hit and, where an invariant broke, how."""
-    try:
-        _, call = run(fault, at)
-    except AssertionError as error:
-        return f"call {at}", str(error)
-    return (f"{call.function}: {call.operation}", "") if call else (f"call {at}", "the call was never made")
-
-
-@pytest.mark.parametrize("fault", ["fail", "lose the answer", "kill"])
-def test_a_fault_at_any_call_loses_nothing_and_doubles_nothing(fault: str) -> None:
-    world, _ = run(fault, at=-1)
-    with ProcessPoolExecutor() as pool:
-        outcomes = list(pool.map(outcome, [fault] * world.calls, range(1, world.calls + 1)))
-    broken = [f"{fault} at call {at}: {why}" for at, (_, why) in enumerate(outcomes, start=1) if why]
-    assert not broken, "\n".join(broken)
-    print(f"{fault}: {len(outcomes)} calls, {len({hit for hit, _ in outcomes})} kinds")
+def test_a_fault_at_any_call_loses_nothing_and_doubles_nothing() -> None:
+    forks = Forks()
+    made: list[Counter[str]] = []
+    ended = forks.run(lambda: made.append(cycle(forks)))
+    broken = [f"{name}:\n{failure}" for name, failure in ended.items() if failure]
+    assert not broken, "\n\n".join(broken)
+    (calls,) = made
+    assert len(ended) == 3 * calls.total()
+    print(f"{calls.total()} calls of {len(calls)} kinds, {len(ended)} faults survived")
+    print("\n".join(f"{count:4} {name}" for name, count in sorted(calls.items())))

@@ -1,0 +1,494 @@
+"""A random life of the queue, replayed exactly by its seed.
+
+Several invocations run at once, each in a thread of its own, and take turns at their AWS calls: before each
+call the seed says whose turn it is, what happens meanwhile, and how the call fares. Only one of them runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any
+
+from batch_queue.model import TERMINAL, Route, Status
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
+
+from .invariants import Watch, check
+from .world import HAIKU, RETRY_SECONDS, SCHEDULE_SECONDS, Call, Invocation, World, lines, records
+
+ENDPOINT = "https://aws"
+SECONDS_OF_A_TURN = 60.0  # real ones; a thread that does not stop at a call within these hangs
+MOST_TURNS = 60_000
+BUSY = 5400.0  # uploads and faults come in these first seconds; then the queue may run to rest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a seed mixes; rates are probabilities for each call, event or job."""
+
+    routes: tuple[Route, ...]
+    slots: int
+    quota: int
+    processors: int
+    uploads: int
+    skews: bool
+    call_faults: float
+    kills: float
+    slow_calls: float
+    duplicates: float
+    late: float
+    config: Mapping[str, Any]
+
+
+def plan(seed: int) -> Plan:
+    """What the seed mixes."""
+    chance = Random(seed)
+    slots = chance.randint(1, 4)
+    # Either the quota bounds the active jobs, or our own limit does while clocks agree.
+    skews = chance.random() < 0.5
+    quota = slots if skews else slots + chance.randint(0, 3)
+    least = chance.choice([1, 1, 6])
+    limits: dict[str, Any] = {
+        "max_active_jobs": slots,
+        "min_records_per_job": least,
+        "max_records_per_file": chance.choice([20, 40, 200]),
+        "max_records_per_job": chance.choice([40, 200]),
+        "pack_wait_minutes": chance.choice([5, 30]),
+        "max_record_attempts": chance.choice([1, 2, 3]),
+    }
+    routes = (
+        Route("default", HAIKU, **limits, undersized=chance.choice(["reject", "on_demand"])),
+        Route("urgent", HAIKU, **limits, undersized=chance.choice(["reject", "on_demand"]), priority=90),
+    )
+    outcomes = ["Failed", "Expired", "Stopped", "PartiallyCompleted"]
+    faults = [
+        {"outcome": outcome, "rate": chance.choice([0.0, 0.1, 0.3]), "fraction": chance.random()}
+        for outcome in chance.sample(outcomes, 2)
+    ]
+    return Plan(
+        routes=routes,
+        slots=slots,
+        quota=quota,
+        processors=chance.randint(2, 8),
+        uploads=chance.randint(2, 6),
+        skews=skews,
+        call_faults=chance.choice([0.0, 0.01, 0.04]),
+        kills=chance.choice([0.0, 0.005, 0.02]),
+        slow_calls=chance.choice([0.0, 0.002, 0.01]),
+        duplicates=chance.choice([0.0, 0.2, 0.5]),
+        late=chance.choice([0.0, 0.3]),
+        config={
+            "models": {
+                "*": {
+                    "min_records": least,
+                    "max_active_jobs": quota,
+                    "max_in_progress": chance.choice([None, 1, 2]),
+                    "records_per_second": chance.choice([0.02, 0.5, 10.0]),
+                    "queue_seconds": chance.choice([1.0, 60.0]),
+                }
+            },
+            "record_faults": {
+                "passing_rate": chance.choice([0.0, 0.05, 0.3]),
+                "permanent_rate": chance.choice([0.0, 0.05]),
+            },
+            "job_faults": faults,
+            "events": {
+                "loss_rate": chance.choice([0.0, 0.3, 1.0]),
+                "duplicate_rate": chance.choice([0.0, 0.3]),
+                "duplicate_delay_seconds": 30.0,
+                "reorder_rate": chance.choice([0.0, 0.3]),
+                "reorder_seconds": 90.0,
+                "jitter_seconds": chance.choice([0.0, 60.0]),
+            },
+            "quota_error": chance.choice(["ServiceQuotaExceededException", "ValidationException"]),
+        },
+    )
+
+
+@dataclass
+class Actor:
+    """One invocation that is running: its thread waits at a call until it is its turn."""
+
+    invocation: Invocation
+    event: Any
+    attempt: int
+    turn: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+    error: Exception | None = None
+    ended: bool = False
+    held_until: float = 0.0
+
+
+@dataclass(frozen=True)
+class Survived:
+    """What a life met: AWS calls, faults by kind, and a digest of everything that happened, in order."""
+
+    seed: int
+    calls: int
+    faults: Mapping[str, int]
+    uploads: Mapping[str, int]
+    jobs: int
+    digest: str
+
+
+class Life:
+    """One seed's run. ``Life(seed).run()`` raises AssertionError where an invariant breaks."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.plan = plan(seed)
+        self._chance = Random(seed ^ 0x5EED)
+        self._actors: list[Actor] = []
+        self._now: Actor | None = None
+        self._back = threading.Event()
+        self._faults: Counter[str] = Counter()
+        self._digest = hashlib.sha256()
+        self._accepted: dict[str, list[dict[str, Any]]] = {}
+        self._versions: dict[str, tuple[str, str]] = {}
+        self._deleted: set[str] = set()
+        self._bad: set[str] = set()
+        self._agenda: list[tuple[float, Callable[[], None]]] = []
+
+    def run(self) -> Survived:
+        """Lives through the seed to its rest and checks every invariant, record by record."""
+        with World.open(*self.plan.routes, config=self.plan.config, seed=self.seed) as world:
+            self.world = world
+            world.before, world.after = self._before, self._after
+            world.schedule = False  # this loop has its own, which goes on while functions run
+            self._next_schedule = world.clock() + SCHEDULE_SECONDS
+            self._busy_until = world.clock() + BUSY
+            self._prepare()
+            try:
+                self._live()
+                self._check()
+            finally:
+                self._abandon()
+            return Survived(
+                seed=self.seed,
+                calls=world.calls,
+                faults=dict(self._faults),
+                uploads=dict(Counter(str(upload.status) for upload in world.uploads())),
+                jobs=len(world.bedrock_jobs()),
+                digest=self._digest.hexdigest(),
+            )
+
+    # ------------------------------------------------------------------------------------------- agenda
+
+    def _prepare(self) -> None:
+        """Decides what people will do, and when."""
+        chance, world = self._chance, self.world
+        keys = [f"{folder}{number}.jsonl" for number in range(3) for folder in ("", "urgent/")]
+        for number in range(self.plan.uploads):
+            key, at = chance.choice(keys), world.clock() + chance.random() * BUSY * 0.6
+            self._at(at, partial(self._upload, number, key))
+        for _ in range(chance.choice([0, 0, 1, 3])):
+            self._at(world.clock() + chance.random() * BUSY, self._delete)
+        for _ in range(chance.choice([0, 0, 2])):
+            self._at(world.clock() + chance.random() * BUSY, self._stop)
+        if chance.random() < 0.2:
+            self._at(world.clock() + chance.random() * BUSY, self._outage)
+        for _ in range(chance.choice([0, 0, 2])):
+            seconds = chance.choice([60.0, 3000.0])
+            at = world.clock() + chance.random() * BUSY
+            self._at(at, partial(self._hold_a_slot, seconds))
+
+    def _at(self, when: float, what: Callable[[], None]) -> None:
+        self._agenda.append((when, what))
+        self._agenda.sort(key=lambda entry: entry[0])
+
+    def _upload(self, number: int, key: str) -> None:
+        chance, world = self._chance, self.world
+        rows = records(chance.choice([1, 2, 5, 9, 20, 30]), f"u{number}-")
+        kind = chance.choice(["tidy", "tidy", "tidy", "crlf", "bad"])
+        body = lines(rows)
+        if kind == "crlf":
+            body = b"\xef\xbb\xbf" + body.replace(b"\n", b"\r\n\r\n")
+        if kind == "bad":
+            body += b'{"recordId": '
+        upload_id, event = world.put(key, body)
+        thing = event["Records"][0]["s3"]["object"]
+        self._versions[upload_id] = (f"to-process/{key}", thing["versionId"])
+        if kind == "bad":
+            self._bad.add(upload_id)
+        else:
+            self._accepted[upload_id] = rows
+        self._note("upload", key, upload_id, len(rows), kind)
+        times = 1 + (chance.random() < self.plan.duplicates) + (chance.random() < self.plan.duplicates)
+        for _ in range(times):
+            late = chance.random() * 3000 if chance.random() < self.plan.late else chance.random()
+            world.send("create", event, delay=late)
+
+    def _delete(self) -> None:
+        """Deletes the exact version of an input, and sometimes only hides the key."""
+        if not self._versions:
+            return
+        upload_id = self._chance.choice(sorted(self._versions))
+        key, version = self._versions[upload_id]
+        if self._chance.random() < 0.3:
+            self.world.s3.delete_object(Bucket=self.world.bucket, Key=key)
+            self._note("hide", key)
+            return
+        self.world.s3.delete_object(Bucket=self.world.bucket, Key=key, VersionId=version)
+        self._deleted.add(upload_id)
+        self._note("delete", key, version)
+
+    def _stop(self) -> None:
+        """Somebody stops a job in Bedrock's console."""
+        active = [job for job in self.world.bedrock_jobs() if job["status"] in ("Submitted", "InProgress")]
+        if active:
+            job = self._chance.choice(active)
+            self.world.simulator.call("StopModelInvocationJob", {"jobIdentifier": job["jobArn"]})
+            self._note("stop", job["jobName"])
+
+    def _outage(self) -> None:
+        """Nothing runs for hours: whatever was running is past its time-out, and jobs have gone on."""
+        self.world.clock.advance(2 * 3600.0)
+        self._note("outage")
+
+    def _hold_a_slot(self, seconds: float) -> None:
+        """Somebody else's job takes a slot."""
+        if self.world.simulator.active(HAIKU) < self.plan.quota:
+            self.world.simulator.add_foreign(HAIKU, count=1, seconds=seconds)
+            self._note("foreign", seconds)
+
+    # -------------------------------------------------------------------------------------------- turns
+
+    def _live(self) -> None:
+        world, chance = self.world, self._chance
+        watch = Watch(world)
+        for turn in range(MOST_TURNS):
+            ready = [actor for actor in self._actors if actor.held_until <= world.clock()]
+            due = [entry for entry in world.events if entry[0] <= world.clock() and self._may_start(entry[2])]
+            if ready and (not due or chance.random() < 0.8):
+                self._go(chance.choice(ready))
+            elif due:
+                self._start(chance.choice(sorted(due, key=lambda entry: entry[:2])))
+            elif not self._move_on():
+                break
+            if turn % 20 == 0:
+                watch.look()
+            if not self._actors and not world.events and not self._agenda and world.at_rest():
+                break
+        else:
+            raise AssertionError(f"no rest after {MOST_TURNS} turns: {self._state()}")
+        watch.look()
+
+    def _state(self) -> str:
+        uploads = Counter(str(upload.status) for upload in self.world.uploads())
+        return f"{dict(uploads)}, {len(self._actors)} running, {len(self.world.events)} events"
+
+    def _may_start(self, function: str) -> bool:
+        running = sum(actor.invocation.function == function for actor in self._actors)
+        return function != "process" or running < self.plan.processors
+
+    def _move_on(self) -> bool:
+        """Lets time pass until the next thing happens; False: nothing will."""
+        world = self.world
+        due = world.simulator.next_due()
+        times = [self._next_schedule]
+        times += [entry[0] for entry in world.events if self._may_start(entry[2])]
+        times += [actor.held_until for actor in self._actors]
+        times += [self._agenda[0][0]] if self._agenda else []
+        times += [due] if due is not None else []
+        self._pass(max(0.0, min(times) - world.clock()))
+        return True
+
+    def _pass(self, seconds: float) -> None:
+        world = self.world
+        world.clock.advance(seconds)
+        world.simulator.tick()
+        while self._agenda and self._agenda[0][0] <= world.clock():
+            self._agenda.pop(0)[1]()
+        while self._next_schedule <= world.clock():
+            self._next_schedule += SCHEDULE_SECONDS
+            world.send("process", {"source": "aws.events", "detail-type": "Scheduled Event"})
+
+    def _start(self, entry: tuple[float, int, str, Any, int]) -> None:
+        world, chance = self.world, self._chance
+        world.events.remove(entry)
+        world.events.sort()
+        _, _, function, event, attempt = entry
+        skew = chance.choice([0.0, 0.0, chance.uniform(-5, 5), chance.uniform(-200, 200)])
+        actor = Actor(world.invocation(function, skew if self.plan.skews else 0.0), event, attempt)
+        self._note("start", function, actor.invocation.request_id, attempt)
+
+        def body() -> None:
+            actor.turn.wait()
+            actor.error = world.invoke(function, event, actor.invocation)
+            actor.ended = True
+            self._back.set()
+
+        actor.thread = threading.Thread(target=body, daemon=True)
+        self._actors.append(actor)
+        actor.thread.start()
+        self._go(actor)
+
+    def _go(self, actor: Actor) -> None:
+        """Lets one invocation run until its next call, or its end."""
+        self._now = actor
+        self._back.clear()
+        actor.turn.set()
+        assert self._back.wait(SECONDS_OF_A_TURN), f"{actor.invocation} hangs"
+        if not actor.ended:
+            return
+        assert actor.thread is not None
+        actor.thread.join()
+        self._actors.remove(actor)
+        self._note("end", actor.invocation.request_id, type(actor.error).__name__)
+        if actor.error is None:
+            return
+        function = actor.invocation.function
+        if actor.attempt < len(RETRY_SECONDS):
+            self.world.send(function, actor.event, RETRY_SECONDS[actor.attempt], actor.attempt + 1)
+            return
+        self.world.dead_letters.append((function, actor.event))
+        if function == "create":  # what an operator does with the queue of dead letters
+            delay = max(0.0, self._busy_until - self.world.clock())
+            self.world.send(function, actor.event, delay)
+
+    def _abandon(self) -> None:
+        """Ends the threads that are left after a failure."""
+        for actor in list(self._actors):
+            actor.invocation.dead = True
+            while not actor.ended:
+                self._go(actor)
+
+    # ------------------------------------------------------------------------------------------- calls
+
+    def _before(self, call: Call) -> None:
+        """An invocation's call: it waits here for its turn, and then the call may fail."""
+        world, chance, invocation = self.world, self._chance, call.invocation
+        actor = self._now
+        assert actor is not None
+        assert actor.invocation is invocation
+        actor.turn.clear()
+        if chance.random() < self.plan.slow_calls:
+            actor.held_until = world.clock() + chance.uniform(1, 400)
+            self._faults["slow"] += 1
+        self._back.set()
+        actor.turn.wait()
+        if invocation.dead:
+            world.kill()
+        self._pass_in_call(chance)
+        self._note("call", invocation.request_id, call.operation)
+        if world.clock() > invocation.deadline:
+            self._faults["time-out"] += 1
+            self._kill(invocation)
+        if world.clock() > self._busy_until:
+            return
+        if chance.random() < self.plan.kills:
+            self._faults["killed"] += 1
+            self._kill(invocation)
+        if chance.random() < self.plan.call_faults:
+            raise self._error(call)
+
+    def _pass_in_call(self, chance: Random) -> None:
+        self.world.clock.advance(chance.choice([0.01, 0.05, 0.3]))
+
+    def _kill(self, invocation: Invocation) -> None:
+        invocation.dead = True
+        self.world.kill()
+
+    def _error(self, call: Call) -> Exception:
+        kind = self._chance.choice(["connection", "throttled", "fault"])
+        self._faults[kind] += 1
+        if kind == "connection":
+            return EndpointConnectionError(endpoint_url=ENDPOINT)
+        code, status = ("ThrottlingException", 400) if kind == "throttled" else ("InternalServerError", 500)
+        answer: Any = {
+            "Error": {"Code": code, "Message": code},
+            "ResponseMetadata": {"HTTPStatusCode": status},
+        }
+        return ClientError(answer, call.operation)
+
+    def _after(self, call: Call) -> None:
+        if self.world.clock() > self._busy_until:
+            return
+        if self._chance.random() < self.plan.call_faults / 2:
+            self._faults["answer lost"] += 1
+            raise ConnectionClosedError(endpoint_url=ENDPOINT)
+        if self._chance.random() < self.plan.kills / 2:
+            self._faults["killed after"] += 1
+            self._kill(call.invocation)
+
+    def _note(self, *what: object) -> None:
+        self._digest.update(json.dumps(what, default=str).encode())
+
+    # ------------------------------------------------------------------------------------------- check
+
+    def _check(self) -> None:
+        """What must hold whatever happened."""
+        world = self.world
+        uploads = {upload.upload_id: upload for upload in world.uploads()}
+        for upload_id in self._bad - self._deleted:
+            assert uploads[upload_id].status == Status.REJECTED
+        ran = sent(world)
+        complete: dict[str, Sequence[Mapping[str, Any]]] = {}
+        for upload_id, rows in self._accepted.items():
+            upload = uploads[upload_id]
+            times = {str(row["recordId"]): ran[upload_id, str(row["recordId"])] for row in rows}
+            assert max(times.values()) <= 1, f"{upload.key}: paid twice for {times}"
+            assert upload.status in TERMINAL
+            if upload.status == Status.REJECTED:  # too few, and none came
+                assert not any(times.values())
+                assert upload.result_key
+            elif upload.status == Status.CANCELLED:
+                assert upload_id in self._deleted
+            elif upload_id in self._deleted:
+                found = Counter(row["recordId"] for row in world.result(upload)) if upload.result_key else {}
+                assert all(count == 1 for count in found.values())
+            else:
+                complete[upload_id] = rows
+        check(world, complete, self.plan.quota)
+        assert ours_at_once(world) <= self.plan.slots or self.plan.skews
+
+
+def sent(world: World) -> Counter[tuple[str, str]]:
+    """How often each record was answered, and so paid for, by (upload id, recordId)."""
+    found: Counter[tuple[str, str]] = Counter()
+    pages = world.s3.get_paginator("list_objects_v2").paginate(Bucket=world.bucket, Prefix="jobs/")
+    for page in pages:
+        for item in page.get("Contents", []):
+            key = item["Key"]
+            if "/out/" not in key or not key.endswith(".jsonl.out"):
+                continue
+            upload_id = key.rsplit("/", 1)[1].split("-")[0]
+            body = world.s3.get_object(Bucket=world.bucket, Key=key)["Body"].read()
+            for line in body.splitlines():
+                row = json.loads(line)
+                found[upload_id, row["recordId"]] += "modelOutput" in row
+    return found
+
+
+def ours_at_once(world: World) -> int:
+    """The most of our jobs that were active at one time, from their timelines."""
+    changes: list[tuple[float, int]] = []
+    for job in world.bedrock_jobs():
+        timeline = job["timeline"]
+        changes.append((timeline[0]["at"], 1))
+        if timeline[-1]["status"] in {str(status) for status in TERMINAL}:
+            changes.append((timeline[-1]["at"], -1))
+    active = most = 0
+    for _, change in sorted(changes):
+        active += change
+        most = max(most, active)
+    return most
+
+
+def live(seed: int) -> Survived:
+    """Lives through one seed and says nothing on the way."""
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stdout(io.StringIO()):
+            return Life(seed).run()
+    finally:
+        logging.disable(logging.NOTSET)

@@ -65,8 +65,11 @@ format: setup ## put Python and Terraform into their standard form
 bench: setup ## measurements
 	@$(VENV) -m pytest -m bench -s tests
 
-soak: setup ## random faults, SEEDS=… how many (200)
-	@SEEDS=$(SEEDS) $(VENV) -m pytest -m faults -s tests/faults
+soak: setup ## random lives of the queue, SEEDS=… how many (200), or SEED=… one again
+	@SEEDS=$(SEEDS) SEED=$(SEED) $(VENV) -m pytest -q -m faults -s tests/faults/test_soak.py -k life
+
+mutants: setup ## break the functions on purpose, one thing at a time, and see that a test notices
+	@$(VENV) -m pytest -q -m mutants -s tests/faults/test_mutants.py
 
 ##@ Made from the sources
 
@@ -93,5 +96,5 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: bench clean demo docs down format help lint package setup soak status test test-faults test-integration \
+.PHONY: bench clean demo docs down format help lint mutants package setup soak status test test-faults test-integration \
 	test-policy test-terraform test-unit types up

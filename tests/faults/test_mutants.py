@@ -1,0 +1,185 @@
+"""Do the tests notice? Each mutant breaks one thing of the functions on purpose, and some test must fail.
+
+Not part of `make test`, whose tests they test: `make mutants` runs them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.world import package_root
+
+pytestmark = pytest.mark.mutants
+
+SECONDS = 900
+FLOW = "tests/unit/test_flow.py"
+ADVERSITY = "tests/unit/test_adversity.py"
+PAGES = "tests/unit/test_pages.py"
+CALLS = "tests/faults/test_calls.py"
+SOAK = "tests/faults/test_soak.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One thing broken: in ``file`` of the package, ``text`` (it stands there once) becomes ``broken``.
+
+    ``tests``: those that are to notice, the quickest first.
+    """
+
+    what: str
+    file: str
+    text: str
+    broken: str
+    tests: tuple[str, ...]
+
+
+MUTANTS = [
+    Mutant(
+        "the claim takes a chunk that another job has",
+        "table.py",
+        'f"attempt = :attempt AND (#status = :pending OR {mine})"',
+        'f"attempt = :attempt AND (#status = :pending OR {mine} OR attribute_exists(pk))"',
+        (FLOW, CALLS, SOAK),
+    ),
+    Mutant(
+        "the claim takes a chunk at another attempt",
+        "table.py",
+        'f"attempt = :attempt AND (#status = :pending OR {mine})"',
+        'f":attempt = :attempt AND (#status = :pending OR {mine})"',
+        (FLOW, CALLS, SOAK),
+    ),
+    Mutant(
+        "a job is submitted without its client token",
+        "bedrock.py",
+        "        arguments = dict(request)\n",
+        '        arguments = {key: request[key] for key in request if key != "clientRequestToken"}\n',
+        (CALLS, SOAK),
+    ),
+    Mutant(
+        "every run takes the lease",
+        "table.py",
+        'condition="attribute_not_exists(#owner) OR #until < :now OR #owner = :owner"',
+        'condition="attribute_not_exists(#owner) OR #until >= :now OR #until < :now OR #owner = :owner"',
+        (FLOW, SOAK),
+    ),
+    Mutant(
+        "keys stay as S3's event encodes them",
+        "intake.py",
+        'key=unquote_plus(thing["key"])',
+        'key=thing["key"]',
+        (FLOW,),
+    ),
+    Mutant(
+        "only the first page of the account's jobs is read",
+        "bedrock.py",
+        "for page in pages.paginate(**query):",
+        "for page in [self._bedrock.list_model_invocation_jobs(**query)]:",
+        (PAGES,),
+    ),
+    Mutant(
+        "only the first page of the table is read",
+        "table.py",
+        '            if "LastEvaluatedKey" not in page:\n                return\n',
+        "            if page:\n                return\n",
+        (PAGES,),
+    ),
+    Mutant(
+        "an upload ends before its result is in place",
+        "collector.py",
+        "        version = self._storage.concatenate(parts, key) if parts else None\n",
+        "        self._table.finish_upload(replace(upload, status=status, result_key=key))\n"
+        "        version = self._storage.concatenate(parts, key) if parts else None\n",
+        (CALLS, SOAK),
+    ),
+    Mutant(
+        "a job counts as collected before its chunks are settled",
+        "collector.py",
+        "        written = self._written(job)\n        routes",
+        "        written = self._written(job)\n        self._finish_job(job, None)\n        routes",
+        (CALLS, SOAK),
+    ),
+    Mutant(
+        "what is settled is counted again",
+        "table.py",
+        'mine = "job_id = :job AND #status = :submitted AND attempt = :had"',
+        'mine = "job_id = :job AND :submitted = :submitted AND #status = #status AND attempt = :had"',
+        (CALLS, SOAK),
+    ),
+    Mutant(
+        "a status may go back",
+        "table.py",
+        "            if_status=statuses_before(status),\n        )\n        if not moved",
+        "            if_status=tuple(Status),\n        )\n        if not moved",
+        (FLOW, CALLS, SOAK),
+    ),
+    Mutant(
+        "staging takes the current version of a key",
+        "storage.py",
+        '        if ref.version_id:\n            return {"CopySource"',
+        '        if not ref:\n            return {"CopySource"',
+        (FLOW, ADVERSITY, SOAK),
+    ),
+    Mutant(
+        "a run that was woken meanwhile does not go round again",
+        "table.py",
+        'condition="#owner = :me AND attribute_not_exists(woken)"',
+        'condition="#owner = :me"',
+        (FLOW,),
+    ),
+    Mutant(
+        "a record that failed for good runs again",
+        "results.py",
+        "elif may_run_again and passing(code):",
+        "elif may_run_again:",
+        (FLOW, "tests/unit/test_results.py"),
+    ),
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.what)
+def test_a_mutant_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
+    # Given the functions with one thing broken
+    shutil.copytree(package_root() / "lambdas", tmp_path / "lambdas", ignore=shutil.ignore_patterns("__py*"))
+    file = tmp_path / "lambdas" / "batch_queue" / mutant.file
+    source = file.read_text()
+    assert source.count(mutant.text) == 1, "the code has changed: mend the mutant"
+    file.write_text(source.replace(mutant.text, mutant.broken))
+    # When the tests run on them
+    noticed = ""
+    for tests in mutant.tests:
+        done = subprocess.run(
+            [
+                *(
+                    sys.executable,
+                    "-m",
+                    "pytest",
+                    "-q",
+                    "-x",
+                    "--no-header",
+                    "--tb=line",
+                    "-p",
+                    "no:cacheprovider",
+                ),
+                *("-o", f"pythonpath={tmp_path / 'lambdas'} .", "-m", "unit or faults", tests),
+            ],
+            cwd=package_root(),
+            env={**os.environ, "SEEDS": "100"},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode in (0, 1), done.stdout + done.stderr
+        if done.returncode:
+            noticed = next(line for line in done.stdout.splitlines() if line.startswith("FAILED"))
+            break
+    # Then one fails
+    assert noticed, f"no test of {', '.join(mutant.tests)} notices that {mutant.what}"
+    print(f"{mutant.what}: {noticed}")

@@ -158,9 +158,29 @@ data "aws_iam_policy_document" "create_batch_queue" {
     resources = ["${local.bucket_arn}/${var.output_prefix}*.rejected.json"]
   }
 
+  # The sweep.
   statement {
-    sid       = "QueueUploads"
-    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+    sid       = "ListUploads"
+    actions   = ["s3:ListBucketVersions"]
+    resources = [local.bucket_arn]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["${var.input_prefix}*"]
+    }
+  }
+
+  statement {
+    sid = "QueueUploads"
+    actions = [
+      "dynamodb:BatchGetItem",
+      "dynamodb:ConditionCheckItem",
+      "dynamodb:GetItem",
+      "dynamodb:PutItem",
+      "dynamodb:Query",
+      "dynamodb:UpdateItem",
+    ]
     resources = [aws_dynamodb_table.this.arn]
   }
 

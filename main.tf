@@ -1,6 +1,7 @@
 # The pipeline at a glance: three functions and what triggers each of them.
 #
 #   an upload to to-process/ ── S3 notification (bucket.tf) ──▶ create_batch_queue
+#   an upload whose notification was lost ── the daily sweep ─▶ create_batch_queue
 #   a new upload, the schedule, a job that changed its state ─▶ process_batch_jobs
 #   a job that ended ── process_batch_jobs ───────────────────▶ collect_results
 #   records to run again ── collect_results ──────────────────▶ process_batch_jobs
@@ -197,4 +198,45 @@ resource "aws_lambda_permission" "rule" {
   function_name = aws_lambda_function.this["process_batch_jobs"].function_name
   principal     = "events.amazonaws.com"
   source_arn    = each.value.arn
+}
+
+# create_batch_queue: the sweep, which looks for uploads whose event was lost. An event has come after an hour;
+# what is younger would be read twice for nothing.
+resource "aws_cloudwatch_event_rule" "sweep" {
+  count = var.sweep_schedule_expression == null ? 0 : 1
+
+  name                = "${var.name}-sweep-${local.region}"
+  description         = "Has create_batch_queue of the queue ${var.name} look for uploads that it was not told of."
+  schedule_expression = var.sweep_schedule_expression
+  tags                = local.tags
+}
+
+resource "aws_cloudwatch_event_target" "sweep" {
+  count = length(aws_cloudwatch_event_rule.sweep)
+
+  rule      = aws_cloudwatch_event_rule.sweep[0].name
+  target_id = "create-batch-queue"
+  arn       = aws_lambda_function.this["create_batch_queue"].arn
+  input     = jsonencode({ sweep = true, min_age_minutes = 60 })
+
+  dead_letter_config {
+    arn = aws_sqs_queue.dead_letters.arn
+  }
+
+  retry_policy {
+    maximum_event_age_in_seconds = 3600
+    maximum_retry_attempts       = 10
+  }
+
+  depends_on = [aws_lambda_permission.sweep, aws_sqs_queue_policy.dead_letters]
+}
+
+resource "aws_lambda_permission" "sweep" {
+  count = length(aws_cloudwatch_event_rule.sweep)
+
+  statement_id  = "AllowRule-sweep"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.this["create_batch_queue"].function_name
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.sweep[0].arn
 }

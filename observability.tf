@@ -50,7 +50,10 @@ data "aws_iam_policy_document" "dead_letters" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [aws_cloudwatch_event_rule.schedule.arn, aws_cloudwatch_event_rule.job_state.arn]
+      values = concat(
+        [aws_cloudwatch_event_rule.schedule.arn, aws_cloudwatch_event_rule.job_state.arn],
+        aws_cloudwatch_event_rule.sweep[*].arn,
+      )
     }
   }
 }

@@ -44,8 +44,11 @@ output "roles" {
 }
 
 output "rules" {
-  description = "Name and ARN of the EventBridge rules schedule and job_state."
-  value       = { for key, rule in local.rules : key => { name = rule.name, arn = rule.arn } }
+  description = "Name and ARN of the EventBridge rules schedule, job_state and, unless sweep_schedule_expression is null, sweep."
+  value = {
+    for key, rule in merge(local.rules, { for rule in aws_cloudwatch_event_rule.sweep : "sweep" => rule }) :
+    key => { name = rule.name, arn = rule.arn }
+  }
 }
 
 output "dead_letter_queue" {

@@ -322,6 +322,20 @@ variable "schedule_expression" {
   }
 }
 
+variable "sweep_schedule_expression" {
+  description = "How often create_batch_queue looks for uploads whose S3 event was lost, as rate(…) or cron(…) in UTC; null for never. Each run takes in every .jsonl below input_prefix that has no row in the table and is an hour old, also what lay there before the queue did."
+  type        = string
+  default     = "rate(1 day)"
+
+  validation {
+    condition = var.sweep_schedule_expression == null ? true : (
+      can(regex("^rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)$", var.sweep_schedule_expression)) ||
+      can(regex("^cron\\([0-9*,/-]+ [0-9*,/-]+ (\\? [0-9A-Za-z*,/-]+ [0-9A-Za-z*,/L#-]+|[0-9*,/LW-]+ [0-9A-Za-z*,/-]+ \\?) [0-9*,/-]+\\)$", var.sweep_schedule_expression))
+    )
+    error_message = "\"${coalesce(var.sweep_schedule_expression, "null")}\" is not a schedule of EventBridge: write rate(1 day), rate(12 hours) (the unit singular after 1 only), cron(0 3 * * ? *), six fields with a ? for the day of the month or of the week, or null for no sweep."
+  }
+}
+
 variable "role_arn" {
   description = "ARN of the service role for the Bedrock jobs; by default one is made. It must be known when Terraform plans."
   type        = string

@@ -1,4 +1,4 @@
-"""Lambda: an S3 event becomes uploads in the queue (steps 1 and 2)."""
+"""Lambda: an S3 event becomes uploads in the queue (steps 1 and 2); a sweep finds what had none."""
 
 from __future__ import annotations
 
@@ -12,23 +12,32 @@ from batch_queue.functions import Functions
 from batch_queue.intake import Intake
 from batch_queue.settings import from_environment
 from batch_queue.storage import Storage
+from batch_queue.sweep import Sweep
 from batch_queue.table import Table
 from batch_queue.telemetry import CLIENT_CONFIG
 
 
 @cache
-def _dependencies() -> Intake:
+def _dependencies() -> tuple[Intake, Sweep]:
     settings = from_environment(os.environ)
-    return Intake(
+    parts = (
         settings,
         Table(boto3.resource("dynamodb", config=CLIENT_CONFIG).Table(settings.table)),
         Storage(boto3.client("s3", config=CLIENT_CONFIG), settings.bucket, settings.kms_key_arn),
         Functions(boto3.client("lambda", config=CLIENT_CONFIG)),
         time.time,
     )
+    return Intake(*parts), Sweep(*parts)
 
 
-def handler(event: dict[str, Any], context: Any) -> None:
-    """Takes in every object of the event, and wakes the processor where there is work."""
+def handler(event: dict[str, Any], context: Any) -> dict[str, int] | None:
+    """Takes in every object of the event, and wakes the processor where there is work.
+
+    ``{"sweep": true}`` looks for objects that no event has told of, and gives how many there were.
+    """
     seconds_left = context.get_remaining_time_in_millis() / 1000
-    _dependencies().run(event, context.function_name, seconds_left)
+    intake, sweep = _dependencies()
+    if "sweep" in event:
+        return sweep.run(event, context.function_name, seconds_left)
+    intake.run(event, context.function_name, seconds_left)
+    return None

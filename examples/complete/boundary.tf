@@ -28,6 +28,7 @@ data "aws_iam_policy_document" "boundary" {
       "s3:AbortMultipartUpload",
       "s3:GetObject*",
       "s3:ListBucket",
+      "s3:ListBucketVersions",
       "s3:PutObject",
       "sqs:SendMessage",
     ]

@@ -70,7 +70,8 @@ module "batch_inference" {
   force_destroy              = true
   deletion_protection        = false # true in production
 
-  schedule_expression = "cron(0/10 * * * ? *)"
+  schedule_expression       = "cron(0/10 * * * ? *)"
+  sweep_schedule_expression = "cron(0 3 * * ? *)"
 
   kms_key_arn          = aws_kms_key.this.arn
   permissions_boundary = aws_iam_policy.boundary.arn

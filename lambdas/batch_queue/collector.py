@@ -315,7 +315,7 @@ class Collector:
         upload = self._table.upload(upload_id)
         if upload is None or upload.chunks_open or upload.status in TERMINAL:
             return
-        chunks = self._table.chunks(upload_id)
+        chunks = self._table.chunks(upload)
         if any(chunk.status not in TERMINAL for chunk in chunks):
             raise RuntimeError(f"upload {upload_id} has no open chunk, but one that has not ended")
         errors: Counter[str] = sum((Counter(chunk.errors_by_code) for chunk in chunks), Counter())

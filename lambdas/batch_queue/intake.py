@@ -28,19 +28,29 @@ MAX_SUSPECTS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """One record of an S3 event: which exact object came into being, and when (ISO 8601, UTC)."""
+    """An exact object, as an S3 event or a sweep tells of it. Times are ISO 8601 in UTC.
+
+    ``created_at``: since when it waits, as the event or the sweep has it. ``modified_at``: S3's LastModified,
+    which with the ETag tells objects without a version id apart; "" where it was not looked up.
+    """
 
     bucket: str
     key: str
     version_id: str
     etag: str
-    sequencer: str
     created_at: str
+    sequencer: str = ""
+    modified_at: str = ""
 
     @property
     def upload_id(self) -> str:
-        """The id of the upload that this object is."""
-        return model.upload_id(self.bucket, self.key, self.version_id or self.sequencer)
+        """The id of the upload that this object is, however it was found.
+
+        Without a version id it is told apart by what anybody sees who looks at it. The sequencer, which the
+        event alone has, is left for an object that was gone before it could be looked at.
+        """
+        seen = f"{self.etag}/{self.modified_at}" if self.modified_at else self.sequencer
+        return model.upload_id(self.bucket, self.key, self.version_id or seen)
 
 
 def new_objects(event: Mapping[str, Any]) -> Iterator[NewObject]:
@@ -58,6 +68,17 @@ def new_objects(event: Mapping[str, Any]) -> Iterator[NewObject]:
             sequencer=thing.get("sequencer") or "",
             created_at=model.iso(model.epoch(record["eventTime"])),
         )
+
+
+def why_not(bucket: str, key: str, settings: Settings) -> str:
+    """Why an object is none of the queue's uploads; "" where it is one."""
+    if bucket != settings.bucket:
+        return "it lies in another bucket"
+    if not key.startswith(settings.input_prefix):
+        return f"it does not lie under {settings.input_prefix}"
+    if key.endswith("/"):
+        return "it is a folder marker"
+    return "" if key.endswith(".jsonl") else "its name does not end with .jsonl"
 
 
 class Intake:
@@ -82,25 +103,32 @@ class Intake:
         """Takes in every object of an S3 event, or goes on reading one where an earlier run stopped.
 
         Wakes the processor where there may be pending work, and ``function_name`` where reading is to go on.
-        Raises the first error at the end, when the other objects are taken in.
+        Raises the first error at the end, when the other objects are taken in; ValueError at once for an
+        event that is of neither kind.
         """
+        if not {"Records", "read_on"} & set(event) and event.get("Event") != "s3:TestEvent":
+            known = ", ".join(sorted(event)) or "nothing"
+            raise ValueError(f'this function takes S3 events and {{"sweep": true}}; the event has {known}')
         deadline = self._clock() + seconds_left
         routes: dict[str, Route] = {}
         errors: list[Exception] = []
         wake = False
         going_on = "read_on" in event
         objects = [NewObject(**event["read_on"])] if going_on else list(new_objects(event))
-        for found in objects:
-            if self._foreign(found):
+        for listed in objects:
+            if self._foreign(listed):
                 continue
             try:
+                found = self._identified(listed)
+                if found is None:
+                    continue
                 routes = routes or self._table.routes()
                 status = self.take_in(found, routes, event.get("from", 0), deadline)
                 wake |= status == Status.PENDING
                 if status is None:
                     self._read_on(found, function_name)
             except Exception as error:
-                log.exception("upload failed to be taken in", extra={"key": found.key})
+                log.exception("upload failed to be taken in", extra={"key": listed.key})
                 errors.append(error)
         if wake or errors:
             self._functions.wake(self._settings.process_function, {"reason": "uploads"})
@@ -108,19 +136,23 @@ class Intake:
             raise errors[0]
 
     def _foreign(self, found: NewObject) -> bool:
-        settings = self._settings
-        reason = ""
-        if found.bucket != settings.bucket:
-            reason = "it lies in another bucket"
-        elif not found.key.startswith(settings.input_prefix):
-            reason = f"it does not lie under {settings.input_prefix}"
-        elif found.key.endswith("/"):
-            reason = "it is a folder marker"
-        elif not found.key.endswith(".jsonl"):
-            reason = "its name does not end with .jsonl"
+        reason = why_not(found.bucket, found.key, self._settings)
         if reason:
             log.info("object ignored: %s", reason, extra={"bucket": found.bucket, "key": found.key})
         return bool(reason)
+
+    def _identified(self, found: NewObject) -> NewObject | None:
+        """The object with what tells it apart; None where it is gone and nothing does."""
+        if found.version_id or found.modified_at:
+            return found
+        try:
+            etag, modified = self._storage.identity(ObjectRef(found.key, etag=found.etag))
+        except ObjectGoneError:
+            if found.sequencer:
+                return found
+            log.info("object deleted since it was found", extra={"key": found.key})
+            return None
+        return replace(found, etag=etag, modified_at=model.iso(modified))
 
     def take_in(
         self, found: NewObject, routes: Mapping[str, Route], offset: int = 0, deadline: float = math.inf
@@ -134,7 +166,7 @@ class Intake:
         if known is not None:
             log.info("upload known already", extra={"upload_id": found.upload_id, "key": found.key})
             if not known.ready and known.status not in TERMINAL:
-                self._table.enqueue_chunks(known, self._table.chunks(known.upload_id))
+                self._table.enqueue_chunks(known, self._table.chunks(known))
                 return Status.PENDING
             return known.status
         route = routes[model.route_name(found.key, self._settings.input_prefix, routes)]

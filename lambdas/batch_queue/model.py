@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -266,8 +266,16 @@ def _digest(*parts: object) -> str:
 
 
 def upload_id(bucket: str, key: str, version: str) -> str:
-    """32 hex digits from the bucket, the key and the version id (or the sequencer where there is none)."""
+    """32 hex digits from the bucket, the key and what tells the versions of the key apart.
+
+    That is the version id; where there is none, the ETag and the time of the last change.
+    """
     return _digest("upload", bucket, key, version)
+
+
+def digest_of_cut(chunks: Sequence[Chunk]) -> str:
+    """32 hex digits by which two ways to cut the same upload differ."""
+    return _digest("cut", *((chunk.start, chunk.end, chunk.route) for chunk in chunks))
 
 
 def job_id(chunks: Iterable[ChunkRef]) -> str:

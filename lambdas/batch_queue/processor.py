@@ -13,7 +13,19 @@ from botocore.exceptions import ClientError
 from . import jsonl, media, model, scheduling
 from .bedrock import Accepted, Bedrock, ListedJob, NotNow
 from .functions import Functions
-from .model import ACTIVE, ON_DEMAND, ON_DEMAND_ARN, TERMINAL, Chunk, ChunkRef, Estimate, Job, Place, Route, Status
+from .model import (
+    ACTIVE,
+    ON_DEMAND,
+    ON_DEMAND_ARN,
+    TERMINAL,
+    Chunk,
+    ChunkRef,
+    Estimate,
+    Job,
+    Place,
+    Route,
+    Status,
+)
 from .scheduling import Running, Waiting
 from .settings import Settings
 from .storage import ObjectGoneError, ObjectRef, Storage

@@ -44,6 +44,16 @@ class ObjectRef:
     etag: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The current version of a key, as listed: ``version_id`` "" where it has none, time in epoch seconds."""
+
+    key: str
+    version_id: str
+    etag: str
+    modified: float
+
+
 class Storage:
     """Reads and writes the objects of one bucket. ``kms_key_arn`` "" leaves encryption to the bucket."""
 
@@ -60,6 +70,15 @@ class Storage:
         """The object's size in bytes. Raises ObjectGoneError."""
         with _gone(ref):
             return self._s3.head_object(Bucket=self.bucket, Key=ref.key, **_exactly(ref))["ContentLength"]
+
+    def identity(self, ref: ObjectRef) -> tuple[str, float]:
+        """An object's ETag (without quotes) and when it was last changed, in epoch seconds.
+
+        Raises ObjectGoneError.
+        """
+        with _gone(ref):
+            found = self._s3.head_object(Bucket=self.bucket, Key=ref.key, **_exactly(ref))
+        return found["ETag"].strip('"'), int(found["LastModified"].timestamp())
 
     def stream(self, ref: ObjectRef, span: tuple[int, int] | None = None) -> Iterator[bytes]:
         """Blocks of the object's bytes, all of them or ``[start, end)``. Raises ObjectGoneError."""
@@ -81,6 +100,34 @@ class Storage:
         """The keys of all objects under a prefix."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         return {found["Key"] for page in pages for found in page.get("Contents", [])}
+
+    def current(self, prefix: str, after: str = "") -> Iterator[tuple[list[Current], str]]:
+        """The current versions of the objects under a prefix, in the order of their keys, a page at a time.
+
+        With each page comes the key that it ends with; a listing that begins ``after`` it goes on behind the
+        page. botocore asks for encoded keys and decodes them, so a key may hold anything.
+        """
+        marker: dict[str, Any] = {"KeyMarker": after} if after else {}
+        while True:
+            page = self._s3.list_object_versions(Bucket=self.bucket, Prefix=prefix, **marker)
+            versions, deleted = page.get("Versions", []), page.get("DeleteMarkers", [])
+            found = [
+                Current(
+                    key=version["Key"],
+                    # Put while the bucket had no versions, or when they were suspended.
+                    version_id="" if version["VersionId"] == "null" else version["VersionId"],
+                    etag=version["ETag"].strip('"'),
+                    modified=version["LastModified"].timestamp(),
+                )
+                for version in versions
+                if version["IsLatest"]
+            ]
+            yield found, max((entry["Key"] for entry in (*versions, *deleted)), default="")
+            if not page.get("IsTruncated"):
+                return
+            marker = {"KeyMarker": page["NextKeyMarker"]}
+            if version_id := page.get("NextVersionIdMarker"):
+                marker["VersionIdMarker"] = version_id
 
     def sizes(self, keys: Sequence[str]) -> list[int]:
         """The sizes of objects in bytes. Raises ObjectGoneError."""

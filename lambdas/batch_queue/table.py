@@ -4,6 +4,7 @@
 |---|---|---|
 | upload | upload id / ``upload`` | ``upload#<status>`` |
 | chunk | upload id / ``chunk#000001`` | |
+| cut | upload id / ``cut`` | of an upload of many chunks |
 | place | ``queue#<route>`` / order key | while its chunk is pending |
 | job | job id / ``job`` | ``job#<status>`` |
 | active job | ``active`` / job id | until its results are collected |
@@ -35,6 +36,7 @@ from .model import (
     Route,
     Status,
     Upload,
+    digest_of_cut,
     statuses_before,
 )
 
@@ -45,6 +47,10 @@ INDEX = "status-index"
 _TRANSACTION_TRIES = 5
 _CHUNKS_AT_ONCE = 40  # TransactWriteItems takes at most 100 items: the upload, and two for each chunk
 _BATCH_GET = 100  # BatchGetItem takes at most 100 keys
+
+
+class CutError(Exception):
+    """Two runs cut one upload in different ways at once."""
 
 
 class Table:
@@ -72,11 +78,29 @@ class Table:
         item = self._get(upload_id, "upload")
         return None if item is None else _upload(item)
 
+    def taken_in(self, upload_ids: Sequence[str]) -> set[str]:
+        """Which of these uploads have ended, or have all their chunks in the queue. May lag by a moment."""
+        found: set[str] = set()
+        read: Any = {
+            "ProjectionExpression": "pk, #ready, #status",
+            "ExpressionAttributeNames": {"#ready": "ready", "#status": "status"},
+        }
+        for at in range(0, len(upload_ids), _BATCH_GET):
+            keys = [{"pk": upload_id, "sk": "upload"} for upload_id in upload_ids[at : at + _BATCH_GET]]
+            found |= {
+                item["pk"]
+                for item in self._batch_get({**read, "Keys": keys})
+                if item.get("ready") or item["status"] in TERMINAL
+            }
+        return found
+
     def add_upload(self, upload: Upload, chunks: Sequence[Chunk]) -> bool:
         """Stores an upload and its chunks, and puts them into the queue; False where it is there already.
 
         All at once where they fit one transaction. Otherwise the chunks first, then the upload, then the
-        places, so that a run that dies leaves nothing that looks complete: ``enqueue_chunks`` goes on.
+        places, so that a run that dies leaves nothing that looks complete: ``enqueue_chunks`` goes on. A run
+        that died may have cut the upload by other limits: the row ``cut`` says whose chunks count, until the
+        upload is there. Raises CutError where they are those of another run that is at work.
         """
         new = "attribute_not_exists(pk)"
         put = {"TableName": self._name, "ConditionExpression": new}
@@ -87,10 +111,29 @@ class Table:
                 placed = {**_chunk_item(chunk), "placed": True}
                 puts += [{"Put": {"TableName": self._name, "Item": placed}}, self._put_place(chunk)]
             return self._transact(puts)
-        for chunk in chunks:
-            self._put(_chunk_item(chunk))
-        added = self._put(_upload_item(upload))
-        self.enqueue_chunks(upload, chunks)
+        cut = digest_of_cut(chunks)
+        absent = {"TableName": self._name, "Key": {"pk": upload.upload_id, "sk": "upload"}}
+        no_upload = {"ConditionCheck": {**absent, "ConditionExpression": new}}
+        key = {"pk": upload.upload_id, "sk": "cut"}
+        matches = {"ConditionExpression": "cut = :cut", "ExpressionAttributeValues": {":cut": cut}}
+        our_cut = {"ConditionCheck": {"TableName": self._name, "Key": key, **matches}}
+        begin = {"Put": {"TableName": self._name, "Item": {**key, "cut": cut}}}
+        added = False
+        if self._transact([no_upload, begin]):
+            other = {
+                "ConditionExpression": f"{new} OR cut <> :cut",
+                "ExpressionAttributeValues": {":cut": cut},
+            }
+            for chunk in chunks:
+                item = {**_chunk_item(chunk), "cut": cut}
+                self._transact(
+                    [no_upload, our_cut, {"Put": {"TableName": self._name, "Item": item, **other}}]
+                )
+            added = self._transact([our_cut, {"Put": {**put, "Item": _upload_item(upload)}}])
+        stored = self.upload(upload.upload_id)
+        if stored is None:
+            raise CutError(f"another run cuts {upload.key} by other limits at this moment; it is tried again")
+        self.enqueue_chunks(stored, self.chunks(stored))
         return added
 
     def enqueue_chunks(self, upload: Upload, chunks: Iterable[Chunk]) -> None:
@@ -105,15 +148,6 @@ class Table:
 
     def _put_place(self, chunk: Chunk) -> dict[str, Any]:
         return {"Put": {"TableName": self._name, "Item": _place_item(chunk.place)}}
-
-    def _put(self, item: dict[str, Any]) -> bool:
-        try:
-            self._table.put_item(Item=item, ConditionExpression="attribute_not_exists(pk)")
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
 
     def advance_upload(self, upload_id: str, status: Status, now: str, job_arn: str) -> bool:
         """Moves an upload on with its job, never back; False where it was there or further already."""
@@ -163,14 +197,13 @@ class Table:
 
     # ------------------------------------------------------------------------------------------- chunks
 
-    def chunks(self, upload_id: str) -> list[Chunk]:
+    def chunks(self, upload: Upload) -> list[Chunk]:
         """All chunks of an upload, in their order."""
-        return [
-            _chunk(item)
-            for item in self._query(
-                "pk = :pk AND begins_with(sk, :sk)", {":pk": upload_id, ":sk": "chunk#"}, consistent=True
-            )
-        ]
+        # Rows beyond its number are what a run left that died, and cut it otherwise.
+        last = _chunk_sk(upload.chunks)
+        values = {":pk": upload.upload_id, ":first": _chunk_sk(1), ":last": last}
+        found = self._query("pk = :pk AND sk BETWEEN :first AND :last", values, consistent=True)
+        return [_chunk(item) for item in found]
 
     def chunk(self, ref: ChunkRef) -> Chunk | None:
         """One chunk, or None."""
@@ -335,7 +368,8 @@ class Table:
         ids = [item["sk"] for item in self._query("pk = :pk", {":pk": "active"}, consistent=True)]
         jobs: list[Job] = []
         for at in range(0, len(ids), _BATCH_GET):
-            jobs += self._batch_get(ids[at : at + _BATCH_GET])
+            keys = [{"pk": job, "sk": "job"} for job in ids[at : at + _BATCH_GET]]
+            jobs += [_job(item) for item in self._batch_get({"Keys": keys, "ConsistentRead": True})]
         return sorted(jobs, key=lambda job: (job.created_at, job.job_id))
 
     def seal_job(self, job: Job) -> bool:
@@ -549,19 +583,17 @@ class Table:
                 return
             arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def _batch_get(self, ids: Sequence[str]) -> list[Job]:
-        jobs: list[Job] = []
-        request: Any = {
-            self._name: {"Keys": [{"pk": job, "sk": "job"} for job in ids], "ConsistentRead": True}
-        }
+    def _batch_get(self, read: Any) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = []
+        request: Any = {self._name: read}
         for attempt in range(10):
             answer = self._table.meta.client.batch_get_item(RequestItems=request)
-            jobs += [_job(_plain(item)) for item in answer["Responses"].get(self._name, [])]
+            items += [_plain(item) for item in answer["Responses"].get(self._name, [])]
             request = answer.get("UnprocessedKeys")
             if not request:
-                return jobs
+                return items
             self._pause(0.05 * 2**attempt)
-        raise RuntimeError("DynamoDB left job rows unread ten times over: the table is throttled")
+        raise RuntimeError("DynamoDB left rows unread ten times over: the table is throttled")
 
     def _update(
         self,

@@ -242,6 +242,53 @@ def test_a_large_upload_and_many_small_ones_share_few_jobs_and_have_one_result_e
     assert len(jobs) < 30
 
 
+def test_the_sweep_has_its_rule_and_by_hand_takes_in_what_lost_its_event(
+    queue: Queue, s3: Any, bucket: str, events: Any, lambda_: Any, outputs: dict[str, Any]
+) -> None:
+    function = outputs["functions"]["create_batch_queue"]
+    (target,) = events.list_targets_by_rule(Rule=outputs["rules"]["sweep"]["name"])["Targets"]
+    assert (target["Arn"], json.loads(target["Input"])["sweep"]) == (function["arn"], True)
+
+    # Given objects that S3 told nobody of
+    wired = s3.get_bucket_notification_configuration(Bucket=bucket)
+    del wired["ResponseMetadata"]
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+    try:
+        keys = ["swept/a b+c%41&ü.jsonl", "swept/deleted.jsonl", "swept/plain.jsonl"]
+        rows = {key: requests(100, f"swept{n}") for n, key in enumerate(keys)}
+        lost = {key: queue.upload(key, lines(rows[key])) for key in keys}
+    finally:
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=wired)
+    s3.delete_object(Bucket=bucket, Key="to-process/swept/deleted.jsonl")
+    assert [queue.row(upload_id) for upload_id in lost.values()] == [None] * 3
+
+    # When somebody sweeps, and sweeps again
+    order = {"sweep": True, "prefix": "to-process/swept/"}
+    counts = swept(lambda_, function["name"], order)
+    assert (counts["found"], counts["enqueued"]) == (2, 2)
+    deleted = lost.pop("swept/deleted.jsonl")
+    ended = {row["key"]: row for row in queue.ended(*lost.values())}
+    again = swept(lambda_, function["name"], order)
+
+    # Then each of them that is still there has run, once
+    assert (again["known"], again["enqueued"]) == (2, 0)
+    for key in lost:
+        row = ended[f"to-process/{key}"]
+        assert row["status"] == "Completed", row
+        check_result(queue, row, rows[key], MODEL_ID, "InvokeModel")
+    assert queue.row(deleted) is None
+    files = [file["name"][:32] for job in queue.jobs_of(*lost.values()) for file in job["files"]]
+    assert sorted(name for name in files if name in lost.values()) == sorted(lost.values())
+
+
+def swept(lambda_: Any, name: str, order: dict[str, Any]) -> dict[str, int]:
+    """Sweeps and waits for the counts."""
+    answer = lambda_.invoke(FunctionName=name, Payload=json.dumps(order).encode())
+    found: dict[str, int] = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, found
+    return found
+
+
 def test_too_few_records_run_on_demand_where_the_route_says_so(queue: Queue) -> None:
     rows = converse(7, f"few-{uuid4().hex[:6]}")
     upload = queue.upload("direct/few.jsonl", lines(rows))

@@ -54,7 +54,7 @@ Feature: Only those may act who have to
     Then it must contain Condition
     And it must contain ArnEquals
     And it must contain aws:SourceArn
-    And its value must match the "^arn:aws[a-z-]*:events:[a-z0-9-]+:[0-9]{12}:rule/[a-zA-Z0-9_-]+-(schedule|job-state)-[a-z0-9-]+$" regex
+    And its value must match the "^arn:aws[a-z-]*:events:[a-z0-9-]+:[0-9]{12}:rule/[a-zA-Z0-9_-]+-(schedule|job-state|sweep)-[a-z0-9-]+$" regex
 
   @noskip
   Scenario: No role may do whatever it likes

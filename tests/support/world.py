@@ -38,6 +38,7 @@ from batch_queue.processor import Processor
 from batch_queue.runtime import Runtime
 from batch_queue.settings import Settings
 from batch_queue.storage import Storage
+from batch_queue.sweep import Sweep
 from batch_queue.table import Table, _chunk, _job, _plain, _upload
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
@@ -60,6 +61,7 @@ HANDLERS = {
     "collect": collect_results.handler,
 }
 SCHEDULE_SECONDS = 900.0
+SWEEP_SECONDS = 86_400.0
 RETRY_SECONDS = (60.0, 120.0)  # Lambda retries an asynchronous event twice, after a minute and two more
 
 Hook = Callable[["Call"], None]
@@ -255,6 +257,8 @@ class World:
         self.bedrock_events = True
         self.schedule = True
         self._next_schedule = self.clock() + SCHEDULE_SECONDS
+        self.daily_sweep = False
+        self._next_sweep = self.clock() + SWEEP_SECONDS
         self._ids = itertools.count(1)
         self._sequence = itertools.count()
         self.events: list[tuple[float, int, str, Any, int]] = []
@@ -318,7 +322,7 @@ class World:
             with (
                 patch.object(on_demand, "ThreadPoolExecutor", _Serial),
                 patch.object(storage, "ThreadPoolExecutor", _Serial),
-                patch.object(create_batch_queue, "_dependencies", lambda: world.intake),
+                patch.object(create_batch_queue, "_dependencies", lambda: (world.intake, world.sweep)),
                 patch.object(process_batch_jobs, "_dependencies", lambda: world.processor),
                 patch.object(collect_results, "_dependencies", lambda: world.collector),
             ):
@@ -342,6 +346,7 @@ class World:
         functions = Functions(_client("lambda"))
         runtime = Runtime(_client("bedrock-runtime"), pause=lambda _: None)
         intake = Intake(settings, table, storage, functions, self.time)
+        self.sweep = Sweep(settings, table, storage, functions, self.time)
         processor = Processor(settings, table, storage, _bedrock(), functions, self.time)
         on_demand = OnDemand(settings, table, storage, runtime, self.time)
         collector = Collector(settings, table, storage, functions, on_demand, self.time)
@@ -423,6 +428,7 @@ class World:
         times = [self.events[0][0]] if self.events else []
         times += [due] if due is not None else []
         times += [self._next_schedule] if self.schedule else []
+        times += [self._next_sweep] if self.daily_sweep else []
         if not times:
             return False
         self.clock.set(min(times))
@@ -430,6 +436,9 @@ class World:
         if self.schedule and self.clock() >= self._next_schedule:
             self._next_schedule += SCHEDULE_SECONDS
             self.send("process", {"source": "aws.events", "detail-type": "Scheduled Event"})
+        if self.daily_sweep and self.clock() >= self._next_sweep:
+            self._next_sweep += SWEEP_SECONDS
+            self.send("create", {"sweep": True})
         if self.events and self.events[0][0] <= self.clock():
             _, _, function, event, attempt = heapq.heappop(self.events)
             if self.invoke(function, event):

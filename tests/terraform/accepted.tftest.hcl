@@ -278,6 +278,32 @@ run "rate_of_several" {
   }
 }
 
+run "sweep_every_night" {
+  command = plan
+
+  variables {
+    sweep_schedule_expression = "cron(0 3 * * ? *)"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.sweep[0].schedule_expression == var.sweep_schedule_expression
+    error_message = "The rule has the schedule as it was given."
+  }
+}
+
+run "sweep_twice_a_day" {
+  command = plan
+
+  variables {
+    sweep_schedule_expression = "rate(12 hours)"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.sweep[0].schedule_expression == var.sweep_schedule_expression
+    error_message = "The rule has the schedule as it was given."
+  }
+}
+
 run "cron_every_quarter_of_an_hour" {
   command = plan
 

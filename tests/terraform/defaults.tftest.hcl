@@ -18,6 +18,12 @@ override_resource {
   override_during = plan
 }
 
+override_resource {
+  target          = aws_cloudwatch_event_rule.sweep
+  values          = { arn = "arn:aws:events:us-east-1:123456789012:rule/sweep" }
+  override_during = plan
+}
+
 variables {
   model_id = "anthropic.claude-3-5-haiku-20241022-v1:0"
 }
@@ -55,10 +61,10 @@ run "names" {
   }
 
   assert {
-    condition = [aws_cloudwatch_event_rule.schedule.name, aws_cloudwatch_event_rule.job_state.name] == [
-      "br-batch-inference-schedule-us-east-1", "br-batch-inference-job-state-us-east-1",
+    condition = [aws_cloudwatch_event_rule.schedule.name, aws_cloudwatch_event_rule.job_state.name, aws_cloudwatch_event_rule.sweep[0].name] == [
+      "br-batch-inference-schedule-us-east-1", "br-batch-inference-job-state-us-east-1", "br-batch-inference-sweep-us-east-1",
     ]
-    error_message = "The rules are named {name}-schedule-{region} and {name}-job-state-{region}."
+    error_message = "The rules are named {name}-schedule-{region}, {name}-job-state-{region} and {name}-sweep-{region}."
   }
 
   assert {
@@ -155,7 +161,10 @@ run "failures_are_kept" {
   }
 
   assert {
-    condition     = alltrue([for target in aws_cloudwatch_event_target.process_batch_jobs : target.dead_letter_config[0].arn == aws_sqs_queue.dead_letters.arn]) && length(aws_cloudwatch_event_target.process_batch_jobs) == 2
+    condition = (
+      alltrue([for target in concat(values(aws_cloudwatch_event_target.process_batch_jobs), aws_cloudwatch_event_target.sweep) : target.dead_letter_config[0].arn == aws_sqs_queue.dead_letters.arn]) &&
+      length(aws_cloudwatch_event_target.process_batch_jobs) == 2 && length(aws_cloudwatch_event_target.sweep) == 1
+    )
     error_message = "What a rule cannot deliver goes to the dead-letter queue."
   }
 
@@ -168,9 +177,9 @@ run "failures_are_kept" {
     condition = anytrue([
       for statement in data.aws_iam_policy_document.dead_letters.statement :
       statement.sid == "AllowOurRules" && contains(statement.actions, "sqs:SendMessage") &&
-      anytrue([for condition in statement.condition : condition.variable == "aws:SourceArn" && length(condition.values) == 2])
+      anytrue([for condition in statement.condition : condition.variable == "aws:SourceArn" && length(condition.values) == 3])
     ])
-    error_message = "EventBridge may send dead letters for the two rules only."
+    error_message = "EventBridge may send dead letters for the three rules only."
   }
 }
 
@@ -182,11 +191,20 @@ run "permissions" {
       ReadUploads                 = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::mock-bucket/to-process/*"])]
       SeeThatUploadsAreGone       = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::mock-bucket"])]
       WriteRejectionReports       = [toset(["s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/processed/*.rejected.json"])]
-      QueueUploads                = [toset(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/mock-queue"])]
+      ListUploads                 = [toset(["s3:ListBucketVersions"]), toset(["arn:aws:s3:::mock-bucket"])]
+      QueueUploads                = [toset(["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/mock-queue"])]
       KeepReadingState            = [toset(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/jobs/reading/*"])]
       WakeProcessBatchJobsAndGoOn = [toset(["lambda:InvokeFunction"]), toset([for function in ["create-batch-queue", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
     }
-    error_message = "create_batch_queue reads uploads, writes reports, keeps where it stands, and wakes process_batch_jobs and itself."
+    error_message = "create_batch_queue lists and reads uploads, writes reports, keeps where it stands, and wakes process_batch_jobs and itself."
+  }
+
+  assert {
+    condition = one(flatten([
+      for statement in data.aws_iam_policy_document.create_batch_queue.statement :
+      [for condition in statement.condition : "${condition.test} ${condition.variable} ${join(" ", condition.values)}"] if statement.sid == "ListUploads"
+    ])) == "StringLike s3:prefix to-process/*"
+    error_message = "create_batch_queue lists the versions of uploads, and of nothing else in the bucket."
   }
 
   assert {
@@ -263,6 +281,26 @@ run "triggers" {
       aws_cloudwatch_event_target.process_batch_jobs[key].rule == rule.name
     ])
     error_message = "Each rule invokes process_batch_jobs, and nothing but the rule may."
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_event_rule.sweep[0].schedule_expression == "rate(1 day)" &&
+      aws_cloudwatch_event_target.sweep[0].rule == aws_cloudwatch_event_rule.sweep[0].name &&
+      aws_cloudwatch_event_target.sweep[0].arn == aws_lambda_function.this["create_batch_queue"].arn &&
+      jsondecode(aws_cloudwatch_event_target.sweep[0].input) == { sweep = true, min_age_minutes = 60 } &&
+      aws_cloudwatch_event_target.sweep[0].retry_policy[0].maximum_retry_attempts == 10
+    )
+    error_message = "Once a day create_batch_queue sweeps up what is an hour old."
+  }
+
+  assert {
+    condition = (
+      aws_lambda_permission.sweep[0].function_name == aws_lambda_function.this["create_batch_queue"].function_name &&
+      aws_lambda_permission.sweep[0].principal == "events.amazonaws.com" &&
+      aws_lambda_permission.sweep[0].source_arn == aws_cloudwatch_event_rule.sweep[0].arn
+    )
+    error_message = "Of all rules, that of the sweep alone may invoke create_batch_queue."
   }
 }
 
@@ -424,7 +462,7 @@ run "outputs" {
   }
 
   assert {
-    condition     = toset(keys(output.rules)) == toset(["schedule", "job_state"]) && output.rules.schedule.name == "br-batch-inference-schedule-us-east-1"
+    condition     = toset(keys(output.rules)) == toset(["schedule", "job_state", "sweep"]) && output.rules.schedule.name == "br-batch-inference-schedule-us-east-1"
     error_message = "rules has both rules."
   }
 

@@ -565,6 +565,29 @@ run "watching" {
   }
 }
 
+run "no_sweep" {
+  command = plan
+
+  variables {
+    sweep_schedule_expression = null
+  }
+
+  assert {
+    condition     = length(concat(aws_cloudwatch_event_rule.sweep, aws_cloudwatch_event_target.sweep, aws_lambda_permission.sweep)) == 0
+    error_message = "Without a schedule there is no rule for the sweep, and no rule may invoke create_batch_queue."
+  }
+
+  assert {
+    condition     = toset(keys(output.rules)) == toset(["schedule", "job_state"])
+    error_message = "The output names the rules that there are."
+  }
+
+  assert {
+    condition     = contains([for statement in data.aws_iam_policy_document.create_batch_queue.statement : statement.sid], "ListUploads")
+    error_message = "A sweep by hand works without the rule."
+  }
+}
+
 run "tags" {
   command = plan
 
@@ -576,7 +599,7 @@ run "tags" {
     condition = alltrue([
       for tags in concat(
         [aws_s3_bucket.this[0].tags, aws_dynamodb_table.this.tags, aws_sqs_queue.dead_letters.tags],
-        [aws_cloudwatch_event_rule.schedule.tags, aws_cloudwatch_event_rule.job_state.tags],
+        [aws_cloudwatch_event_rule.schedule.tags, aws_cloudwatch_event_rule.job_state.tags, aws_cloudwatch_event_rule.sweep[0].tags],
         [aws_cloudwatch_metric_alarm.dead_letters.tags, aws_cloudwatch_metric_alarm.oldest_pending.tags],
         [for alarm in aws_cloudwatch_metric_alarm.errors : alarm.tags],
         [for function in aws_lambda_function.this : function.tags],

@@ -69,6 +69,46 @@ run "name_with_underscore" {
   expect_failures = [var.name]
 }
 
+run "sweep_by_a_word" {
+  command = plan
+
+  variables {
+    sweep_schedule_expression = "daily"
+  }
+
+  expect_failures = [var.sweep_schedule_expression]
+}
+
+run "sweep_with_plural_unit" {
+  command = plan
+
+  variables {
+    sweep_schedule_expression = "rate(1 days)"
+  }
+
+  expect_failures = [var.sweep_schedule_expression]
+}
+
+run "sweep_with_five_fields" {
+  command = plan
+
+  variables {
+    sweep_schedule_expression = "cron(0 3 * * *)"
+  }
+
+  expect_failures = [var.sweep_schedule_expression]
+}
+
+run "sweep_by_an_empty_schedule" {
+  command = plan
+
+  variables {
+    sweep_schedule_expression = ""
+  }
+
+  expect_failures = [var.sweep_schedule_expression]
+}
+
 run "schedule_without_unit" {
   command = plan
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 SOURCES = sorted(package.SOURCES.rglob("*.py"))
 PURE = {"model", "jsonl", "media", "scheduling", "results", "settings"}
 ADAPTERS = {"table", "storage", "bedrock", "runtime", "functions"}
-FLOWS = {"intake", "processor", "collector", "on_demand"}
+FLOWS = {"intake", "sweep", "processor", "collector", "on_demand"}
 
 
 def imports(path: Path) -> set[str]:

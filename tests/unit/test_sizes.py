@@ -3,10 +3,12 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from batch_queue.model import Route, Status
+from batch_queue.table import Table
 
 from tests.local_aws.simulator import expected_output
 from tests.support.invariants import check
@@ -120,6 +122,28 @@ def test_an_upload_of_more_chunks_than_one_transaction_takes_survives_a_crash_at
             world.before = lambda call, world=world, at=at: world.kill() if call.number == at else None
             world.run(steps=2_000)
             answered(world, upload_id, rows)
+
+
+@pytest.mark.parametrize("records_per_file", [10, 30, 90])
+def test_an_upload_that_is_cut_by_other_limits_after_a_crash_has_each_record_in_one_chunk(
+    records_per_file: int,
+) -> None:
+    # Given a run that died while it stored the chunks of an upload
+    before = Route("default", HAIKU, min_records_per_job=1, max_records_per_file=20)
+    with World.open(before, config={"models": {"*": {"min_records": 1}}}) as world:
+        rows = records(120)
+        upload_id = world.upload("a.jsonl", lines(rows))
+        world.before = lambda call: world.kill() if call.number == 30 else None
+        # When the route's limits change before it is tried again
+        world.step()
+        world.put_route(replace(before, max_records_per_file=records_per_file))
+        world.before = None
+        world.run(until=lambda: bool(world.uploads()))
+        # Then its chunks are of one cut
+        upload = world.one_upload(upload_id)
+        chunks = sorted(Table(world.table).chunks(upload), key=lambda chunk: chunk.start)
+        assert sum(chunk.records for chunk in chunks) == len(rows)
+        assert all(one.end == other.start for one, other in pairwise(chunks))
 
 
 def test_a_reading_that_runs_out_of_time_goes_on_in_the_next_invocation(

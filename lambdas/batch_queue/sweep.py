@@ -1,0 +1,134 @@
+"""The sweep: finds objects without an upload, because their event was lost or there was no queue yet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from . import model
+from .functions import Functions
+from .intake import NewObject, why_not
+from .settings import Settings
+from .storage import Current, Storage
+from .table import Table
+from .telemetry import log
+
+# So many objects are looked up and handed over before the time is looked at again.
+AT_ONCE = 100
+# The sweep goes on in another run when there is less time left than this.
+STOP_SECONDS = 60.0
+KEYS = {"sweep", "prefix", "min_age_minutes", "from", "so_far"}
+COUNTS = ("found", "known", "young", "enqueued")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to sweep: ``prefix``; only what is ``min_age_minutes`` old; from behind the key ``after``."""
+
+    prefix: str
+    min_age_minutes: float = 0.0
+    after: str = ""
+
+    def takes(self, one: Current, now: float) -> bool:
+        """Whether an object is old enough. Without a least age it is, also where S3's clock is ahead."""
+        return not self.min_age_minutes or now - one.modified >= self.min_age_minutes * 60
+
+
+def order(event: Mapping[str, Any], input_prefix: str) -> Order:
+    """Reads the event of a sweep. Raises ValueError that says what to write instead."""
+    right = 'write {"sweep": true}, with "prefix" and "min_age_minutes" only if you want less than everything'
+    if unknown := set(event) - KEYS:
+        raise ValueError(f"a sweep has no {', '.join(sorted(unknown))}: {right}")
+    if event["sweep"] is not True:
+        raise ValueError(f'"sweep" is {event["sweep"]!r}: {right}')
+    prefix = event.get("prefix", input_prefix)
+    if not isinstance(prefix, str) or not prefix.startswith(input_prefix):
+        raise ValueError(
+            f"uploads lie below {input_prefix}, so {prefix!r} has none to sweep: write the prefix as "
+            f'"{input_prefix}some/folder/", or leave it out to sweep them all'
+        )
+    age = event.get("min_age_minutes", 0)
+    if isinstance(age, bool) or not isinstance(age, int | float) or age < 0:
+        raise ValueError(f"min_age_minutes is a number from 0 on, not {age!r}: write 60, or leave it out")
+    return Order(prefix, age, event.get("from", ""))
+
+
+class Sweep:
+    """Finds objects without an upload and hands each over to the intake, as its event would have.
+
+    The intake runs for each in an invocation of its own: one that fails, however it does, holds up no other,
+    is tried again and becomes a dead letter like any event. Safe to run twice, also at the same time.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        table: Table,
+        storage: Storage,
+        functions: Functions,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._table = table
+        self._storage = storage
+        self._functions = functions
+        self._clock = clock
+
+    def run(self, event: Mapping[str, Any], function_name: str, seconds_left: float) -> dict[str, int]:
+        """Sweeps, or goes on where an earlier run stopped; gives the counts so far.
+
+        ``found``: objects that are uploads; of them ``known`` to the queue, too ``young`` for the order, and
+        ``enqueued``: handed over to ``function_name``. ``goes_on`` is 1 where another run does the rest.
+        Raises ValueError for an order that makes no sense.
+        """
+        deadline = self._clock() + seconds_left - STOP_SECONDS
+        wanted = order(event, self._settings.input_prefix)
+        counts = Counter({name: event.get("so_far", {}).get(name, 0) for name in COUNTS})
+        for page, end in self._storage.current(wanted.prefix, wanted.after):
+            uploads = [one for one in page if not why_not(self._settings.bucket, one.key, self._settings)]
+            for at in range(0, len(uploads), AT_ONCE):
+                some = uploads[at : at + AT_ONCE]
+                self._hand_over(some, wanted, counts, function_name)
+                if self._clock() > deadline:
+                    return self._go_on(event, some[-1].key, counts, function_name)
+            if end and self._clock() > deadline:
+                return self._go_on(event, end, counts, function_name)
+        log.info("sweep ended", extra={"prefix": wanted.prefix, **counts})
+        return {**counts, "goes_on": 0}
+
+    def _hand_over(
+        self, some: Sequence[Current], wanted: Order, counts: Counter[str], function_name: str
+    ) -> None:
+        now = self._clock()
+        old = [one for one in some if wanted.takes(one, now)]
+        objects = [self._object(one, now) for one in old]
+        known = self._table.taken_in([found.upload_id for found in objects])
+        counts.update(found=len(some), young=len(some) - len(old), known=len(known))
+        for found, one in zip(objects, old, strict=True):
+            if found.upload_id in known:
+                continue
+            # One after the other, so that what is found leaves room for the account's other functions. The
+            # intake looks up itself what an object without a version id is told apart by.
+            listed = asdict(found) | ({} if one.version_id else {"modified_at": ""})
+            self._functions.wake(function_name, {"read_on": listed, "from": 0})
+            counts.update(enqueued=1)
+
+    def _object(self, one: Current, now: float) -> NewObject:
+        """The object as its event would have it, but waiting from now on: its time in the queue begins."""
+        return NewObject(
+            bucket=self._settings.bucket,
+            key=one.key,
+            version_id=one.version_id,
+            etag=one.etag,
+            created_at=model.iso(now),
+            modified_at="" if one.version_id else model.iso(int(one.modified)),
+        )
+
+    def _go_on(
+        self, event: Mapping[str, Any], after: str, counts: Counter[str], function_name: str
+    ) -> dict[str, int]:
+        log.info("sweep goes on in another run", extra={"after": after, **counts})
+        self._functions.wake(function_name, {**event, "from": after, "so_far": dict(counts)})
+        return {**counts, "goes_on": 1}

@@ -15,7 +15,7 @@ from batch_queue.runtime import Runtime
 from batch_queue.settings import from_environment
 from batch_queue.storage import Storage
 from batch_queue.table import Table
-from batch_queue.telemetry import CLIENT_CONFIG, RUNTIME_CONFIG
+from batch_queue.telemetry import CLIENT_CONFIG, RUNTIME_CONFIG, discreetly
 
 
 @cache
@@ -29,6 +29,7 @@ def _dependencies() -> Collector:
     return Collector(settings, table, storage, functions, on_demand, time.time)
 
 
+@discreetly
 def handler(event: dict[str, Any], context: Any) -> None:
     """Collects the job ``event["job_id"]``."""
     seconds_left = context.get_remaining_time_in_millis() / 1000

@@ -14,7 +14,7 @@ from batch_queue.settings import from_environment
 from batch_queue.storage import Storage
 from batch_queue.sweep import Sweep
 from batch_queue.table import Table
-from batch_queue.telemetry import CLIENT_CONFIG
+from batch_queue.telemetry import CLIENT_CONFIG, discreetly
 
 
 @cache
@@ -30,6 +30,7 @@ def _dependencies() -> tuple[Intake, Sweep]:
     return Intake(*parts), Sweep(*parts)
 
 
+@discreetly
 def handler(event: dict[str, Any], context: Any) -> dict[str, int] | None:
     """Takes in every object of the event, and wakes the processor where there is work.
 

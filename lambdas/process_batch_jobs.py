@@ -15,7 +15,7 @@ from batch_queue.processor import Processor
 from batch_queue.settings import Settings, from_environment
 from batch_queue.storage import Storage
 from batch_queue.table import Table
-from batch_queue.telemetry import CLIENT_CONFIG, log
+from batch_queue.telemetry import CLIENT_CONFIG, discreetly, log
 
 
 @cache
@@ -32,6 +32,7 @@ def _dependencies() -> tuple[Settings, Processor]:
     return settings, processor
 
 
+@discreetly
 def handler(event: dict[str, Any], context: Any) -> None:
     """Runs the processor whatever woke it; the event says only that it is worth a look."""
     settings, processor = _dependencies()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from .model import ACTIVE, Status
+from .results import MAX_MESSAGE
+from .telemetry import SafeError
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
@@ -32,6 +35,28 @@ _NOT_NOW_CODES = {
 }
 _NOT_NOW_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 _REFUSALS = {"ValidationException", "ResourceNotFoundException", "AccessDeniedException"}
+
+
+class BedrockError(SafeError):
+    """An answer that is about the caller, or that says nothing. ``words`` are Bedrock's: not for logs."""
+
+    def __init__(self, error: ClientError) -> None:
+        self.code = error.response["Error"]["Code"]
+        self.words = _words(f"{self.code}: {error.response['Error'].get('Message', '')}")
+        super().__init__(f"{self.code} from {error.operation_name}")
+
+
+@contextmanager
+def _discreet() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise BedrockError(error) from None
+
+
+def _words(text: str) -> str:
+    """Text of Bedrock's as a row can hold it."""
+    return text.encode("utf-8", "replace").decode()[:MAX_MESSAGE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +119,7 @@ class Bedrock:
     def submit(self, request: Mapping[str, Any]) -> Accepted | NotNow | Refused:
         """Calls CreateModelInvocationJob with exactly these parameters (clientRequestToken among them).
 
-        Raises ClientError for an answer that is about the caller and not about the job, such as a signature.
+        Raises BedrockError for an answer that is about the caller and not about the job, such as a signature.
         """
         arguments = dict(request)
         if not self._knows_type:
@@ -103,7 +128,7 @@ class Bedrock:
         try:
             return Accepted(self._bedrock.create_model_invocation_job(**arguments)["jobArn"])
         except ParamValidationError as error:
-            return Refused(str(error))
+            return Refused(_words(str(error)))
         except ClientError as error:
             return self._answer(error, str(request["jobName"]))
         except BotoCoreError as error:  # time-outs and broken connections: the call may have arrived
@@ -117,18 +142,18 @@ class Bedrock:
     def _answer(self, error: ClientError, name: str) -> Accepted | NotNow | Refused:
         code = error.response["Error"]["Code"]
         text = error.response["Error"].get("Message", "")
-        told = f"{code}: {text}"
+        told = _words(f"{code}: {text}")
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _NOT_NOW_STATUSES:
             return NotNow(told)
         if code in _NOT_NOW_CODES or (code == "ValidationException" and _speaks_of_quota(text)):
             return NotNow(told)
         if code not in _REFUSALS and code != "ConflictException":
-            raise error
+            raise BedrockError(error) from None
         # An earlier call may have made the job and lost its answer.
         try:
             arn = self.find(name)
-        except ClientError:
+        except BedrockError:
             return NotNow(told)
         if arn:
             return Accepted(arn)
@@ -137,38 +162,36 @@ class Bedrock:
         return Refused(told, may_heal=code == "AccessDeniedException" or "assume" in text.lower())
 
     def state(self, arn: str) -> JobState | None:
-        """What became of a job; None where Bedrock does not know it. Other errors are raised."""
+        """What became of a job; None where Bedrock does not know it. Raises BedrockError."""
         try:
             answer: Any = self._bedrock.get_model_invocation_job(jobIdentifier=arn)
         except ClientError as error:
             if error.response["Error"]["Code"] == "ResourceNotFoundException":
                 return None
-            raise
+            raise BedrockError(error) from None
         return JobState(
             status=Status(answer["status"]),
-            message=answer.get("message", ""),
+            message=_words(answer.get("message", "")),
             ended_at=answer.get("endTime"),
             success_count=answer.get("successRecordCount"),
             error_count=answer.get("errorRecordCount"),
         )
 
     def active_jobs(self) -> Iterator[ListedJob]:
-        """Every active job of the account and Region, whoever started it."""
-        pages = self._bedrock.get_paginator("list_model_invocation_jobs")
+        """Every active job of the account and Region, whoever started it. Raises BedrockError."""
         for status in ACTIVE:
-            query: Any = {"statusEquals": str(status), "maxResults": 1000}
-            for page in pages.paginate(**query):
-                for job in page.get("invocationJobSummaries", []):
-                    yield ListedJob(job["jobArn"], job["jobName"], job["modelId"])
+            for job in self._listed(statusEquals=str(status), maxResults=1000):
+                yield ListedJob(job["jobArn"], job["jobName"], job["modelId"])
 
     def find(self, name: str) -> str | None:
-        """The ARN of the job with exactly this name, or None."""
-        pages = self._bedrock.get_paginator("list_model_invocation_jobs")
-        for page in pages.paginate(nameContains=name):
-            for job in page.get("invocationJobSummaries", []):
-                if job["jobName"] == name:
-                    return job["jobArn"]
-        return None
+        """The ARN of the job with exactly this name, or None. Raises BedrockError."""
+        jobs = self._listed(nameContains=name)
+        return next((job["jobArn"] for job in jobs if job["jobName"] == name), None)
+
+    def _listed(self, **query: Any) -> Iterator[Any]:
+        with _discreet():
+            for page in self._bedrock.get_paginator("list_model_invocation_jobs").paginate(**query):
+                yield from page.get("invocationJobSummaries", [])
 
 
 _QUOTA_WORDS = re.compile(r"quota|concurrent|too many|maximum number|limit|exceed")

@@ -22,8 +22,6 @@ from .telemetry import log
 # What runs again after a whole job failed waits this long, four times longer after each attempt.
 BACKOFF_SECONDS = 60
 MAX_BACKOFF_SECONDS = 3600
-# The error code of records that were not run since an object that they or their neighbours link is missing.
-MEDIA_CODE = "MediaUnavailable"
 # How much one finished job changes what was learned of its model.
 LEARNING_RATE = 0.3
 
@@ -153,7 +151,7 @@ class Collector:
 
     def _manifest(self, job: Job, written: set[str]) -> Manifest | None:
         key = model.manifest_key(self._settings.work_prefix, job.job_id, job.arn)
-        return results.manifest(self._storage.read_json(key)) if key in written else None
+        return results.manifest(self._storage.read(key)) if key in written else None
 
     # ------------------------------------------------------------------------------------------- chunks
 
@@ -175,6 +173,10 @@ class Collector:
         attempts += job.status == Status.CANCELLED
         may_run_again = chunk.attempt < attempts and not lasting
         tally = results.tally(self._storage.stream(ObjectRef(key)), may_run_again) if wrote else Tally()
+        if wrote and not tally.is_of(chunk.records, chunk.ids):
+            records = results.unanswered(self._inputs(job, chunk), ())
+            known = {jsonl.digest(record["recordId"]) for _, record in records}
+            tally = results.tally(self._storage.stream(ObjectRef(key)), may_run_again, known)
         missing = chunk.records - len(tally.seen)
         errors = Counter(chunk.errors_by_code) + tally.errors_by_code
         counts = Counts(tally.success, tally.error, tally.input_tokens, tally.output_tokens)
@@ -186,34 +188,34 @@ class Collector:
         anything = bool(tally.again) or missing > 0
         try:
             return self._sort_out(job, chunk, key if wrote else "", tally, may_run_again and anything)
-        except ObjectGoneError:
+        except ObjectGoneError as error:
             if wrote:
                 raise
-            return self._not_staged(job, replace(chunk, message=""))
+            return self._not_staged(job, replace(chunk, message=error.told, error_code=""))
 
     def _not_staged(self, job: Job, chunk: Chunk) -> int:
         """Ends a chunk that could not be staged."""
-        if chunk.message and self._explain(job, chunk):
-            return 0
-        told = "The object was deleted before it ran. Upload it again."
+        told = chunk.message
+        if chunk.error_code:
+            try:
+                return self._explain(job, chunk)
+            except ObjectGoneError as error:
+                told = error.told
         self._table.settle_chunk(replace(chunk, status=Status.CANCELLED, message=told), Counts())
         return 0
 
-    def _explain(self, job: Job, chunk: Chunk) -> bool:
-        """Ends a chunk with its message on a line for each record; False where these were deleted."""
+    def _explain(self, job: Job, chunk: Chunk) -> int:
+        """Ends a chunk with its message on a line for each record. Raises ObjectGoneError."""
         key = f"{self._settings.work_prefix}{job.job_id}/settled/{chunk.ref.file_name}.errors"
         records = results.unanswered(self._source(chunk), ())
-        told = (results.error_line(record, MEDIA_CODE, chunk.message) for _, record in records)
-        try:
-            self._storage.put_stream(key, told)
-        except ObjectGoneError:
-            return False
+        told = (results.error_line(record, chunk.error_code, chunk.message) for _, record in records)
+        self._storage.put_stream(key, told)
         errors = Counter(chunk.errors_by_code)
-        errors[MEDIA_CODE] += chunk.records
+        errors[chunk.error_code] += chunk.records
         parts = (*chunk.parts, key)
         ended = replace(chunk, status=Status.FAILED, parts=parts, errors_by_code=errors)
         self._table.settle_chunk(ended, Counts(error=chunk.records))
-        return True
+        return 0
 
     def _alone(self, chunk: Chunk) -> bool:
         upload = self._table.upload(chunk.upload_id)
@@ -234,29 +236,30 @@ class Collector:
     def _sort_out(self, job: Job, chunk: Chunk, key: str, tally: Tally, may_run_again: bool) -> int:
         """Parts what stands from what runs again, or from what has no answer at the last attempt."""
         folder, name = f"{self._settings.work_prefix}{job.job_id}", chunk.ref.file_name
-        source = ObjectRef(model.input_folder(self._settings.work_prefix, job.job_id) + name)
         answered = tally.seen - tally.again
         code = f"Job{job.status}"
         words = job.message or f"The job ended as {job.status} before this record was answered."
         left = [0, 0]  # records and bytes that are to run again
+        ids: list[int] = []
 
         def errors() -> Iterator[bytes]:
             if key:
                 stream = self._storage.stream(ObjectRef(key))
-                yield from results.settled(stream, answered)
-            for _, record in results.unanswered(self._inputs(job, chunk, source), tally.seen):
+                yield from results.settled(stream, tally.again)
+            for _, record in results.unanswered(self._inputs(job, chunk), tally.seen):
                 yield results.error_line(record, code, words)
 
         def rows() -> Iterator[bytes]:
-            for raw, _ in results.unanswered(self._inputs(job, chunk, source), answered):
+            for raw, record in results.unanswered(self._inputs(job, chunk), answered):
                 left[0] += 1
                 left[1] += len(raw) + 1
+                ids.append(jsonl.digest(record["recordId"]))
                 yield raw + b"\n"
 
         parts = chunk.parts
         if answered:
             stands = self._storage.stream(ObjectRef(key))
-            self._storage.put_stream(f"{folder}/settled/{name}", results.settled(stands, tally.again))
+            self._storage.put_stream(f"{folder}/settled/{name}", results.settled(stands, answered))
             parts = (*parts, f"{folder}/settled/{name}")
         counts = Counts(tally.success, tally.error, tally.input_tokens, tally.output_tokens)
         by_code = Counter(chunk.errors_by_code) + tally.errors_by_code
@@ -286,6 +289,7 @@ class Collector:
             end=left[1],
             records=left[0],
             created_at=chunk.created_at,
+            ids=jsonl.digest_sum(ids),
             rewrite=chunk.rewrite,
             attempt=chunk.attempt + 1,
             not_before=int(self._clock()) + wait,
@@ -296,10 +300,11 @@ class Collector:
         self._table.run_again(again, job.job_id, counts)
         return left[0]
 
-    def _inputs(self, job: Job, chunk: Chunk, staged: ObjectRef) -> Iterator[bytes]:
+    def _inputs(self, job: Job, chunk: Chunk) -> Iterator[bytes]:
         """The lines that a job was given for a chunk, also where it never got as far as staging them."""
         if job.arn and not job.instead:
-            return self._storage.stream(staged)
+            folder = model.input_folder(self._settings.work_prefix, job.job_id)
+            return self._storage.stream(ObjectRef(folder + chunk.ref.file_name))
         return self._source(chunk)
 
     def _source(self, chunk: Chunk) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from .model import TERMINAL, Chunk, Route, Status, Upload
 from .settings import Settings
 from .storage import ObjectGoneError, ObjectRef, Storage
 from .table import Table
-from .telemetry import log
+from .telemetry import EventError, log
 
 # A chunk is a tenth of what one file of a job may hold.
 CHUNKS_PER_FILE = 10
@@ -103,12 +103,12 @@ class Intake:
         """Takes in every object of an S3 event, or goes on reading one where an earlier run stopped.
 
         Wakes the processor where there may be pending work, and ``function_name`` where reading is to go on.
-        Raises the first error at the end, when the other objects are taken in; ValueError at once for an
+        Raises the first error at the end, when the other objects are taken in; EventError at once for an
         event that is of neither kind.
         """
         if not {"Records", "read_on"} & set(event) and event.get("Event") != "s3:TestEvent":
             known = ", ".join(sorted(event)) or "nothing"
-            raise ValueError(f'this function takes S3 events and {{"sweep": true}}; the event has {known}')
+            raise EventError(f'this function takes S3 events and {{"sweep": true}}; the event has {known}')
         deadline = self._clock() + seconds_left
         routes: dict[str, Route] = {}
         errors: list[Exception] = []
@@ -183,9 +183,8 @@ class Intake:
         )
         try:
             size, scan = self._scan(found, route, offset, deadline)
-        except ObjectGoneError:
-            message = "The object was deleted before it was read. Upload it again."
-            return self._store(_ended(upload, Status.CANCELLED, message), [])
+        except ObjectGoneError as error:
+            return self._store(_ended(upload, Status.CANCELLED, error.told), [])
         if not scan.done:
             self._keep(found, scan)
             return None
@@ -203,8 +202,9 @@ class Intake:
                 end=cut.end,
                 records=cut.records,
                 created_at=found.created_at,
+                ids=cut.ids,
                 rewrite=cut.rewrite,
-                whole=len(scan.cuts) == 1,
+                whole=(cut.start, cut.end) == (0, size),
             )
             for number, cut in enumerate(scan.cuts, start=1)
         ]

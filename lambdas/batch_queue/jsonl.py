@@ -6,6 +6,8 @@ Memory is bounded by the longest line that is allowed, however long the input is
 from __future__ import annotations
 
 import json
+import math
+import re
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +21,12 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # InvokeModel takes a body of at most 25,000,000 bytes (service model of bedrock-runtime, shape Body);
 # a little more leaves room for the recordId and the braces around it.
 MAX_LINE_BYTES = 25_100_000
+# Deeper than any request, and less than what Python or Bedrock reads: it is parsed again further on.
+MAX_DEPTH = 200
+# Each array or object takes up to 250 bytes when it is parsed, however short its text is.
+MAX_NESTED = 500_000
+# How often a reading that has come to no record looks at the time.
+LINES_A_LOOK = 100_000
 MAX_REPORTED_FAULTS = 100
 MAX_REPORTED_ID = 200  # characters of a recordId that a fault keeps
 
@@ -36,13 +44,15 @@ class Fault:
 class Cut:
     """A run of whole lines, ``[start, end)`` in bytes: what will be a chunk.
 
-    ``rewrite``: a line of it is to be changed on its way to Bedrock.
+    ``rewrite``: a line of it is to be changed on its way to Bedrock. ``ids``: the ``digest_sum`` of its
+    recordIds.
     """
 
     start: int
     end: int
     records: int
     rewrite: bool = False
+    ids: int = 0
 
 
 class Ids:
@@ -53,10 +63,11 @@ class Ids:
     def __init__(self) -> None:
         self._heaps = [array("Q") for _ in range(self.HEAPS)]
 
-    def add(self, identifier: str) -> None:
-        """Takes note of one recordId."""
+    def add(self, identifier: str) -> int:
+        """Takes note of one recordId; gives its digest."""
         mark = digest(identifier)
         self._heaps[mark >> 56].append(mark)
+        return mark
 
     def twice(self) -> set[int]:
         """The digests that were added more than once: of a doubled recordId, or by rare chance of two."""
@@ -115,7 +126,7 @@ class Scan:
             "lines": self.lines,
             "records": self.records,
             "fault_count": self.fault_count,
-            "cuts": [[cut.start, cut.end, cut.records, cut.rewrite] for cut in self.cuts],
+            "cuts": [[cut.start, cut.end, cut.records, cut.rewrite, cut.ids] for cut in self.cuts],
             "faults": [[fault.line, fault.reason, fault.record_id] for fault in self.faults],
         }
 
@@ -141,14 +152,21 @@ class Scan:
 
 def digest(identifier: str) -> int:
     """64 bits of a recordId."""
-    return int.from_bytes(blake2b(identifier.encode(), digest_size=8).digest(), "big")
+    text = identifier.encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
+
+
+def digest_sum(marks: Iterable[int]) -> int:
+    """One number for a set of digests, whatever their order: 64 bits."""
+    return sum(marks) % (1 << 64)
 
 
 class RecordError(ValueError):
     """A line that is not a record; the text says why and what to write instead."""
 
     def __init__(self, reason: str, record_id: str | None = None) -> None:
-        super().__init__(reason)
+        # It may quote the line, and stands in a row and in a report.
+        super().__init__(reason.encode("utf-8", "replace").decode())
         self.record_id = None if record_id is None else record_id[:MAX_REPORTED_ID]
 
 
@@ -190,12 +208,24 @@ def _refuse_constant(name: str) -> NoReturn:
     raise RecordError(f"{name} is not JSON: write null or a number instead")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise RecordError(f"the number {text[:40]} is beyond the range of JSON readers: write a smaller one")
+    return value
+
+
 # One decoder for all lines: json.loads with a parse_constant builds a new one for every call.
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+_decode_pairs = json.JSONDecoder(object_pairs_hook=list).decode
+# A text, also one that is cut off, or a bracket.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]')
 
 
 def parse_line(raw: bytes) -> dict[str, Any]:
     """The JSON object on one line. Raises RecordError with a reason that names the place in the line."""
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+        _check_nesting(raw)
     try:
         value = _decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -204,8 +234,6 @@ def parse_line(raw: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         what = error.msg.removesuffix(" at")
         raise RecordError(f"not JSON: {what} at character {error.pos + 1} of the line") from None
-    except RecursionError:
-        raise RecordError("not JSON that can be read: nested too deeply") from None
     except RecordError:
         raise
     except ValueError:
@@ -213,7 +241,30 @@ def parse_line(raw: bytes) -> dict[str, Any]:
         raise RecordError("not JSON that can be read: a number has too many digits") from None
     if not isinstance(value, dict):
         raise RecordError(f"not a JSON object but {_kind(value)}: write one object a line, " + _EXAMPLE)
+    for name in (b'"recordId"', b'"modelInput"'):
+        if raw.count(name) > 1:
+            _check_once(raw, name.decode().strip('"'))
     return value
+
+
+def _check_nesting(raw: bytes) -> None:
+    """Raises RecordError where a line would take more stack or memory than a reader of it may have."""
+    depth = nested = 0
+    for token in _TOKEN.finditer(raw):
+        if token[0] in b"{[":
+            depth, nested = depth + 1, nested + 1
+            if depth > MAX_DEPTH:
+                raise RecordError(f"nested too deeply: {MAX_DEPTH} levels are the most")
+            if nested > MAX_NESTED:
+                raise RecordError(f"more than {MAX_NESTED:,} arrays and objects: make it several records")
+        elif token[0] in b"}]":
+            depth -= 1
+
+
+def _check_once(raw: bytes, name: str) -> None:
+    """Raises RecordError where a line has a key twice: readers differ in which of the two they take."""
+    if [key for key, _ in _decode_pairs(raw.decode("utf-8"))].count(name) > 1:
+        raise RecordError(f"{name} stands twice in the line: keep one of the two")
 
 
 _EXAMPLE = '{"recordId": "…", "modelInput": {…}}'
@@ -267,22 +318,29 @@ def scan(
     """Validates an input line by line, and cuts it at line ends into chunks.
 
     Each line holds one JSON object with a recordId and a modelInput. Blank lines, carriage returns before
-    the line end and a byte-order mark at the start are no faults; they set ``rewrite`` on their chunk.
+    the line end and a byte-order mark at the start are no faults; they set ``rewrite`` on their chunk. Blank
+    lines before its first record belong to no chunk, so that each has records.
     ``check`` sees each record's line and recordId: it says whether the line is to be changed on its way to
     Bedrock, which sets ``rewrite`` too, or raises RecordError.
 
     ``blocks`` begin at ``found.offset`` where an earlier scan is to go on. Stops at a boundary between two
-    chunks when ``out_of_time`` says so (then ``done`` stays False). Whether recordIds are unique is not
-    known yet: see ``doubled``.
+    chunks, or among blank lines before one, when ``out_of_time`` says so (then ``done`` stays False).
+    Whether recordIds are unique is not known yet: see ``doubled``.
     """
     found = found or Scan()
-    start, at, records, rewrite = found.offset, found.offset, 0, False
+    began = start = at = found.offset
+    records, rewrite = 0, False
+    marks: list[int] = []
     for raw, length in lines(blocks, limits.line_bytes):
-        if records >= limits.chunk_records or (records and at + length - start > limits.chunk_bytes):
-            found.cuts.append(Cut(start, at, records, rewrite))
-            found.offset = start = at
+        full = records >= limits.chunk_records or (records and at + length - start > limits.chunk_bytes)
+        if full:
+            found.cuts.append(Cut(start, at, records, rewrite, digest_sum(marks)))
             records, rewrite = 0, False
-            if out_of_time():
+            marks.clear()
+        if not records:
+            found.offset = start = at
+            rewrite = False
+            if at > began and (full or found.lines % LINES_A_LOOK == 0) and out_of_time():
                 return found
         at += length
         found.lines += 1
@@ -298,12 +356,13 @@ def scan(
         records += 1
         try:
             identifier = record_id(parse_line(line))
-            found.ids.add(identifier)
+            marks.append(found.ids.add(identifier))
             rewrite |= check is not None and check(line, identifier)
         except RecordError as error:
             found.add(Fault(found.lines, str(error), error.record_id))
-    if records or at > start:
-        found.cuts = _with_tail(found.cuts, Cut(start, at, records, rewrite), limits)
+    if records:
+        tail = Cut(start, at, records, rewrite, digest_sum(marks))
+        found.cuts = _with_tail(found.cuts, tail, limits)
     found.offset = at
     found.done = True
     if not found.records and not found.fault_count:
@@ -318,7 +377,14 @@ def _with_tail(cuts: list[Cut], tail: Cut, limits: Limits) -> list[Cut]:
     last = cuts[-1]
     if last.records + tail.records > limits.most_records or tail.end - last.start > limits.most_bytes:
         return [*cuts, tail]
-    joined = Cut(last.start, tail.end, last.records + tail.records, last.rewrite or tail.rewrite)
+    joined = Cut(
+        last.start,
+        tail.end,
+        last.records + tail.records,
+        # Blank lines may lie between the two.
+        last.rewrite or tail.rewrite or last.end != tail.start,
+        digest_sum((last.ids, tail.ids)),
+    )
     return [*cuts[:-1], joined]
 
 

@@ -16,6 +16,8 @@ from .jsonl import MAX_LINE_BYTES, RecordError
 from .model import MAX_KEY_BYTES
 
 SCHEME = "s3://"
+# The error code of records that were not run since an object that they or their neighbours link is missing.
+UNAVAILABLE_CODE = "MediaUnavailable"
 # A line without this key has no links; nothing else of it is looked at.
 _LOCATION = b'"s3Location"'
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'

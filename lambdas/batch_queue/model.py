@@ -147,10 +147,11 @@ class Chunk:
     The bytes to run are ``[start, end)`` of an exact object: of the upload itself at the first attempt, of
     what is to run again afterwards. ``whole``: they are all of the object. ``rewrite``: lines are changed
     on their way to Bedrock (a byte-order mark, blank lines, carriage returns, links to media), so the chunk
-    is staged by streaming. ``gone``: the chunk could not be staged, as the object was deleted before, or
-    for the reason in ``message``.
+    is staged by streaming. ``gone``: the chunk could not be staged, for the reason in ``message``;
+    ``error_code`` is then what its records get, or "" where they cannot be read.
 
-    ``records`` is how many are left to run; ``parts`` are the keys of the lines of the result so far.
+    ``records`` is how many are left to run, ``ids`` the ``jsonl.digest_sum`` of their recordIds; ``parts``
+    are the keys of the lines of the result so far.
     """
 
     upload_id: str
@@ -161,6 +162,7 @@ class Chunk:
     end: int
     records: int
     created_at: str
+    ids: int = 0
     version_id: str = ""
     etag: str = ""
     rewrite: bool = False
@@ -171,6 +173,7 @@ class Chunk:
     status: Status = Status.PENDING
     job_id: str = ""
     message: str = ""
+    error_code: str = ""
     parts: tuple[str, ...] = ()
     last_errors: str = ""
     errors_by_code: Mapping[str, int] = field(default_factory=dict)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -45,8 +44,8 @@ class OnDemand:
             try:
                 if not self._run_chunk(job, chunk, deadline):
                     return False
-            except ObjectGoneError:
-                self._table.mark_gone(ref, job.job_id)
+            except ObjectGoneError as error:
+                self._table.mark_gone(ref, job.job_id, error.told)
         return True
 
     def _run_chunk(self, job: Job, chunk: Chunk, deadline: float) -> bool:
@@ -83,5 +82,4 @@ class OnDemand:
         answer = self._runtime.answer(job.model_id, kind, body)
         line = {"recordId": record["recordId"], "modelInput": body, **answer}
         # Converse gives bytes where a batch output has base64.
-        text = json.dumps(line, ensure_ascii=False, default=lambda raw: base64.b64encode(raw).decode())
-        return text.encode("utf-8", "surrogatepass") + b"\n"
+        return results.to_line(line, default=lambda raw: base64.b64encode(raw).decode())

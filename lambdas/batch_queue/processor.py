@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from botocore.exceptions import ClientError
-
 from . import jsonl, media, model, scheduling
-from .bedrock import Accepted, Bedrock, ListedJob, NotNow
+from .bedrock import Accepted, Bedrock, BedrockError, ListedJob, NotNow
 from .functions import Functions
 from .model import (
     ACTIVE,
@@ -28,7 +26,7 @@ from .model import (
 )
 from .scheduling import Running, Waiting
 from .settings import Settings
-from .storage import ObjectGoneError, ObjectRef, Storage
+from .storage import ObjectDeniedError, ObjectGoneError, ObjectRef, Storage
 from .table import Table
 from .telemetry import emit_metrics, log
 
@@ -36,7 +34,7 @@ T = TypeVar("T")
 
 # A run that has less time than this left does not start another round.
 ROUND_SECONDS = 60.0
-# A refusal that may heal (access denied) is tried again by later runs until the job is this old.
+# What may heal (access denied, by Bedrock or S3) is tried again by later runs until the job is this old.
 HEALING_SECONDS = 600.0
 # Bedrock does not promise that a job can be looked up as soon as it is made.
 UNKNOWN_SECONDS = 3600.0
@@ -46,6 +44,7 @@ GIVE_UP_SECONDS = 24 * 3600.0
 TOLD_UPLOADS = 100
 # A collector that was asked this long ago has ended one way or another: its time-out is 900 s.
 COLLECT_SECONDS = 960.0
+_SHOWN = 500  # characters of what S3 says
 
 
 class MediaError(Exception):
@@ -291,9 +290,9 @@ class Processor:
         ours = {job.job_name for job in jobs}
         try:
             listed = [job for job in self._bedrock.active_jobs() if job.name not in ours]
-        except ClientError as error:
+        except BedrockError as error:
             # Slots are then counted by our own jobs alone; the quota's own answer catches what is too many.
-            log.warning("active jobs of the account cannot be listed: %s", error.response["Error"]["Code"])
+            log.warning("active jobs of the account cannot be listed: %s", error.code)
             listed = []
         return [Running(job.model_id) for job in listed if self._counts(job)]
 
@@ -367,7 +366,11 @@ class Processor:
             return job
         if job.instead:
             return self._begin_on_demand(job) if job.instead == ON_DEMAND else self._end(job, Status.REJECTED)
-        answer = self._bedrock.submit(job.request)
+        try:
+            answer = self._bedrock.submit(job.request)
+        except BedrockError as error:
+            self._waits(replace(job, message=error.words, updated_at=model.iso(self._clock())))
+            raise
         now = model.iso(self._clock())
         if isinstance(answer, Accepted):
             job = replace(job, arn=answer.arn, status=Status.SUBMITTED, submitted_at=now, updated_at=now)
@@ -396,11 +399,22 @@ class Processor:
         return begun
 
     def _waits(self, job: Job) -> Job:
-        """Stores what Bedrock said to a job that it would not have now, where the user looks too."""
+        """Stores why a job cannot be submitted now, where the user looks too."""
         self._table.update_job(job)
         for upload_id in dict.fromkeys(ref.upload_id for ref in job.chunks):
             self._table.note(upload_id, f"waiting: {job.message}")
         return job
+
+    def _denied(self, job: Job, key: str, error: ObjectDeniedError) -> str:
+        """What a user is to know of an upload that S3 does not let us read. Raises the error at first."""
+        told = (
+            f"S3 denied access to {key} ({str(error)[:_SHOWN]}). Let the role of process_batch_jobs read it "
+            "and write below the work prefix, with their keys"
+        )
+        if self._clock() - model.epoch(job.created_at) < HEALING_SECONDS:
+            self._waits(replace(job, message=f"{told}.", updated_at=model.iso(self._clock())))
+            raise error
+        return f"Not run: {told}, then upload it again."
 
     def _seal(self, job: Job) -> Job:
         """Claims the job's chunks and stages those that it got; then the list of chunks is final."""
@@ -451,11 +465,14 @@ class Processor:
                 self._storage.put_stream(key, self._with_media(lines, folder))
             else:
                 self._storage.copy(source, key, span)
-        except ObjectGoneError:
-            self._table.mark_gone(chunk.ref, job.job_id)
+        except ObjectGoneError as error:
+            self._table.mark_gone(chunk.ref, job.job_id, error.told)
+            return False
+        except ObjectDeniedError as error:
+            self._table.mark_gone(chunk.ref, job.job_id, self._denied(job, chunk.key, error))
             return False
         except MediaError as error:
-            self._table.mark_gone(chunk.ref, job.job_id, str(error))
+            self._table.mark_gone(chunk.ref, job.job_id, str(error), media.UNAVAILABLE_CODE)
             return False
         return True
 

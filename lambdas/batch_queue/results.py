@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .jsonl import MAX_LINE_BYTES, digest, lines
+from .jsonl import MAX_LINE_BYTES, digest, digest_sum, lines
 from .model import Status
 
 # An output line is its input line and the model's answer, so it may be longer than any input.
@@ -26,6 +27,11 @@ _PASSING_NAMES = {
     "TooManyRequestsException",
 }
 MAX_MESSAGE = 2_000  # characters; a row holds 400 KB at most
+# A row counts errors by their codes, so a code is a short word or number.
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+MAX_CODES = 100
+OTHER_CODE = "other"
+MAX_COUNT = 10**15  # what is above cannot be a count, and DynamoDB's numbers end at 38 digits
 _TIMEOUT, _TOO_MANY, _SERVER_ERROR = 408, 429, 500
 _PASSING_WORDS = ("internal", "unavailable", "throttl", "timed out", "timeout", "try again", "retry")
 
@@ -46,8 +52,8 @@ class Manifest:
 class Tally:
     """One output file, read once. ``again``: digests of the recordIds that failed for a passing reason.
 
-    ``seen``: digests of all its recordIds; ``untidy``: some stand twice, or a line cannot be read. Counts
-    leave out what is in ``again``. Tokens are those that the answers tell of.
+    ``seen``: digests of all its recordIds; ``untidy``: some stand twice or are not known, or a line cannot
+    be read or has no end. Counts leave out what is in ``again``. Tokens are those that the answers tell of.
     """
 
     success: int = 0
@@ -59,26 +65,30 @@ class Tally:
     again: set[int] = field(default_factory=set)
     untidy: bool = False
 
+    def is_of(self, records: int, ids: int) -> bool:
+        """Whether these are the outputs of so many records, the ``digest_sum`` of whose ids is ``ids``."""
+        return (len(self.seen), digest_sum(self.seen)) == (records, ids)
 
-def manifest(document: Mapping[str, Any]) -> Manifest:
-    """Reads ``manifest.json.out`` as Bedrock writes it."""
+
+def manifest(raw: bytes) -> Manifest | None:
+    """Reads ``manifest.json.out`` as Bedrock writes it; None where it cannot be read."""
+    document = _record(raw)
+    if document is None:
+        return None
     return Manifest(
-        records=int(document.get("totalRecordCount") or 0),
-        processed=int(document.get("processedRecordCount") or 0),
-        success=int(document.get("successRecordCount") or 0),
-        error=int(document.get("errorRecordCount") or 0),
-        input_tokens=int(document.get("inputTokenCount") or 0),
-        output_tokens=int(document.get("outputTokenCount") or 0),
+        records=_first(document, "totalRecordCount"),
+        processed=_first(document, "processedRecordCount"),
+        success=_first(document, "successRecordCount"),
+        error=_first(document, "errorRecordCount"),
+        input_tokens=_first(document, "inputTokenCount"),
+        output_tokens=_first(document, "outputTokenCount"),
     )
 
 
 def output_lines(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
     """The lines of an output file, raw and read; None for one that is cut off or otherwise not a record."""
     for raw, _ in lines(blocks, MAX_OUTPUT_LINE_BYTES):
-        if raw is None:
-            yield b"", None
-        elif raw.strip():
-            yield raw, _record(raw)
+        yield (b"", None) if raw is None else (raw, _record(raw))
 
 
 def _record(raw: bytes) -> dict[str, Any] | None:
@@ -95,7 +105,9 @@ def error_code(record: Mapping[str, Any]) -> str | None:
     if error is None and "modelOutput" in record:
         return None
     code = error.get("errorCode") if isinstance(error, dict) else None
-    return "unknown" if code is None else str(code)
+    if isinstance(code, int):
+        return str(code) if 0 <= code <= MAX_COUNT else "unknown"
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else "unknown"
 
 
 def passing(code: str) -> bool:
@@ -110,12 +122,24 @@ def passing_failure(message: str) -> bool:
     return any(word in message.lower() for word in _PASSING_WORDS)
 
 
-def tally(blocks: Iterable[bytes], may_run_again: bool) -> Tally:
-    """Counts the lines of an output file; a recordId that stands twice counts once."""
+def mark_of(record: Mapping[str, Any]) -> int | None:
+    """The digest of a record's recordId, or None where it has none."""
+    identifier = record.get("recordId")
+    return digest(identifier) if isinstance(identifier, str) else None
+
+
+def tally(blocks: Iterable[bytes], may_run_again: bool, known: Collection[int] | None = None) -> Tally:
+    """Counts the lines of an output file; a recordId that stands twice counts once.
+
+    ``known``: the digests of the recordIds that it may hold; None takes any.
+    """
     found = Tally()
-    for _, record in output_lines(blocks):
-        mark = None if record is None else digest(str(record.get("recordId")))
-        if record is None or mark is None or mark in found.seen:
+    for raw, size in lines(blocks, MAX_OUTPUT_LINE_BYTES):
+        record = None if raw is None else _record(raw)
+        found.untidy |= raw is not None and size == len(raw)  # without a line end, it would join the next one
+        mark = None if record is None else mark_of(record)
+        strange = mark is None or mark in found.seen or (known is not None and mark not in known)
+        if record is None or mark is None or strange:
             found.untidy = True
             continue
         found.seen.add(mark)
@@ -129,7 +153,8 @@ def tally(blocks: Iterable[bytes], may_run_again: bool) -> Tally:
             found.again.add(mark)
         else:
             found.error += 1
-            found.errors_by_code[code] += 1
+            full = len(found.errors_by_code) >= MAX_CODES and code not in found.errors_by_code
+            found.errors_by_code[OTHER_CODE if full else code] += 1
     return found
 
 
@@ -148,17 +173,21 @@ def tokens(answer: Any) -> tuple[int, int]:
 
 
 def _first(document: Mapping[str, Any], *names: str) -> int:
-    return next((document[name] for name in names if isinstance(document.get(name), int)), 0)
+    return next((document[name] for name in names if _is_count(document.get(name))), 0)
 
 
-def settled(blocks: Iterable[bytes], again: Collection[int]) -> Iterator[bytes]:
-    r"""The output lines that stand, each with ``\n``: once each, without those that run again."""
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
+
+
+def settled(blocks: Iterable[bytes], chosen: Collection[int]) -> Iterator[bytes]:
+    r"""The output lines of the ``chosen`` recordIds (by their digests), once each, each with ``\n``."""
     seen: set[int] = set()
     for raw, record in output_lines(blocks):
-        if record is None:
+        mark = None if record is None else mark_of(record)
+        if mark is None or mark in seen:
             continue
-        mark = digest(str(record.get("recordId")))
-        if mark not in again and mark not in seen:
+        if mark in chosen:
             yield raw + b"\n"
         seen.add(mark)
 
@@ -168,7 +197,7 @@ def unanswered(inputs: Iterable[bytes], seen: Collection[int]) -> Iterator[tuple
     for raw, _ in lines(inputs):
         if raw and raw.strip():
             record = json.loads(raw)
-            if digest(str(record.get("recordId"))) not in seen:
+            if digest(record["recordId"]) not in seen:
                 yield raw, record
 
 
@@ -179,7 +208,15 @@ def error_line(record: Mapping[str, Any], code: str, message: str) -> bytes:
         "modelInput": record.get("modelInput"),
         "error": {"errorCode": code, "errorMessage": message},
     }
-    return json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+    return to_line(line)
+
+
+def to_line(document: Mapping[str, Any], default: Callable[[Any], Any] | None = None) -> bytes:
+    r"""A JSON document as one line of UTF-8, with ``\n``. ``default`` is that of ``json.dumps``."""
+    try:
+        return json.dumps(document, ensure_ascii=False, default=default).encode() + b"\n"
+    except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can express
+        return json.dumps(document, default=default).encode() + b"\n"
 
 
 # -------------------------------------------------------------------------------------------- one result

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -26,13 +27,25 @@ MAX_SINGLE_COPY = 1024 * _MIB
 COPY_PART_BYTES = 512 * _MIB
 PUT_PART_BYTES = 16 * _MIB
 _GONE = {"NoSuchKey", "NoSuchVersion", "404", "412", "PreconditionFailed"}
-# What S3 says of an object that is there and cannot be copied: not permitted (also its key), or archived.
-_UNREADABLE = {"403", "AccessDenied", "InvalidObjectState"}
+_ARCHIVED = {"InvalidObjectState", "ObjectNotInActiveTierError"}
+_DENIED = {"403", "AccessDenied"}
 COPIES_AT_ONCE = 10  # as many as a client has connections
 
 
 class ObjectGoneError(Exception):
-    """The exact object version is not there any more."""
+    """The exact object version is not there any more. ``told``: what a user is to know of it."""
+
+    told = "The object was deleted before it ran. Upload it again."
+
+
+class ObjectArchivedError(ObjectGoneError):
+    """The object is there, but in a storage class that nothing can read."""
+
+    told = "The object is archived, where it cannot be read. Restore it, then upload it again."
+
+
+class ObjectDeniedError(Exception):
+    """S3 denies access to an object; the text is S3's. A policy, or a key's policy, may heal it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +105,13 @@ class Storage:
         finally:
             body.close()
 
+    def read(self, key: str, most: int = BLOCK_BYTES) -> bytes:
+        """A small object, of which ``most`` bytes are read. Raises ObjectGoneError."""
+        blocks = self.stream(ObjectRef(key))
+        return b"".join(islice(blocks, math.ceil(most / BLOCK_BYTES)))[:most]
+
     def read_json(self, key: str) -> Any:
-        """A small JSON document. Raises ObjectGoneError."""
+        """A JSON document of our own. Raises ObjectGoneError."""
         return json.loads(b"".join(self.stream(ObjectRef(key))))
 
     def keys(self, prefix: str) -> set[str]:
@@ -150,7 +168,7 @@ class Storage:
         """Copies an exact object, or its bytes ``[start, end)``, to ``key`` without moving data through here.
 
         The target appears at once, when all of it is there; gives its version id ("" on an unversioned
-        bucket). Raises ObjectGoneError.
+        bucket). Raises ObjectGoneError, ObjectDeniedError.
         """
         with _gone(source):
             size = self.size(source)
@@ -169,11 +187,7 @@ class Storage:
         def failed(key: str) -> str:
             try:
                 self.copy(ObjectRef(sources[key]), key)
-            except ObjectGoneError:
-                return sources[key]
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in _UNREADABLE:
-                    raise
+            except (ObjectGoneError, ObjectDeniedError):
                 return sources[key]
             return ""
 
@@ -314,10 +328,16 @@ def _exactly(ref: ObjectRef) -> dict[str, Any]:
 
 @contextmanager
 def _gone(ref: ObjectRef) -> Iterator[None]:
-    """Turns S3's answers for a missing object into ObjectGoneError."""
+    """Turns S3's answers for an object that cannot be had into ObjectGoneError or ObjectDeniedError."""
+    exact = f"{ref.key} ({ref.version_id or ref.etag or 'current version'})"
     try:
         yield
     except ClientError as error:
-        if error.response["Error"]["Code"] in _GONE:
-            raise ObjectGoneError(f"{ref.key} ({ref.version_id or ref.etag or 'current version'})") from error
+        code, text = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+        if code in _GONE:
+            raise ObjectGoneError(exact) from error
+        if code in _ARCHIVED:
+            raise ObjectArchivedError(exact) from error
+        if code in _DENIED or code.startswith("KMS."):
+            raise ObjectDeniedError(f"{code}: {text}") from error
         raise

@@ -13,7 +13,7 @@ from .intake import NewObject, why_not
 from .settings import Settings
 from .storage import Current, Storage
 from .table import Table
-from .telemetry import log
+from .telemetry import EventError, log
 
 # So many objects are looked up and handed over before the time is looked at again.
 AT_ONCE = 100
@@ -37,21 +37,21 @@ class Order:
 
 
 def order(event: Mapping[str, Any], input_prefix: str) -> Order:
-    """Reads the event of a sweep. Raises ValueError that says what to write instead."""
+    """Reads the event of a sweep. Raises EventError that says what to write instead."""
     right = 'write {"sweep": true}, with "prefix" and "min_age_minutes" only if you want less than everything'
     if unknown := set(event) - KEYS:
-        raise ValueError(f"a sweep has no {', '.join(sorted(unknown))}: {right}")
+        raise EventError(f"a sweep has no {', '.join(sorted(unknown))}: {right}")
     if event["sweep"] is not True:
-        raise ValueError(f'"sweep" is {event["sweep"]!r}: {right}')
+        raise EventError(f'"sweep" is {event["sweep"]!r}: {right}')
     prefix = event.get("prefix", input_prefix)
     if not isinstance(prefix, str) or not prefix.startswith(input_prefix):
-        raise ValueError(
+        raise EventError(
             f"uploads lie below {input_prefix}, so {prefix!r} has none to sweep: write the prefix as "
             f'"{input_prefix}some/folder/", or leave it out to sweep them all'
         )
     age = event.get("min_age_minutes", 0)
     if isinstance(age, bool) or not isinstance(age, int | float) or age < 0:
-        raise ValueError(f"min_age_minutes is a number from 0 on, not {age!r}: write 60, or leave it out")
+        raise EventError(f"min_age_minutes is a number from 0 on, not {age!r}: write 60, or leave it out")
     return Order(prefix, age, event.get("from", ""))
 
 
@@ -81,7 +81,7 @@ class Sweep:
 
         ``found``: objects that are uploads; of them ``known`` to the queue, too ``young`` for the order, and
         ``enqueued``: handed over to ``function_name``. ``goes_on`` is 1 where another run does the rest.
-        Raises ValueError for an order that makes no sense.
+        Raises EventError for an order that makes no sense.
         """
         deadline = self._clock() + seconds_left - STOP_SECONDS
         wanted = order(event, self._settings.input_prefix)

@@ -39,6 +39,7 @@ from .model import (
     digest_of_cut,
     statuses_before,
 )
+from .telemetry import SafeError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table as DynamoTable
@@ -49,7 +50,7 @@ _CHUNKS_AT_ONCE = 40  # TransactWriteItems takes at most 100 items: the upload, 
 _BATCH_GET = 100  # BatchGetItem takes at most 100 keys
 
 
-class CutError(Exception):
+class CutError(SafeError):
     """Two runs cut one upload in different ways at once."""
 
 
@@ -270,11 +271,11 @@ class Table:
             ]
         )
 
-    def mark_gone(self, ref: ChunkRef, job_id: str, message: str = "") -> None:
-        """Notes that a chunk could not be staged: the upload's exact version was deleted, or ``message``."""
+    def mark_gone(self, ref: ChunkRef, job_id: str, message: str, error_code: str = "") -> None:
+        """Notes that a chunk could not be staged, and why."""
         self._update(
             (ref.upload_id, _chunk_sk(ref.number)),
-            {"gone": True, "message": message},
+            {"gone": True, "message": message, "error_code": error_code},
             condition="job_id = :job AND #status = :submitted",
             names={"#status": "status"},
             values={":job": job_id, ":submitted": Status.SUBMITTED},

@@ -79,7 +79,7 @@ MUTANTS = [
     Mutant(
         "only the first page of the account's jobs is read",
         "bedrock.py",
-        "for page in pages.paginate(**query):",
+        'for page in self._bedrock.get_paginator("list_model_invocation_jobs").paginate(**query):',
         "for page in [self._bedrock.list_model_invocation_jobs(**query)]:",
         (PAGES,),
     ),

@@ -1,11 +1,18 @@
 """What goes wrong around the queue, and what must not come of it. Each of these was a fault once."""
 
+import io
+from itertools import pairwise
 from typing import Any
 
+import boto3
 import pytest
-from batch_queue import bedrock, jsonl
+from batch_queue import bedrock, jsonl, on_demand
 from batch_queue.model import Job, Route, Status, epoch
-from botocore.exceptions import ClientError
+from batch_queue.runtime import Runtime
+from batch_queue.telemetry import RUNTIME_CONFIG
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from tests.local_aws.simulator import Fault
 from tests.support import world as worlds
@@ -64,7 +71,7 @@ def test_one_upload_that_cannot_be_staged_does_not_hold_up_the_others() -> None:
 
         def forbid(call: Call) -> None:
             if call.function == "process" and "bad.jsonl" in str(call.params.get("url_path")):
-                raise aws_error("403", 403)
+                raise aws_error("InvalidRequest", 400)
 
         world.before = forbid
         world.run(lambda: statuses(world)[Status.COMPLETED] == len(good))
@@ -332,3 +339,167 @@ def test_an_upload_whose_neighbour_vanished_waits_for_other_company() -> None:
         world.run()
         assert world.one_upload(gone).status == Status.CANCELLED
         assert {world.one_upload(one).status for one in (kept, other)} == {Status.COMPLETED}
+
+
+PASSING = "Internal error, please try again."
+ANY_SIZE = {"models": {"*": {"min_records": 1}}}
+
+
+def test_what_failed_time_and_again_waits_longer_but_never_more_than_an_hour() -> None:
+    route = Route("default", HAIKU, min_records_per_job=1, max_record_attempts=6)
+    faults = [{"outcome": "Failed", "message": PASSING, "times": 5}]
+    with World.open(route, config={**ANY_SIZE, "job_faults": faults}) as world:
+        upload_id = world.upload("a.jsonl", lines(records(2)))
+        world.run(steps=2_000)
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+        timelines = [job["timeline"] for job in world.bedrock_jobs()]
+        waits = [late[0]["at"] - early[-1]["at"] for early, late in pairwise(timelines)]
+        schedule = worlds.SCHEDULE_SECONDS + 100
+        for waited, least in zip(waits, (60, 240, 960, 3600, 3600), strict=True):
+            assert least <= waited < least + schedule
+
+
+@pytest.mark.parametrize("message", ["x" * 500_000, "half \ud800 a pair"])
+def test_no_row_takes_more_of_bedrocks_words_than_it_can_hold(message: str) -> None:
+    faults = [{"outcome": "Failed", "message": message}]
+    with World.open(
+        Route("default", HAIKU, min_records_per_job=1), config={**ANY_SIZE, "job_faults": faults}
+    ) as world:
+        upload_id = world.upload("a.jsonl", lines(records(2)))
+        world.run()
+        assert world.one_upload(upload_id).status == Status.FAILED
+        words = [row["message"] for row in world.rows() if row.get("message")]
+        assert len(words) == 3, "of the upload, the chunk and the job"
+        assert all(len(each.encode()) <= 2_000 for each in words)
+
+
+def test_a_chunk_is_never_larger_than_a_job_may_be() -> None:
+    route = Route("default", HAIKU, min_records_per_job=1, max_records_per_job=30, max_bytes_per_job=4_000)
+    limits = {"min_records": 1, "max_records_per_job": 30, "max_job_bytes": 4_000}
+    with World.open(route, config={"models": {"*": limits}}) as world:
+        upload_id = world.upload("a.jsonl", lines(records(70)))
+        world.run()
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+        assert max(chunk.end - chunk.start for chunk in world.chunks()) <= 4_000
+
+
+def test_an_output_that_is_only_untidy_leaves_nothing_to_run_again() -> None:
+    with World.open(Route("default", HAIKU, min_records_per_job=1), config=ANY_SIZE) as world:
+        upload_id = world.upload("a.jsonl", lines(records(3)))
+
+        def double(call: Call) -> None:
+            if call.function == "collect":
+                world.before = None
+                for each in world.s3.list_objects_v2(Bucket=world.bucket, Prefix="jobs/")["Contents"]:
+                    if each["Key"].endswith(".jsonl.out"):
+                        body = world.s3.get_object(Bucket=world.bucket, Key=each["Key"])["Body"].read()
+                        world.s3.put_object(Bucket=world.bucket, Key=each["Key"], Body=body + body)
+
+        world.before = double
+        world.run()
+        upload = world.one_upload(upload_id)
+        assert (upload.status, len(world.result(upload))) == (Status.COMPLETED, 3)
+        assert [chunk.attempt for chunk in world.chunks()] == [1]
+        assert len(world.bedrock_jobs()) == 1
+
+
+def test_staging_that_was_cut_short_goes_on_with_what_is_not_staged_yet() -> None:
+    with World.open() as world:
+        ids = [world.upload(f"{n}.jsonl", lines(records(20, f"u{n}-"))) for n in range(5)]
+        staged: list[str] = []
+
+        def kill(call: Call) -> None:
+            if call.operation == "CopyObject" and call.function == "process":
+                staged.append(str(call.params["url_path"]))
+                if len(staged) == 3:
+                    world.kill()
+
+        world.after = kill
+        world.run()
+        assert {world.one_upload(one).status for one in ids} == {Status.COMPLETED}
+        assert len(staged) == len(set(staged)) == 5
+
+
+@pytest.mark.parametrize("answer", ["an error", "a broken connection", "no answer"])
+def test_a_model_is_asked_once_where_its_answer_may_have_been_paid(answer: str) -> None:
+    client: Any = boto3.client("bedrock-runtime", region_name=worlds.REGION, config=RUNTIME_CONFIG)
+    calls: list[str] = []
+
+    def answered(request: Any, **_: Any) -> AWSResponse:
+        calls.append(request.url)
+        if answer == "an error":
+            raw: Any = io.BytesIO(b'{"message": "no"}')
+            raw.stream = lambda *_, **__: iter([b'{"message": "no"}'])
+            return AWSResponse(request.url, 503, HTTPHeaders(), raw)
+        if answer == "no answer":
+            raise ReadTimeoutError(endpoint_url=request.url)
+        raise ConnectionClosedError(endpoint_url=request.url)
+
+    client.meta.events.register("before-send.bedrock-runtime.*", answered)
+    found = Runtime(client, pause=lambda _: None).answer(HAIKU, "InvokeModel", {})
+    assert found["error"]["errorCode"] == 503
+    assert len(calls) == 1
+
+
+def test_a_run_on_demand_has_time_for_the_longest_answer() -> None:
+    waits: Any = RUNTIME_CONFIG
+    assert waits.read_timeout + waits.connect_timeout < on_demand.BATCH_SECONDS < worlds.TIMEOUTS["collect"]
+
+
+def test_an_archived_object_ends_its_upload_with_what_to_do() -> None:
+    with World.open() as world:
+        answer = world.s3.put_object(
+            Bucket=world.bucket, Key="to-process/a.jsonl", Body=lines(records(100)), StorageClass="GLACIER"
+        )
+        event = world.s3_event("to-process/a.jsonl", answer["VersionId"], answer["ETag"].strip('"'))
+        world.send("create", {"Records": [event]})
+        world.run()
+        (upload,) = world.uploads()
+        assert upload.status == Status.CANCELLED
+        assert (
+            upload.message
+            == "The object is archived, where it cannot be read. Restore it, then upload it again."
+        )
+        assert not world.errors
+
+
+@pytest.mark.parametrize("code", ["InvalidObjectState", "ObjectNotInActiveTierError"])
+def test_an_object_archived_while_it_waits_ends_its_upload_and_holds_up_no_neighbour(code: str) -> None:
+    with World.open(Route("default", HAIKU, min_records_per_job=1), config=ANY_SIZE) as world:
+        kept, archived = (world.upload(f"{n}.jsonl", lines(records(60, f"u{n}-"))) for n in range(2))
+
+        def refuse(call: Call) -> None:
+            if call.function != "create" and "to-process/1.jsonl" in str(call.params.get("headers")):
+                raise aws_error(code, 403)
+
+        world.before = refuse
+        world.run()
+        assert world.one_upload(kept).status == Status.COMPLETED
+        assert world.one_upload(archived).status == Status.CANCELLED
+        assert "Restore it, then upload it again." in world.one_upload(archived).message
+        assert not world.errors
+
+
+@pytest.mark.parametrize("heals", [True, False])
+def test_an_object_that_s3_denies_says_so_and_runs_when_it_may_be_read(heals: bool) -> None:
+    route = Route("default", HAIKU, max_active_jobs=1, min_records_per_job=1)
+    with World.open(route, config=ANY_SIZE) as world:
+        kept, denied = (world.upload(f"{n}.jsonl", lines(records(60, f"u{n}-"))) for n in range(2))
+
+        def refuse(call: Call) -> None:
+            if call.function != "create" and "to-process/1.jsonl" in str(call.params.get("headers")):
+                raise aws_error("AccessDenied", 403, "the key policy says no")
+
+        world.before = refuse
+        world.run(lambda: bool(world.errors))
+        words = "waiting: S3 denied access to to-process/1.jsonl (AccessDenied: the key policy says no)."
+        assert {world.one_upload(one).status for one in (kept, denied)} == {Status.PENDING}
+        assert words in world.one_upload(denied).message
+        world.before = None if heals else refuse
+        other = world.upload("other.jsonl", lines(records(60, "other-")))
+        world.run()
+        assert {world.one_upload(one).status for one in (kept, other)} == {Status.COMPLETED}
+        ended = world.one_upload(denied)
+        assert ended.status == (Status.COMPLETED if heals else Status.CANCELLED)
+        assert ("then upload it again" in ended.message) is not heals
+        assert not world.dead_letters or not heals

@@ -160,8 +160,9 @@ def test_a_link_is_a_fault_with_advice_where_the_route_stages_no_media() -> None
     ],
 )
 def test_a_link_that_cannot_be_staged_is_a_fault(uri: str, reason: str) -> None:
-    with pytest.raises(jsonl.RecordError, match=reason):
+    with pytest.raises(jsonl.RecordError, match=reason) as told:
         check(asking(1, URI, uri))
+    assert str(told.value).encode("utf-8"), "a row and a report can hold it"
 
 
 @pytest.mark.parametrize("allowed", [True, False])

@@ -64,14 +64,18 @@ def test_an_output_line_that_cannot_be_read_counts_for_nothing_and_is_left_out(l
     output = [line, b"\n", *rows(good("a"))]
     found = results.tally(output, True)
     assert (found.success, found.error, found.untidy) == (1, 0, True)
-    assert [json.loads(raw)["recordId"] for raw in results.settled(output, ())] == ["a"]
+    assert [
+        json.loads(raw)["recordId"] for raw in results.settled(output, results.tally(output, True).seen)
+    ] == ["a"]
 
 
 def test_a_record_that_stands_twice_counts_and_stands_once() -> None:
     output = rows(good("a"), good("b"), good("a"))
     found = results.tally(output, True)
     assert (found.success, found.untidy) == (2, True)
-    assert [json.loads(raw)["recordId"] for raw in results.settled(output, ())] == ["a", "b"]
+    assert [
+        json.loads(raw)["recordId"] for raw in results.settled(output, results.tally(output, True).seen)
+    ] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,7 @@ def test_each_record_either_stands_or_runs_again_never_both_never_neither(
         )
     )
     tally = results.tally(output, may_run_again)
-    stands = [json.loads(raw)["recordId"] for raw in results.settled(output, tally.again)]
+    stands = [json.loads(raw)["recordId"] for raw in results.settled(output, tally.seen - tally.again)]
     again = [record["recordId"] for _, record in results.unanswered(inputs, tally.seen - tally.again)]
     assert sorted(stands + again) == sorted(str(n) for n, _ in found)
     assert len(stands) == tally.success + tally.error
@@ -172,5 +176,6 @@ def test_the_message_has_bedrocks_words_first_and_the_errors_by_code() -> None:
 
 
 def test_a_manifest_is_read_with_missing_counts_as_zero() -> None:
-    found = results.manifest({"totalRecordCount": 5, "successRecordCount": 4, "inputTokenCount": 90})
+    found = results.manifest(b'{"totalRecordCount": 5, "successRecordCount": 4, "inputTokenCount": 90}')
+    assert found is not None
     assert (found.records, found.success, found.error, found.input_tokens) == (5, 4, 0, 90)

@@ -1,0 +1,236 @@
+"""What goes into the logs: never a record's content, a model's answer, or Bedrock's words."""
+
+import json
+import logging
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from batch_queue import telemetry
+from batch_queue.model import Route, Status
+from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
+
+from tests.local_aws.simulator import Fault
+from tests.support.world import HAIKU, HANDLERS, Call, Context, World, lines, records, statuses
+
+pytestmark = pytest.mark.unit
+
+RECORD, ANSWER, WORDS, ID = "canaryrecord", "canaryanswer", "canarywords", "canaryid"
+CANARIES = (RECORD, ANSWER, WORDS, ID)
+NOVA = "amazon.nova-lite-v1:0"
+
+
+def asking(count: int, *, media: str = "", prefix: str = ID) -> list[dict[str, Any]]:
+    """Records whose ids and contents are canaries."""
+    rows = records(count, prefix)
+    for row in rows:
+        row["modelInput"]["messages"][0]["content"] = [
+            *([{"image": {"format": "png", "source": {"s3Location": {"uri": media}}}}] if media else []),
+            {"text": RECORD},
+        ]
+        if media:
+            del row["modelInput"]["anthropic_version"], row["modelInput"]["max_tokens"]
+    return rows
+
+
+class Kept(logging.Handler):
+    """Everything that would be written, formatted, with tracebacks and whatever is beside the text."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.text: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text.append(self.format(record) + repr(sorted(vars(record).items(), key=str)))
+
+
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    handler = Kept()
+    telemetry.log.addHandler(handler)
+    yield handler
+    telemetry.log.removeHandler(handler)
+
+
+def aws_error(code: str, status: int, operation: str) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": WORDS}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, operation)
+
+
+def what_lambda_logs(world: World) -> list[str]:
+    """Lambda writes the type, the text and the traceback of what a handler ended with."""
+    return ["".join(traceback.format_exception(error)) + repr(error) for _, error in world.errors]
+
+
+def check(world: World, kept: Kept, printed: str) -> None:
+    text = "\n".join([*kept.text, *what_lambda_logs(world), printed])
+    assert kept.text, "the logs were seen"
+    found = {canary: text[max(0, text.find(canary) - 300) :][:400] for canary in CANARIES if canary in text}
+    assert not found
+
+
+def spoil_answers(world: World) -> None:
+    """Puts a canary into what Bedrock wrote."""
+    for each in world.s3.list_objects_v2(Bucket=world.bucket, Prefix="jobs/").get("Contents", []):
+        if "/out/" in each["Key"] and each["Key"].endswith(".jsonl.out"):
+            body = world.s3.get_object(Bucket=world.bucket, Key=each["Key"])["Body"].read()
+            first, *rest = body.split(b"\n")
+            read = json.loads(first)
+            failed = {"recordId": read["recordId"], "error": {"errorCode": 400, "errorMessage": WORDS}}
+            wrong = [json.dumps({**read, "modelOutput": ANSWER}).encode(), f"{{{ANSWER}".encode()]
+            new = [json.dumps(failed).encode(), *wrong, *rest]
+            world.s3.put_object(Bucket=world.bucket, Key=each["Key"], Body=b"\n".join(new))
+
+
+def test_uploads_that_run_fail_and_are_rejected(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    faults = [
+        {"outcome": "Failed", "message": f"Internal {WORDS}", "times": 1},
+        {"outcome": "Expired", "fraction": 0.5, "times": 1},
+    ]
+    chat = Route("chat", NOVA, invocation_type="Converse", media=True, min_records_per_job=1)
+    some = Route("some", HAIKU, undersized="on_demand", pack_wait_minutes=0)
+    with World.open(chat, some, config={"models": {"*": {"min_records": 1}}, "job_faults": faults}) as world:
+        world.simulator.add_fault(Fault("throttling", "CreateModelInvocationJob", times=1, message=WORDS))
+        for name in ("default/a", "default/b", "some/a"):
+            world.upload(f"{name}.jsonl", lines(asking(100 if "default" in name else 3)))
+        line = lines(asking(1)).strip()
+        for number, bad in enumerate(
+            [line[:-5], line[:-1] + b"\xff", line + line, line.replace(b"50,", b"NaN,"), b'"' + line]
+        ):
+            world.upload(f"bad{number}.jsonl", line + b"\n" + bad)
+        world.upload("chat/a.jsonl", lines(asking(2, media=f"s3://{world.bucket}/{RECORD}.png")))
+        world.upload("media.jsonl", lines(asking(2, media=f"s3://{world.bucket}/{RECORD}.png")))
+        seen: list[Call] = []
+
+        def spoil(call: Call) -> None:
+            if call.function == "collect" and not seen:
+                seen.append(call)
+                spoil_answers(world)
+
+        world.before = spoil
+        world.run()
+        assert seen
+        assert statuses(world)[Status.REJECTED] == 6
+        assert statuses(world)[Status.FAILED] == 1
+        check(world, kept, capsys.readouterr().out)
+
+
+def test_errors_of_bedrock_in_every_operation(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    hit: set[tuple[str, str]] = set()
+    codes = ("AccessDeniedException", "ExpiredTokenException", "InternalServerException")
+
+    def fail(call: Call) -> None:
+        if call.operation.endswith(("InvocationJob", "InvocationJobs")):
+            for code in codes:
+                if (call.operation, code) not in hit:
+                    hit.add((call.operation, code))
+                    raise aws_error(code, 500 if code.startswith("Internal") else 400, call.operation)
+
+    with World.open(Route("default", HAIKU, min_records_per_job=1)) as world:
+        world.before = fail
+        world.upload("a.jsonl", lines(asking(100)))
+        world.run()
+        assert statuses(world) == {Status.COMPLETED: 1}
+        assert {operation for operation, _ in hit} == {
+            "CreateModelInvocationJob",
+            "GetModelInvocationJob",
+            "ListModelInvocationJobs",
+        }
+        assert world.errors
+        check(world, kept, capsys.readouterr().out)
+
+
+def test_errors_of_bedrocks_runtime(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    errors = iter(
+        [
+            aws_error("ValidationException", 400, "InvokeModel"),
+            aws_error("ThrottlingException", 429, "InvokeModel"),
+            ParamValidationError(report=RECORD),
+            EndpointConnectionError(endpoint_url=f"https://{WORDS}"),
+            ValueError(RECORD),
+            RuntimeError(f"{RECORD} {ANSWER}"),  # one that nobody expects ends the handler
+        ]
+    )
+
+    def fail(call: Call) -> None:
+        if call.operation == "InvokeModel" and (error := next(errors, None)):
+            raise error
+
+    route = Route("default", HAIKU, undersized="on_demand", pack_wait_minutes=0)
+    with World.open(route) as world:
+        world.before = fail
+        upload_id = world.upload("a.jsonl", lines(asking(12)))
+        world.run()
+        assert world.errors
+        assert world.one_upload(upload_id).success_count + world.one_upload(upload_id).error_count == 12
+        check(world, kept, capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("function", "operation"),
+    [
+        ("create", "GetObject"),
+        ("create", "TransactWriteItems"),
+        ("process", "CopyObject"),
+        ("process", "UpdateItem"),
+        ("collect", "HeadObject"),
+        ("collect", "PutObject"),
+    ],
+)
+def test_errors_whose_text_quotes_what_was_sent(
+    function: str, operation: str, kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors: list[Exception] = [
+        ParamValidationError(report=f"Invalid type for parameter, value: {RECORD}"),
+        EndpointConnectionError(endpoint_url=f"https://bucket/{RECORD}"),
+        UnicodeEncodeError("utf-8", RECORD, 0, 1, ANSWER),
+    ]
+    for error in errors:
+        error.__cause__ = KeyError(WORDS)
+
+    def fail(call: Call) -> None:
+        if (call.function, call.operation) == (function, operation) and errors:
+            raise errors.pop()
+
+    with World.open(Route("default", HAIKU, min_records_per_job=1)) as world:
+        world.before = fail
+        world.upload("a.jsonl", lines(asking(2)))
+        world.run(lambda: not errors)
+        assert len(world.errors) >= 2
+        check(world, kept, capsys.readouterr().out)
+
+
+def test_an_error_that_may_be_logged_says_what_an_operator_needs() -> None:
+    denied: Any = {"Error": {"Code": "AccessDeniedException", "Message": "not allowed to dynamodb:Query"}}
+    wrong: Any = {"Error": {"Code": "ValidationException", "Message": RECORD}}
+    told = [
+        telemetry.discreet(error)
+        for error in (
+            ClientError(denied, "Query"),
+            ClientError(wrong, "PutItem"),
+            telemetry.SafeError("three of four"),
+            KeyError(RECORD),
+        )
+    ]
+    assert [str(error) for error in told] == [
+        "ClientError: AccessDeniedException from Query: not allowed to dynamodb:Query",
+        "ClientError: ValidationException from PutItem",
+        "SafeError: three of four",
+        "KeyError",
+    ]
+
+
+@pytest.mark.parametrize("function", sorted(HANDLERS))
+def test_every_handler_ends_with_an_error_that_lambda_may_log(function: str) -> None:
+    class Unexpected(Context):
+        def get_remaining_time_in_millis(self) -> int:
+            raise ValueError(RECORD)
+
+    with World.open() as world:
+        world.invoke(function, {"Records": [], "job_id": "x"})
+        with pytest.raises(telemetry.FailedError) as told:
+            HANDLERS[function]({"Records": []}, Unexpected("request", function, 1.0))
+        assert str(told.value) == "ValueError"
+        assert "get_remaining_time_in_millis" in "".join(traceback.format_tb(told.value.__traceback__))
+        assert RECORD not in "".join(traceback.format_exception(told.value))

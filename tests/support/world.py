@@ -85,6 +85,11 @@ class Call:
         """Whose call it is: create, process or collect."""
         return self.invocation.function
 
+    @property
+    def enqueues(self) -> bool:
+        """Whether it puts a chunk into the queue."""
+        return self.operation == "TransactWriteItems" and b'"queue#' in self.params["body"]
+
 
 @dataclass
 class Invocation:

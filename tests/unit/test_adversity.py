@@ -264,7 +264,7 @@ def test_an_upload_whose_intake_died_in_the_middle_of_its_chunks_goes_on_though_
         placed: list[Call] = []
 
         def die(call: Call) -> None:
-            if call.function == "create" and call.operation == "TransactWriteItems":
+            if call.function == "create" and call.enqueues:
                 placed.append(call)
                 if len(placed) == 20:
                     world.kill()

@@ -363,8 +363,7 @@ def test_an_upload_that_was_left_half_enqueued_is_mended() -> None:
         placed: list[Call] = []
 
         def die(call: Call) -> None:
-            places = [put for put in call.params["body"].splitlines() if b"queue#" in put]
-            placed.extend([call] if call.operation == "TransactWriteItems" and places else [])
+            placed.extend([call] if call.enqueues else [])
             if len(placed) == 10:
                 world.kill()
 
@@ -415,6 +414,5 @@ def test_an_order_that_makes_no_sense_is_refused_with_what_to_write(wrong: Any, 
     with World.open(ONE_SLOT) as world:
         world.put("a.jsonl", lines(records(100)))
         error = world.invoke("create", json.loads(json.dumps(wrong)))
-        assert isinstance(error, ValueError)
         assert words in str(error)
         assert not world.events

@@ -51,6 +51,9 @@ test-integration: setup ## the module and the functions on the local AWS
 test-policy: setup ## terraform-compliance over a plan with known values
 	@$(VENV) -m tools.checks policy
 
+test-checkov: setup ## checkov over the configuration and that plan
+	@$(VENV) -m tools.checks checkov
+
 lint: setup ## ruff and terraform fmt
 	@$(VENV) -m tools.checks lint format
 
@@ -96,5 +99,5 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: bench clean demo docs down format help lint mutants package setup soak status test test-faults test-integration \
-	test-policy test-terraform test-unit types up
+.PHONY: bench clean demo docs down format help lint mutants package setup soak status test test-checkov test-faults \
+	test-integration test-policy test-terraform test-unit types up

@@ -1,6 +1,7 @@
 # Logs, the dead-letter queue and the alarms.
 
 resource "aws_cloudwatch_log_group" "function" {
+  # checkov:skip=CKV_AWS_158:CloudWatch Logs encrypts with a key of its own. With the input kms_key_arn it is that key.
   for_each = local.functions
 
   name              = "/aws/lambda/${each.value.name}"
@@ -100,6 +101,8 @@ resource "aws_cloudwatch_metric_alarm" "errors" {
   tags                = local.tags
 }
 
+# Each run of process_batch_jobs tells the age. Between two runs, which the schedule may set far apart, the last
+# answer holds: without it the alarm would end and begin again at each run.
 resource "aws_cloudwatch_metric_alarm" "oldest_pending" {
   alarm_name          = "${var.name}-oldest-pending-${local.region}"
   alarm_description   = "An upload of the queue ${var.name} has been waiting for more than ${var.pending_age_alarm_hours} hours. See in the Bedrock console which batch inference jobs of the account hold the slots of its model; then raise max_active_jobs (and the quota, if that is what is used up), give its route a higher priority, or look for Bedrock's refusals in the log group ${aws_cloudwatch_log_group.function["process_batch_jobs"].name}."
@@ -111,7 +114,7 @@ resource "aws_cloudwatch_metric_alarm" "oldest_pending" {
   evaluation_periods  = 1
   comparison_operator = "GreaterThanThreshold"
   threshold           = var.pending_age_alarm_hours * 3600
-  treat_missing_data  = "notBreaching"
+  treat_missing_data  = "ignore"
   alarm_actions       = var.alarm_actions
   ok_actions          = var.alarm_actions
   tags                = local.tags

@@ -117,7 +117,7 @@ resource "aws_dynamodb_table_item" "route" {
       invocation_type = { S = each.value.invocation_type }
       undersized      = { S = each.value.undersized }
       media           = { BOOL = each.value.media }
-      tags            = { M = { for key, value in each.value.tags : key => { S = value } } }
+      tags            = { M = { for key, value in merge(local.tags, each.value.tags) : key => { S = value } } }
     },
     {
       for attribute, number in {

@@ -373,7 +373,7 @@ variable "role_path" {
 # Encryption and network
 
 variable "kms_key_arn" {
-  description = "ARN of a customer managed KMS key for bucket, table, dead-letter queue, log groups and the functions' environment. Its policy must let in EventBridge and CloudWatch Logs: see examples/complete. By default S3, SQS and Logs use keys of their own and DynamoDB the key aws/dynamodb."
+  description = "ARN of a customer managed KMS key for bucket, table, dead-letter queue, log groups and the functions' environment. Its policy must let in EventBridge and CloudWatch Logs: see docs/kms.md and examples/kms. By default S3, SQS and Logs use keys of their own and DynamoDB the key aws/dynamodb."
   type        = string
   default     = null
 
@@ -384,7 +384,7 @@ variable "kms_key_arn" {
 }
 
 variable "vpc" {
-  description = "Subnets and security groups of the functions; by default they run outside any VPC. They need to reach S3, DynamoDB, Lambda and Bedrock from there, and Bedrock's runtime where a route is on_demand: see examples/complete."
+  description = "Subnets and security groups of the functions; by default they run outside any VPC. They need to reach S3, DynamoDB, Lambda and Bedrock from there, and Bedrock's runtime where a route is on_demand: see docs/vpc.md and examples/complete."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)
@@ -409,7 +409,7 @@ variable "vpc" {
 }
 
 variable "job_vpc" {
-  description = "Subnets and security groups from which Bedrock's jobs reach the bucket; by default they do so without a VPC. A role given as role_arn needs the EC2 permissions for it."
+  description = "Subnets and security groups from which Bedrock's jobs reach the bucket; by default they do so without a VPC. A role given as role_arn needs the EC2 permissions for it: see docs/vpc.md."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)
@@ -473,9 +473,9 @@ variable "lambda_environment" {
   validation {
     condition = length(setintersection(keys(var.lambda_environment), [
       "NAME", "TABLE", "BUCKET", "INPUT_PREFIX", "OUTPUT_PREFIX", "WORK_PREFIX", "KMS_KEY_ARN",
-      "PROCESS_FUNCTION", "COLLECT_FUNCTION", "ROLE_ARN", "JOB_VPC", "JOB_TAGS",
+      "PROCESS_FUNCTION", "COLLECT_FUNCTION", "ROLE_ARN", "JOB_VPC",
     ])) == 0
-    error_message = "The module itself sets NAME, TABLE, BUCKET, INPUT_PREFIX, OUTPUT_PREFIX, WORK_PREFIX, KMS_KEY_ARN, PROCESS_FUNCTION, COLLECT_FUNCTION, ROLE_ARN, JOB_VPC and JOB_TAGS: write them not in lambda_environment but as the inputs that they come from."
+    error_message = "The module itself sets NAME, TABLE, BUCKET, INPUT_PREFIX, OUTPUT_PREFIX, WORK_PREFIX, KMS_KEY_ARN, PROCESS_FUNCTION, COLLECT_FUNCTION, ROLE_ARN and JOB_VPC: write them not in lambda_environment but as the inputs that they come from."
   }
 }
 

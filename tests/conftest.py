@@ -13,9 +13,9 @@ KINDS = ("unit", "faults", "terraform", "integration")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by its folder; one marked policy, bench or otherwise by hand keeps that alone."""
+    """Mark each test by its folder; one marked by hand (policy, bench …) keeps that alone."""
     for item in items:
         kind = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
-        own = {mark.name for mark in item.iter_markers()} & {*KINDS, "policy", "bench"}
+        own = {mark.name for mark in item.iter_markers()} & {*KINDS, "policy", "checkov", "bench"}
         if kind in KINDS and not own:
             item.add_marker(kind)

@@ -191,6 +191,11 @@ def policy() -> Outcome:
     return pytest("policy", folder="tests/integration")
 
 
+def checkov() -> Outcome:
+    """Run checkov over the configuration and over the plan that the policy features hold for."""
+    return pytest("checkov", folder="tests/integration")
+
+
 PARTS: dict[str, tuple[str, Callable[[], Outcome]]] = {
     "lint": ("lint", lint),
     "types": ("types", types),
@@ -201,6 +206,7 @@ PARTS: dict[str, tuple[str, Callable[[], Outcome]]] = {
     "faults": ("faults", lambda: pytest("faults", empty_is_fine=True)),
     "integration": ("integration", integration),
     "policy": ("policy", policy),
+    "checkov": ("checkov", checkov),
 }
 
 

@@ -13,6 +13,8 @@ locals {
   partition  = data.aws_partition.current.partition
   region     = data.aws_region.current.id
   tags       = { Environment = "example", CostCenter = "42" }
+
+  bucket_name = "${local.name}-files-${local.account_id}-${local.region}"
 }
 
 module "batch_inference" {
@@ -62,7 +64,7 @@ module "batch_inference" {
   }
 
   create_bucket              = true
-  bucket_name                = "${local.name}-files-${local.account_id}-${local.region}"
+  bucket_name                = local.bucket_name
   manage_bucket_notification = true
   input_prefix               = "inbox/"
   output_prefix              = "outbox/"
@@ -91,7 +93,7 @@ module "batch_inference" {
   lambda_environment = { TEAM = "platform" }
   lambda_layers      = var.lambda_layers
 
-  log_retention_days      = 90
+  log_retention_days      = 400
   alarm_actions           = [aws_sns_topic.alarms.arn]
   pending_age_alarm_hours = 12
   tags                    = local.tags

@@ -1,10 +1,12 @@
 # A network without a way to the internet: what functions and jobs need is reached through endpoints.
 
 data "aws_availability_zones" "available" {
+  # checkov:skip=CKV_AWS_394:The subnets stay where they were made (ignore_changes), whatever zones come later.
   state = "available"
 }
 
 resource "aws_vpc" "this" {
+  # checkov:skip=CKV2_AWS_11:Flow logs cost money and are for whoever runs the network to set up.
   cidr_block           = "10.20.0.0/24"
   enable_dns_hostnames = true
   enable_dns_support   = true
@@ -18,6 +20,16 @@ resource "aws_subnet" "this" {
   availability_zone = data.aws_availability_zones.available.names[count.index]
   cidr_block        = cidrsubnet(aws_vpc.this.cidr_block, 2, count.index)
   tags              = merge(local.tags, { Name = "${local.name}-${count.index}" })
+
+  lifecycle {
+    ignore_changes = [availability_zone]
+  }
+}
+
+# What has no security group of its own reaches nothing.
+resource "aws_default_security_group" "this" {
+  vpc_id = aws_vpc.this.id
+  tags   = merge(local.tags, { Name = "${local.name}-default" })
 }
 
 resource "aws_route_table" "this" {
@@ -46,14 +58,25 @@ resource "aws_security_group" "endpoint" {
   tags        = merge(local.tags, { Name = "${local.name}-endpoint" })
 }
 
-# S3 and DynamoDB have public addresses, which only the gateway endpoints lead to.
-resource "aws_vpc_security_group_egress_rule" "client" {
+# S3 and DynamoDB keep their public addresses, which the prefix lists of the gateway endpoints hold.
+resource "aws_vpc_security_group_egress_rule" "gateway" {
+  for_each = aws_vpc_endpoint.gateway
+
   security_group_id = aws_security_group.client.id
-  description       = "HTTPS to AWS"
+  description       = "HTTPS to ${each.key}"
   ip_protocol       = "tcp"
   from_port         = 443
   to_port           = 443
-  cidr_ipv4         = "0.0.0.0/0"
+  prefix_list_id    = each.value.prefix_list_id
+}
+
+resource "aws_vpc_security_group_egress_rule" "endpoint" {
+  security_group_id            = aws_security_group.client.id
+  description                  = "HTTPS to the interface endpoints"
+  ip_protocol                  = "tcp"
+  from_port                    = 443
+  to_port                      = 443
+  referenced_security_group_id = aws_security_group.endpoint.id
 }
 
 resource "aws_vpc_security_group_ingress_rule" "endpoint" {
@@ -72,6 +95,7 @@ resource "aws_vpc_endpoint" "gateway" {
   service_name      = "com.amazonaws.${local.region}.${each.key}"
   vpc_endpoint_type = "Gateway"
   route_table_ids   = [aws_route_table.this.id]
+  policy            = data.aws_iam_policy_document.endpoint[each.key].json
   tags              = merge(local.tags, { Name = "${local.name}-${each.key}" })
 }
 
@@ -84,5 +108,73 @@ resource "aws_vpc_endpoint" "interface" {
   private_dns_enabled = true
   subnet_ids          = aws_subnet.this[*].id
   security_group_ids  = [aws_security_group.endpoint.id]
+  policy              = data.aws_iam_policy_document.endpoint[each.key].json
   tags                = merge(local.tags, { Name = "${local.name}-${each.key}" })
+}
+
+# By endpoint, what may be reached through it. Built from names: the endpoints are to be there before the functions.
+locals {
+  endpoints = {
+    s3 = {
+      actions = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject"]
+      resources = [
+        "arn:${local.partition}:s3:::${local.bucket_name}",
+        "arn:${local.partition}:s3:::${local.bucket_name}/*",
+      ]
+    }
+    dynamodb = {
+      actions = [
+        "dynamodb:BatchGetItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "dynamodb:Query",
+        "dynamodb:UpdateItem",
+      ]
+      resources = [
+        "arn:${local.partition}:dynamodb:${local.region}:${local.account_id}:table/${local.name}-queue",
+        "arn:${local.partition}:dynamodb:${local.region}:${local.account_id}:table/${local.name}-queue/index/*",
+      ]
+    }
+    lambda = {
+      actions   = ["lambda:InvokeFunction"]
+      resources = ["arn:${local.partition}:lambda:${local.region}:${local.account_id}:function:${local.name}-*"]
+    }
+    bedrock = {
+      actions = [
+        "bedrock:CreateModelInvocationJob",
+        "bedrock:GetModelInvocationJob",
+        "bedrock:ListModelInvocationJobs",
+        "bedrock:TagResource",
+      ]
+      resources = ["*"]
+    }
+    bedrock-runtime = {
+      actions   = ["bedrock:InvokeModel"]
+      resources = ["*"]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "endpoint" {
+  # checkov:skip=CKV_AWS_111:An endpoint's policy grants nothing, and this one lets through the account's own principals alone.
+  # checkov:skip=CKV_AWS_356:An endpoint's policy grants nothing. Which models may be used, the roles' own policies say.
+  for_each = local.endpoints
+
+  statement {
+    sid       = "AllowThisAccount"
+    actions   = each.value.actions
+    resources = each.value.resources
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:PrincipalAccount"
+      values   = [local.account_id]
+    }
+  }
 }

@@ -350,9 +350,8 @@ class Processor:
             request["timeoutDurationInHours"] = route.timeout_hours
         if settings.job_vpc:
             request["vpcConfig"] = dict(settings.job_vpc)
-        tags = {**settings.job_tags, **route.tags}
-        if tags:
-            request["tags"] = [{"key": key, "value": value} for key, value in sorted(tags.items())]
+        if route.tags:
+            request["tags"] = [{"key": key, "value": value} for key, value in sorted(route.tags.items())]
         return request
 
     def submit(self, job: Job) -> Job:

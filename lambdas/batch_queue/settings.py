@@ -23,7 +23,6 @@ class Settings:
     collect_function: str = ""
     role_arn: str = ""
     job_vpc: Mapping[str, Any] = field(default_factory=dict)
-    job_tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -40,5 +39,4 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         collect_function=environment.get("COLLECT_FUNCTION", ""),
         role_arn=environment.get("ROLE_ARN", ""),
         job_vpc=json.loads(environment.get("JOB_VPC") or "{}"),
-        job_tags=json.loads(environment.get("JOB_TAGS") or "{}"),
     )

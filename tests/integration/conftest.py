@@ -1,15 +1,17 @@
 """One local AWS for the whole session: LocalStack, the Bedrock simulator, the module applied once.
 
-Fixtures: ``stack`` (everything: outputs, terraform, sessions), ``outputs``, ``names``, ``bucket``, ``aws``
-(session of localstack-client), ``s3``, ``dynamodb``, ``table``, ``lambda_``, ``events``, ``sqs``,
-``logs``, ``iam``, ``cloudwatch``, ``bedrock`` (boto3 on the simulator), ``simulator`` (its control), ``plan``
-(a plan with known values, in JSON). Nothing is skipped: when LocalStack does not start, every test errs.
+Fixtures: ``stack`` (everything: outputs, terraform, sessions), ``keyed`` (examples/kms applied beside it),
+``outputs``, ``names``, ``bucket``, ``aws`` (session of localstack-client), ``s3``, ``dynamodb``, ``table``,
+``lambda_``, ``events``, ``sqs``, ``logs``, ``iam``, ``cloudwatch``, ``bedrock`` (boto3 on the simulator),
+``simulator`` (its control), ``plan`` and ``key_plan`` (plans with known values, in JSON). Nothing is skipped:
+when LocalStack does not start, every test errs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +23,19 @@ from tests.local_aws.bedrock import Bedrock
 from tests.local_aws.environment import LocalAws, scrub
 from tests.local_aws.localstack import given_endpoint
 from tests.local_aws.processes import BUILD, ROOT
+from tests.local_aws.terraform import Terraform
 
 EMULATOR = BUILD / "reports" / "emulator.txt"
 PLAN = BUILD / "plan.json"
+#: That of examples/kms.
+KEY_PLAN = BUILD / "plan-with-key.json"
+#: Small jobs, so that an upload is cut, run again where records fail, and put together from parts.
+KEYED_ROUTE = {
+    "min_records_per_job": 1,
+    "max_records_per_file": 1_000,
+    "pack_wait_minutes": 0,
+    "max_record_attempts": 5,
+}
 #: Routes of the shared stack.
 # So often that a record which fails one time in ten for passing reasons is answered in the end.
 MANY = 9
@@ -200,24 +212,67 @@ def sources_digest() -> str:
     """Return a digest of what a plan is made from."""
     parts = hashlib.sha256()
     for file in sorted(
-        [*ROOT.glob("*.tf"), *(ROOT / "tests/local_aws/stack").glob("*.tf"), ROOT / "dist/lambdas.zip"]
+        [
+            *ROOT.glob("*.tf"),
+            *(ROOT / "examples/kms").glob("*.tf"),
+            *(ROOT / "tests/local_aws/stack").glob("*.tf"),
+            ROOT / "dist/lambdas.zip",
+        ]
     ):
         parts.update(file.name.encode() + file.read_bytes())
     return parts.hexdigest()
 
 
-def write_plan(stack: LocalAws) -> Path:
-    """Plan the applied stack and keep the plan with its sources' digest in `.build/plan.json`."""
-    plan = stack.terraform.plan_json()
-    PLAN.write_text(json.dumps(plan))
-    PLAN.with_suffix(".made-from").write_text(sources_digest())
-    return PLAN
+@pytest.fixture(scope="session")
+def keyed(stack: LocalAws) -> Iterator[Terraform]:
+    """examples/kms, applied beside the stack; it is changed only in where Bedrock is and in its pace."""
+    source = ROOT / "examples" / "kms"
+    terraform = Terraform(BUILD / "kms", stack.localstack.endpoint, stack.region, {}, source=source)
+    changed = {
+        "source": "../../..",
+        "force_destroy": True,
+        "schedule_expression": "rate(1 minute)",
+        "routes": {"default": KEYED_ROUTE},
+        "lambda_environment": stack.variables["lambda_environment"],
+    }
+    shutil.rmtree(terraform.folder, ignore_errors=True)
+    terraform.root.mkdir(parents=True)
+    override = {"module": {"batch_inference": changed}}
+    (terraform.root / "local_override.tf.json").write_text(json.dumps(override))
+    try:
+        terraform.apply()
+        yield terraform
+    finally:
+        # A LocalStack of ours ends with everything in it.
+        if stack.localstack.process is None:
+            terraform.destroy()
+
+
+def write_plan(terraform: Terraform, file: Path) -> Any:
+    """Plan what was applied, keep the plan with its sources' digest in ``file``, and return it."""
+    plan = terraform.plan_json()
+    file.write_text(json.dumps(plan))
+    file.with_suffix(".made-from").write_text(sources_digest())
+    return plan
+
+
+def is_kept(file: Path) -> bool:
+    """Tell whether the last session's plan was made from the same sources."""
+    made_from = file.with_suffix(".made-from")
+    return file.exists() and made_from.exists() and made_from.read_text() == sources_digest()
 
 
 @pytest.fixture(scope="session")
 def plan(request: pytest.FixtureRequest) -> Path:
-    """The plan of an applied stack in JSON; the last session's, if it was made from the same sources."""
-    made_from = PLAN.with_suffix(".made-from")
-    if PLAN.exists() and made_from.exists() and made_from.read_text() == sources_digest():
-        return PLAN
-    return write_plan(request.getfixturevalue("stack"))
+    """The plan of the applied stack in JSON; the last session's, if it was made from the same sources."""
+    if not is_kept(PLAN):
+        write_plan(request.getfixturevalue("stack").terraform, PLAN)
+    return PLAN
+
+
+@pytest.fixture(scope="session")
+def key_plan(request: pytest.FixtureRequest) -> Path:
+    """The same of examples/kms, whose values are known because it was applied."""
+    if not is_kept(KEY_PLAN):
+        write_plan(request.getfixturevalue("keyed"), KEY_PLAN)
+    return KEY_PLAN

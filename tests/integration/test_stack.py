@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import write_plan
+from tests.integration.conftest import PLAN, write_plan
 from tests.local_aws.environment import LocalAws
 
 PRICES = {"input_per_million_tokens": 0.06, "output_per_million_tokens": 0.24}
@@ -17,7 +17,7 @@ def test_a_second_plan_changes_nothing(stack: LocalAws) -> None:
 
     assert not changed, text
     assert "No changes." in text
-    write_plan(stack)
+    write_plan(stack.terraform, PLAN)
 
 
 def test_a_changed_route_is_a_changed_row(stack: LocalAws, dynamodb: Any, outputs: dict[str, Any]) -> None:

@@ -19,9 +19,18 @@ NO_CHANGES, CHANGES = 0, 2
 
 
 class Terraform:
-    """The root in ``stack/``, applied to one endpoint; ``folder``, `.build/<stack>`, gets what it writes."""
+    """The root in ``source``, applied to one endpoint; ``folder``, `.build/<stack>`, gets what it writes."""
 
-    def __init__(self, folder: Path, endpoint: str, region: str, variables: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        endpoint: str,
+        region: str,
+        variables: Mapping[str, Any],
+        *,
+        source: Path = SOURCE,
+    ) -> None:
+        self.source = source
         self.folder = folder
         self.root = folder / "root-module"
         self.log = folder / "terraform.log"
@@ -37,7 +46,7 @@ class Terraform:
         self.root.mkdir(parents=True, exist_ok=True)
         for old in self.root.glob("*.tf"):
             old.unlink()
-        for file in SOURCE.glob("*.tf"):
+        for file in self.source.glob("*.tf"):
             shutil.copy(file, self.root)
         self._write_variables()
         self._terraform("init", "-no-color", "-input=false", "-upgrade=false")

@@ -140,10 +140,9 @@ run "functions" {
     condition = (
       aws_lambda_function.this["process_batch_jobs"].environment[0].variables.COLLECT_FUNCTION == aws_lambda_function.this["collect_results"].function_name &&
       aws_lambda_function.this["process_batch_jobs"].environment[0].variables.ROLE_ARN == aws_iam_role.bedrock[0].arn &&
-      aws_lambda_function.this["process_batch_jobs"].environment[0].variables.JOB_VPC == "" &&
-      jsondecode(aws_lambda_function.this["process_batch_jobs"].environment[0].variables.JOB_TAGS) == { Queue = "br-batch-inference" }
+      aws_lambda_function.this["process_batch_jobs"].environment[0].variables.JOB_VPC == ""
     )
-    error_message = "process_batch_jobs is told the function, role, VPC and tags for its jobs."
+    error_message = "process_batch_jobs is told the function, role and VPC for its jobs."
   }
 }
 
@@ -391,7 +390,7 @@ run "table" {
         invocation_type = { S = "InvokeModel" }
         max_active_jobs = { N = "10" }
         priority        = { N = "50" }
-        tags            = { M = {} }
+        tags            = { M = { Queue = { S = "br-batch-inference" } } }
 
         min_records_per_job  = { N = "100" }
         max_records_per_job  = { N = "50000" }
@@ -427,7 +426,8 @@ run "observability" {
       aws_cloudwatch_metric_alarm.oldest_pending.namespace == "BedrockBatchQueue" &&
       aws_cloudwatch_metric_alarm.oldest_pending.metric_name == "OldestPendingAge" &&
       aws_cloudwatch_metric_alarm.oldest_pending.dimensions == tomap({ Queue = "br-batch-inference" }) &&
-      aws_cloudwatch_metric_alarm.oldest_pending.threshold == 86400
+      aws_cloudwatch_metric_alarm.oldest_pending.threshold == 86400 &&
+      aws_cloudwatch_metric_alarm.oldest_pending.treat_missing_data == "ignore"
     )
     error_message = "An upload that waits for more than a day raises an alarm."
   }

@@ -41,6 +41,92 @@ run "complete" {
   }
 }
 
+run "complete_in_a_vpc_without_internet" {
+  command = plan
+
+  module {
+    source = "./examples/complete"
+  }
+
+  assert {
+    condition     = toset(concat(keys(aws_vpc_endpoint.gateway), keys(aws_vpc_endpoint.interface))) == toset(["bedrock", "bedrock-runtime", "dynamodb", "lambda", "s3"])
+    error_message = "There is an endpoint for each service that functions and jobs call, and no other."
+  }
+
+  assert {
+    condition = alltrue([
+      for rule in concat(values(aws_vpc_security_group_egress_rule.gateway), [aws_vpc_security_group_egress_rule.endpoint]) :
+      rule.cidr_ipv4 == null && rule.cidr_ipv6 == null && rule.from_port == 443 && rule.to_port == 443
+    ])
+    error_message = "Functions and jobs reach nothing but the endpoints."
+  }
+
+  assert {
+    condition = alltrue([
+      for document in data.aws_iam_policy_document.endpoint : alltrue([
+        for statement in document.statement : { for condition in statement.condition : condition.variable => one(condition.values) } == { "aws:PrincipalAccount" = "123456789012" }
+      ])
+    ])
+    error_message = "An endpoint is for principals of the account only."
+  }
+
+  # What the functions' roles may do, the endpoints must let through.
+  assert {
+    condition = length(setsubtract(
+      toset(concat(
+        ["bedrock:CreateModelInvocationJob", "bedrock:GetModelInvocationJob", "bedrock:InvokeModel", "bedrock:ListModelInvocationJobs", "bedrock:TagResource"],
+        ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"],
+        ["lambda:InvokeFunction"],
+        ["s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject"],
+      )),
+      toset(flatten([for document in data.aws_iam_policy_document.endpoint : [for statement in document.statement : statement.actions]])),
+    )) == 0
+    error_message = "The endpoints let through what the functions' roles may do."
+  }
+}
+
+run "kms" {
+  command = plan
+
+  module {
+    source = "./examples/kms"
+  }
+
+  override_resource {
+    target          = aws_kms_key.this
+    values          = { arn = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab" }
+    override_during = plan
+  }
+
+  assert {
+    condition = { for statement in data.aws_iam_policy_document.key.statement : statement.sid => one(one(statement.principals).identifiers) } == {
+      AllowIamOfThisAccount = "arn:aws:iam::123456789012:root"
+      AllowLogs             = "logs.us-east-1.amazonaws.com"
+      AllowRules            = "events.amazonaws.com"
+      AllowAlarms           = "cloudwatch.amazonaws.com"
+    }
+    error_message = "Beside the account's IAM the key lets in CloudWatch Logs, EventBridge and CloudWatch, and nobody else."
+  }
+
+  assert {
+    condition = {
+      for statement in data.aws_iam_policy_document.key.statement : statement.sid => {
+        for condition in statement.condition : condition.variable => one(condition.values)
+      } if statement.sid != "AllowIamOfThisAccount"
+      } == {
+      AllowLogs   = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/br-kms-*" }
+      AllowRules  = { "kms:EncryptionContext:aws:sqs:arn" = "arn:aws:sqs:us-east-1:123456789012:${output.dead_letter_queue.name}" }
+      AllowAlarms = { "aws:SourceAccount" = "123456789012" }
+    }
+    error_message = "Each service uses the key for this queue's things only."
+  }
+
+  assert {
+    condition     = output.kms_key_arn == "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    error_message = "The example names the key."
+  }
+}
+
 run "complete_without_quota" {
   command = plan
 

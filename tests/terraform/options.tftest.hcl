@@ -36,7 +36,7 @@ run "routes" {
       max_active_jobs = { N = "3" }
       priority        = { N = "90" }
       timeout_hours   = { N = "48" }
-      tags            = { M = { Team = { S = "summaries" } } }
+      tags            = { M = { Queue = { S = "br-batch-inference" }, Team = { S = "summaries" } } }
 
       min_records_per_job  = { N = "100" }
       max_records_per_job  = { N = "50000" }
@@ -60,7 +60,7 @@ run "routes" {
       invocation_type = { S = "InvokeModel" }
       max_active_jobs = { N = "7" }
       priority        = { N = "50" }
-      tags            = { M = {} }
+      tags            = { M = { Queue = { S = "br-batch-inference" } } }
 
       min_records_per_job  = { N = "100" }
       max_records_per_job  = { N = "50000" }
@@ -160,7 +160,7 @@ run "limits" {
       media                = { BOOL = true }
       input_price          = { S = "0.035" }
       output_price         = { S = "0.0000001" }
-      tags                 = { M = {} }
+      tags                 = { M = { Queue = { S = "br-batch-inference" } } }
     }
     error_message = "A route's row holds its limits as whole numbers and its prices as decimal text."
   }
@@ -465,9 +465,33 @@ run "key" {
   assert {
     condition = alltrue([
       for document in concat(values(data.aws_iam_policy_document.function_runtime), data.aws_iam_policy_document.bedrock) :
-      one([for statement in document.statement : toset(statement.resources) if statement.sid == "UseKey"]) == toset([var.kms_key_arn])
+      toset(flatten([for statement in document.statement : statement.resources if startswith(statement.sid, "UseKey")])) == toset([var.kms_key_arn])
     ])
     error_message = "Each role may use the key, and no other."
+  }
+
+  assert {
+    condition = alltrue([
+      for name, document in data.aws_iam_policy_document.function_runtime : {
+        for statement in document.statement : statement.sid => {
+          (one(statement.condition).variable) = { for action in statement.actions : action => toset(one(statement.condition).values) }
+        } if startswith(statement.sid, "UseKey")
+        } == {
+        UseKeyForFilesAndDeadLetters = { "kms:ViaService" = { for action in ["kms:Decrypt", "kms:GenerateDataKey"] : action => toset(["s3.us-east-1.amazonaws.com", "sqs.us-east-1.amazonaws.com"]) } }
+        UseKeyForTable               = { "kms:ViaService" = { "kms:Decrypt" = toset(["dynamodb.us-east-1.amazonaws.com"]) } }
+        UseKeyForOwnEnvironment      = { "kms:EncryptionContext:aws:lambda:FunctionArn" = { "kms:Decrypt" = toset(["arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${replace(name, "_", "-")}-us-east-1"]) } }
+      }
+    ])
+    error_message = "A function uses the key through S3, SQS and DynamoDB, and for its own environment."
+  }
+
+  assert {
+    condition = {
+      for statement in data.aws_iam_policy_document.bedrock[0].statement : statement.sid => {
+        for condition in statement.condition : condition.variable => one(condition.values)
+      } if startswith(statement.sid, "UseKey")
+    } == { UseKeyForFiles = { "kms:ViaService" = "s3.us-east-1.amazonaws.com" } }
+    error_message = "Bedrock's jobs use the key through S3."
   }
 }
 
@@ -611,9 +635,45 @@ run "tags" {
   }
 
   assert {
-    condition     = jsondecode(aws_lambda_function.this["process_batch_jobs"].environment[0].variables.JOB_TAGS) == { Queue = "br-batch-inference", CostCenter = "42" }
+    condition     = { for key, value in jsondecode(aws_dynamodb_table_item.route["default"].item).tags.M : key => value.S } == { Queue = "br-batch-inference", CostCenter = "42" }
     error_message = "The jobs get the tags too."
   }
+}
+
+run "many_long_tags" {
+  command = plan
+
+  variables {
+    tags = { for number in range(49) : "tag-${number}" => format("%0256d", 0) }
+  }
+
+  assert {
+    condition     = length(jsondecode(aws_dynamodb_table_item.route["default"].item).tags.M) == 50 && alltrue([for function in aws_lambda_function.this : length(jsonencode(function.environment[0].variables)) < 1024])
+    error_message = "The jobs get as many and as long tags as AWS allows, for they are no part of the functions' environment."
+  }
+}
+
+run "environment_that_just_fits" {
+  command = plan
+
+  variables {
+    lambda_environment = { FILLER = format("%03000d", 0) }
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : length(function.environment[0].variables.FILLER) == 3000])
+    error_message = "The functions get it."
+  }
+}
+
+run "environment_that_lambda_would_refuse" {
+  command = plan
+
+  variables {
+    lambda_environment = { FILLER = format("%03900d", 0) }
+  }
+
+  expect_failures = [aws_lambda_function.this]
 }
 
 run "permissions" {

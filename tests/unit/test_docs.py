@@ -1,4 +1,4 @@
-"""The README's tables of inputs and outputs."""
+"""The README's tables of inputs and outputs, and what the examples share."""
 
 import pytest
 
@@ -25,3 +25,8 @@ def test_every_input_and_output_has_a_row_and_a_description() -> None:
 def test_a_readme_without_the_marks_is_an_error_that_names_them() -> None:
     with pytest.raises(ValueError, match="<!-- inputs -->"):
         docs.render("# Nothing")
+
+
+def test_both_examples_with_a_key_make_it_the_same_way() -> None:
+    examples = docs.ROOT / "examples"
+    assert (examples / "kms" / "kms.tf").read_text() == (examples / "complete" / "kms.tf").read_text()

@@ -408,6 +408,7 @@ class Simulator:
             invocation_type=job.request.get("modelInvocationType", "InvokeModel"),
             source=Location.parse(job.request["inputDataConfig"]["s3InputDataConfig"]["s3Uri"]),
             target=Location.parse(job.request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"]),
+            encryption_key=job.request["outputDataConfig"]["s3OutputDataConfig"].get("s3EncryptionKeyId", ""),
             limits=limits,
             record_faults=self.config.record_faults,
             seed=self.seed,

@@ -105,6 +105,14 @@ class Spec:
     limits: ModelConfig
     record_faults: RecordFaultConfig
     seed: int
+    encryption_key: str = ""
+
+    @property
+    def encryption(self) -> dict[str, str]:
+        """What S3 is told about the encryption of the outputs; without a key nothing."""
+        if not self.encryption_key:
+            return {}
+        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.encryption_key}
 
 
 @dataclass(frozen=True)
@@ -333,7 +341,10 @@ def write_results(s3: Any, spec: Spec, job: JobFiles, processed: int) -> Written
         "outputTokenCount": tokens_out,
     }
     s3.put_object(
-        Bucket=spec.target.bucket, Key=f"{folder}manifest.json.out", Body=json.dumps(manifest).encode()
+        Bucket=spec.target.bucket,
+        Key=f"{folder}manifest.json.out",
+        Body=json.dumps(manifest).encode(),
+        **spec.encryption,
     )
     return Written(processed, success, processed - success, tokens_in, tokens_out)
 
@@ -372,9 +383,9 @@ def _write_file(
         size = target.tell()
         target.seek(0)
         if size <= _SPOOL:
-            s3.put_object(Bucket=spec.target.bucket, Key=key, Body=target.read())
+            s3.put_object(Bucket=spec.target.bucket, Key=key, Body=target.read(), **spec.encryption)
         else:
-            s3.upload_fileobj(target, spec.target.bucket, key)
+            s3.upload_fileobj(target, spec.target.bucket, key, ExtraArgs=spec.encryption)
     return success, tokens_in, tokens_out
 
 

@@ -318,7 +318,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ConnectionError:  # the caller went away, which is no matter of the service
             self.close_connection = True
 
-    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815
+    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 (the names that http.server calls)
 
     def _api(self, body: bytes) -> Response:
         owner, given = self.owner, dict(self.headers)

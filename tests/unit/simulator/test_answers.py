@@ -139,7 +139,9 @@ def test_the_base_model_of_an_identifier(model_id: str, base: str) -> None:
 @given(st.text("aZ9-+._ ", max_size=14))
 def test_the_quick_pattern_of_names_is_the_one_of_the_model(name: str) -> None:
     # given the pattern for job names in botocore's model, short enough not to backtrack for ever
-    shape = operation_model("CreateModelInvocationJob").input_shape.members["jobName"]  # type: ignore[union-attr]
+    structure = operation_model("CreateModelInvocationJob").input_shape
+    assert structure is not None
+    shape = structure.members["jobName"]
     wanted = re.fullmatch(shape.metadata["pattern"], name) is not None
 
     # then ours lets the same names pass

@@ -10,7 +10,7 @@ import pytest
 from tests.local_aws.simulator import Simulator, expected_output
 from tests.local_aws.simulator.records import fails_for_good
 
-from .world import BUCKET, CLAUDE, NOVA, SMALL, World, converse, jsonl, message, records
+from .world import ACCOUNT, BUCKET, CLAUDE, NOVA, SMALL, World, converse, jsonl, message, records
 
 pytestmark = pytest.mark.unit
 
@@ -52,6 +52,18 @@ def test_one_file_as_input_and_an_output_location_without_slash(world: World) ->
         outputDataConfig={"s3OutputDataConfig": {"s3Uri": f"s3://{BUCKET}/out"}},
     )
     assert world.stored(folder) == [f"{folder}a.jsonl.out", f"{folder}manifest.json.out"]
+
+
+def test_the_outputs_are_encrypted_with_the_key_that_the_job_names(world: World) -> None:
+    key = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555"
+    world.put("in/a.jsonl", records(2))
+    _, folder = run(
+        world,
+        outputDataConfig={"s3OutputDataConfig": {"s3Uri": f"s3://{BUCKET}/out/", "s3EncryptionKeyId": key}},
+    )
+    for name in world.stored(folder):
+        head = world.s3.head_object(Bucket=BUCKET, Key=name)
+        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", key)
 
 
 def test_each_record_stands_once_with_the_answer_to_its_own_input(world: World) -> None:

@@ -436,7 +436,7 @@ class ProcessRuntimeExecutorPlugin(RuntimeExecutorPlugin):
 
     name = "process"
 
-    def load(self, *args: Any, **kwargs: Any) -> type[ProcessRuntimeExecutor]:  # noqa: ARG002
+    def load(self, *args: Any, **kwargs: Any) -> type[ProcessRuntimeExecutor]:  # noqa: ARG002 (the plug-in manager passes them)
         """Return the executor's class."""
         return ProcessRuntimeExecutor
 

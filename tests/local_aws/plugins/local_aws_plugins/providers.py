@@ -11,9 +11,9 @@ from localstack.services.plugins import Service, aws_provider
 @aws_provider(api="dynamodb", name="moto")
 def dynamodb_moto() -> Service:
     """Return the service. LocalStack's own provider would download a Java program."""
-    from localstack.aws.api.dynamodb import DynamodbApi  # noqa: PLC0415  (a provider's imports are slow)
-    from localstack.aws.forwarder import ForwardingFallbackDispatcher  # noqa: PLC0415
-    from localstack.services import moto  # noqa: PLC0415
+    from localstack.aws.api.dynamodb import DynamodbApi
+    from localstack.aws.forwarder import ForwardingFallbackDispatcher
+    from localstack.services import moto
 
     class MotoDynamoDBProvider(DynamodbApi):
         """Every operation falls through to moto."""
@@ -37,7 +37,7 @@ def _keep_booleans() -> None:
 
     By itself it stores a string that is no string, which Terraform's provider then cannot read.
     """
-    from moto.dynamodb.models import dynamo_type  # noqa: PLC0415
+    from moto.dynamodb.models import dynamo_type
 
     item_class: Any = dynamo_type.Item
     others = item_class.update_with_attribute_updates
@@ -57,9 +57,9 @@ def _keep_booleans() -> None:
 @aws_provider(api="cloudwatch", name="tagged")
 def cloudwatch_tagged() -> Service:
     """Return LocalStack's CloudWatch, which in 4.9.2 forgets the tags that an alarm is made with."""
-    from localstack.aws.api import handler  # noqa: PLC0415
-    from localstack.services.cloudwatch.provider_v2 import CloudwatchProvider  # noqa: PLC0415
-    from localstack.utils.aws import arns  # noqa: PLC0415
+    from localstack.aws.api import handler
+    from localstack.services.cloudwatch.provider_v2 import CloudwatchProvider
+    from localstack.utils.aws import arns
 
     class TaggedCloudwatchProvider(CloudwatchProvider):
         """Keeps them, so that a second plan finds them."""

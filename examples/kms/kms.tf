@@ -1,0 +1,79 @@
+# The key, and whom its policy must let in besides the account's own policies; docs/kms.md gives the reasons.
+
+resource "aws_kms_key" "this" {
+  description         = "Everything of the queue ${local.name}"
+  enable_key_rotation = true
+  policy              = data.aws_iam_policy_document.key.json
+  tags                = local.tags
+}
+
+data "aws_iam_policy_document" "key" {
+  # checkov:skip=CKV_AWS_109:In a key policy the resource * is this key. Its administration is left to the account's IAM, as in AWS's default key policy.
+  # checkov:skip=CKV_AWS_111:In a key policy the resource * is this key.
+  # checkov:skip=CKV_AWS_356:In a key policy the resource * is this key.
+  statement {
+    sid       = "AllowIamOfThisAccount"
+    actions   = ["kms:*"]
+    resources = ["*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["arn:${local.partition}:iam::${local.account_id}:root"]
+    }
+  }
+
+  # The log groups of the functions.
+  statement {
+    sid       = "AllowLogs"
+    actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["logs.${local.region}.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "kms:EncryptionContext:aws:logs:arn"
+      values   = ["arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:/aws/lambda/${local.name}-*"]
+    }
+  }
+
+  # EventBridge, when it puts a call that failed for good into the dead-letter queue. SQS uses the key in its
+  # name and says for which queue; that queue's own policy lets in the queue's rules alone.
+  statement {
+    sid       = "AllowRules"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnEquals"
+      variable = "kms:EncryptionContext:aws:sqs:arn"
+      values   = ["arn:${local.partition}:sqs:${local.region}:${local.account_id}:${local.name}-dead-letters-${local.region}"]
+    }
+  }
+
+  # CloudWatch, when an alarm goes to the encrypted topic.
+  statement {
+    sid       = "AllowAlarms"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["cloudwatch.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account_id]
+    }
+  }
+}

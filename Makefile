@@ -54,6 +54,9 @@ test-policy: setup ## terraform-compliance over a plan with known values
 test-checkov: setup ## checkov over the configuration and that plan
 	@$(VENV) -m tools.checks checkov
 
+test-iam: setup ## least privilege, proven on MiniStack with IAM enforced
+	@$(VENV) -m tools.checks iam
+
 lint: setup ## ruff and terraform fmt
 	@$(VENV) -m tools.checks lint format
 
@@ -99,5 +102,5 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: bench clean demo docs down format help lint mutants package setup soak status test test-checkov test-faults \
+.PHONY: bench clean demo docs down format help lint mutants package setup soak status test test-checkov test-faults test-iam \
 	test-integration test-policy test-terraform test-unit types up

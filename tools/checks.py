@@ -28,6 +28,8 @@ BUILD = ROOT / ".build"
 REPORTS = BUILD / "reports"
 #: What the integration tests say about the emulator they ran on; tests/integration/conftest.py writes it.
 EMULATOR = REPORTS / "emulator.txt"
+#: The same of tests/iam/conftest.py.
+IAM_EMULATOR = REPORTS / "iam-emulator.txt"
 NO_TESTS = 5
 TERRAFORM_TIMEOUT = 900
 
@@ -180,9 +182,19 @@ WORDS = {"failures": "failed", "errors": "errors", "skipped": "SKIPPED"}
 
 def integration() -> Outcome:
     """Run the tests on the local AWS; which one that was stands in the summary."""
-    EMULATOR.unlink(missing_ok=True)
-    outcome = pytest("integration", folder="tests/integration")
-    where = EMULATOR.read_text().strip() if EMULATOR.exists() else "the local AWS did not start"
+    return on_emulator("integration", EMULATOR)
+
+
+def iam() -> Outcome:
+    """Run the proof of least privilege on a MiniStack that enforces IAM."""
+    return on_emulator("iam", IAM_EMULATOR)
+
+
+def on_emulator(marker: str, note: Path) -> Outcome:
+    """Run the tests of one folder, which note down the emulator they ran on."""
+    note.unlink(missing_ok=True)
+    outcome = pytest(marker, folder=f"tests/{marker}")
+    where = note.read_text().strip() if note.exists() else "the local AWS did not start"
     return Outcome(outcome.ok, f"{outcome.detail}; on {where}")
 
 
@@ -207,7 +219,12 @@ PARTS: dict[str, tuple[str, Callable[[], Outcome]]] = {
     "integration": ("integration", integration),
     "policy": ("policy", policy),
     "checkov": ("checkov", checkov),
+    "iam": ("least privilege", iam),
 }
+
+
+#: The parts that run Terraform.
+TERRAFORM_PARTS = {"format", "validate", "terraform", "integration", "iam"}
 
 
 def attempt(part: Callable[[], Outcome]) -> Outcome:
@@ -226,7 +243,7 @@ def main() -> int:
     chosen = parser.parse_args().parts or list(PARTS)
     if unknown := [p for p in chosen if p not in PARTS]:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    if not shutil.which("terraform") and {"format", "validate", "terraform", "integration"} & set(chosen):
+    if not shutil.which("terraform") and TERRAFORM_PARTS & set(chosen):
         print("terraform is not on the PATH: install Terraform 1.11 or newer", file=sys.stderr)
         return 1
     rows = []

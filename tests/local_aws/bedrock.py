@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,9 +39,12 @@ class Bedrock:
         region: str,
         account: str,
         config: dict[str, Any] | None = None,
+        options: Sequence[str] = (),
         detached: bool = False,
     ) -> Bedrock:
         """Start one that reads and writes the buckets at ``aws_endpoint``; ``config`` is the simulator's own.
+
+        ``options``: more of its command line.
 
         Raises LocalAwsError with the end of its log when it does not start.
         """
@@ -56,7 +60,7 @@ class Bedrock:
             port = free_port()
             endpoint = f"http://{HOST}:{port}"
             command = [sys.executable, "-m", "tests.local_aws.simulator", "--port", str(port)]
-            command += ["--endpoint-url", aws_endpoint, "--region", region, "--account", account]
+            command += ["--endpoint-url", aws_endpoint, "--region", region, "--account", account, *options]
             if config:
                 file = folder / "simulator.json"
                 folder.mkdir(parents=True, exist_ok=True)

@@ -61,6 +61,24 @@ def session(endpoint: str, region: str = REGION) -> Session:
     return made
 
 
+def take_folder(folder: Path) -> IO[str]:
+    """Empty a folder of .build for this run alone, until the file that is returned is closed.
+
+    Raises LocalAwsError when another run has it.
+    """
+    locks = BUILD / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = (locks / folder.name).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise LocalAwsError(f"another run of this checkout is using {folder}; wait for its end") from error
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return lock
+
+
 class LocalAws:
     """LocalStack, the simulator and one applied stack, with everything they write in `.build/<folder>`.
 
@@ -197,19 +215,7 @@ class LocalAws:
                 self._lock = None
 
     def _take_folder(self) -> None:
-        locks = BUILD / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        self._lock = (locks / self.folder.name).open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            self._lock = None
-            raise LocalAwsError(
-                f"another run of this checkout is using {self.folder}; wait for its end"
-            ) from error
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        self._lock = take_folder(self.folder)
 
     def __enter__(self) -> Self:
         self.start()

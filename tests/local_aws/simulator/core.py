@@ -23,6 +23,7 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from . import events
+from .access import Access
 from .answers import Answer
 from .chance import draw, identifier
 from .config import Config, JobFault
@@ -116,8 +117,9 @@ class Simulator:
 
     `s3`: an S3 client (list_objects_v2, get_object, put_object, head_bucket, and upload_fileobj for outputs
     above 64 MiB). `clock`: seconds since the epoch, never going back. `iam`: an IAM client, or None to trust
-    every role. `emit`: takes each event (the whole EventBridge event) when it is delivered; called from
-    `tick`, never from a call. `seed`: all chance. `config`: see `Config`. `lock` is not taken here: whoever
+    every role. `access`: says who may do what, or None to let everybody. `emit`: takes each event (the whole
+    EventBridge event) when it is delivered; called from `tick`, never from a call. `seed`: all chance.
+    `config`: see `Config`. `lock` is not taken here: whoever
     calls from several threads holds it meanwhile (`wire.respond` does).
     """
 
@@ -130,11 +132,13 @@ class Simulator:
         region: str = "us-east-1",
         partition: str = "aws",
         iam: Any = None,
+        access: Access | None = None,
         emit: Callable[[dict[str, Any]], None] | None = None,
         seed: int = 0,
         config: Config | None = None,
     ) -> None:
         self.s3, self.iam, self.emit, self.clock = s3, iam, emit, clock
+        self.access = access
         self.account, self.region, self.partition, self.seed = account, region, partition, seed
         self.config = config or Config()
         self.faults = Faults(seed)
@@ -458,7 +462,13 @@ class Simulator:
 
     def _inspect(self, job: Job) -> JobFiles:
         assert job.spec is not None
-        return inspect(self.s3, job.spec)
+        if self.access is not None:
+            self.access.check_role(job.request["roleArn"], job.model_id)
+        return inspect(self._s3_of(job.request), job.spec)
+
+    def _s3_of(self, request: Mapping[str, Any]) -> Any:
+        """S3 as a job's service role reaches it."""
+        return self.s3 if self.access is None else self.access.s3(request["roleArn"])
 
     def _inspected(self, job: Job, files: JobFiles, at: float) -> None:
         job.files = files
@@ -540,7 +550,9 @@ class Simulator:
             ending.written = written
             self._end(ending, status, message, when)
 
-        self._with_files(job, at, lambda _: write_results(self.s3, spec, files, count), ended)
+        self._with_files(
+            job, at, lambda _: write_results(self._s3_of(job.request), spec, files, count), ended
+        )
 
     def _expire(self, job: Job, at: float) -> Step:
         def finish(_: None) -> None:
@@ -663,8 +675,9 @@ class Simulator:
         if self.iam is not None and self.config.check_role:
             check_role(self.iam, request["roleArn"], self.account, self._job_arn(self._job_id(number)))
         if self.config.check_buckets:
-            self._check_bucket("Input", request["inputDataConfig"]["s3InputDataConfig"]["s3Uri"])
-            self._check_bucket("Output", request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"])
+            s3 = self._s3_of(request)
+            self._check_bucket(s3, "Input", request["inputDataConfig"]["s3InputDataConfig"]["s3Uri"])
+            self._check_bucket(s3, "Output", request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"])
         if (same := self._by_name.get(request["jobName"])) is not None:
             raise conflict(f"A batch inference job with the name {same.name} already exists: {same.arn}")
         quota = self.config.model(base_model).max_active_jobs
@@ -693,10 +706,11 @@ class Simulator:
             )
         return base_model
 
-    def _check_bucket(self, side: str, uri: str) -> None:
+    @staticmethod
+    def _check_bucket(s3: Any, side: str, uri: str) -> None:
         bucket = Location.parse(uri).bucket
         try:
-            self.s3.head_bucket(Bucket=bucket)
+            s3.head_bucket(Bucket=bucket)
         except ClientError as error:
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500:
                 raise ApiError("InternalServerException", "Amazon S3 could not be reached.") from error

@@ -288,7 +288,7 @@ def _refusal(spec: Spec, model_input: dict[str, Any], line: bytes) -> RecordErro
         return error
     if b"s3Location" in line:
         folder = f"s3://{spec.source.bucket}/{spec.source.folder}"
-        for uri in _links(model_input):
+        for uri in media_uris(model_input):
             if spec.source.is_file or not uri.startswith(folder):
                 return RecordError(
                     400, f"The S3 URI {uri} is not under the folder that the job's input URI names."
@@ -296,17 +296,17 @@ def _refusal(spec: Spec, model_input: dict[str, Any], line: bytes) -> RecordErro
     return None
 
 
-def _links(value: Any) -> Iterator[str]:
+def media_uris(value: Any) -> Iterator[str]:
     """The URIs of all `s3Location` objects below `value`."""
     if isinstance(value, dict):
         for key, each in value.items():
             if key == "s3Location" and isinstance(each, dict) and isinstance(each.get("uri"), str):
                 yield each["uri"]
             else:
-                yield from _links(each)
+                yield from media_uris(each)
     elif isinstance(value, list):
         for each in value:
-            yield from _links(each)
+            yield from media_uris(each)
 
 
 def write_results(s3: Any, spec: Spec, job: JobFiles, processed: int) -> Written:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import queue
 import random
@@ -20,6 +21,7 @@ import boto3
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from .access import Access
 from .clock import SpeedClock
 from .config import Config
 from .core import Simulator
@@ -30,6 +32,12 @@ from .wire import Response, respond, response
 
 _CONTROL = "/_simulator/"
 _EMIT_TRIES = 8
+_CLIENT = ClientConfig(
+    s3={"addressing_style": "path"},
+    retries={"mode": "standard", "max_attempts": 5},
+    connect_timeout=5,
+    read_timeout=60,
+)
 
 
 class Emitter:
@@ -344,16 +352,26 @@ def clients(endpoint_url: str, region: str) -> dict[str, Any]:
     session = boto3.session.Session(
         aws_access_key_id="test", aws_secret_access_key="test", region_name=region
     )
-    settings = ClientConfig(
-        s3={"addressing_style": "path"},
-        retries={"mode": "standard", "max_attempts": 5},
-        connect_timeout=5,
-        read_timeout=60,
-    )
     return {
-        name: session.client(name, endpoint_url=endpoint_url, config=settings)
+        name: session.client(name, endpoint_url=endpoint_url, config=_CLIENT)
         for name in ("s3", "iam", "events")
     }
+
+
+def role_client(endpoint_url: str, region: str, key: str, secret: str, token: str) -> Any:
+    """An S3 client for an emulator at `endpoint_url`, with the credentials of a role's session."""
+    session = boto3.session.Session(
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
+        region_name=region,
+    )
+    return session.client("s3", endpoint_url=endpoint_url, config=_CLIENT)
+
+
+def _access(options: argparse.Namespace) -> Access:
+    client = functools.partial(role_client, options.endpoint_url, options.region)
+    return Access(options.endpoint_url, options.region, options.account, "aws", client)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -374,6 +392,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--no-events", action="store_true", help="send no state-change events")
     parser.add_argument("--no-role-check", action="store_true", help="do not look at the service role in IAM")
+    parser.add_argument(
+        "--enforce",
+        action="store_true",
+        help="ask the emulator who may do what (see access.py)",
+    )
     options = parser.parse_args(arguments)
     try:
         config = Config.from_dict(json.loads(options.config.read_text()) if options.config else {})
@@ -389,6 +412,7 @@ def main(arguments: list[str] | None = None) -> int:
         speed=options.speed,
         emitter=None if options.no_events else Emitter(aws["events"]),
         iam=None if options.no_role_check else aws["iam"],
+        access=_access(options) if options.enforce else None,
         account=options.account,
         region=options.region,
         seed=random.SystemRandom().randrange(2**31) if options.seed is None else options.seed,

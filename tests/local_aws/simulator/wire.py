@@ -60,6 +60,8 @@ def respond(
         if found is None:
             message = f"Unknown operation: {method} {parts.path}"
             return response(404, {"message": message}, "UnknownOperationException")
+        if simulator.access is not None:
+            simulator.access.check(*found, headers or {})
         if found[0] in RUNTIME_OPERATIONS:
             return _invoke(simulator, *found, pause)
         with simulator.lock:

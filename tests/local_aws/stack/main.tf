@@ -25,6 +25,9 @@ module "queue" {
   schedule_expression = var.schedule_expression
   lambda_runtime      = var.lambda_runtime
   lambda_environment  = var.lambda_environment
+  kms_key_arn         = var.kms_key_arn
+  vpc                 = var.vpc
+  job_vpc             = var.job_vpc
   force_destroy       = var.force_destroy
   tags                = var.tags
 }

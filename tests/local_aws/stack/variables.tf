@@ -49,3 +49,21 @@ variable "tags" {
   type        = map(string)
   default     = { Environment = "local" }
 }
+
+variable "kms_key_arn" {
+  description = "As the module's input."
+  type        = string
+  default     = null
+}
+
+variable "vpc" {
+  description = "As the module's input."
+  type        = object({ subnet_ids = list(string), security_group_ids = list(string) })
+  default     = null
+}
+
+variable "job_vpc" {
+  description = "As the module's input."
+  type        = object({ subnet_ids = list(string), security_group_ids = list(string) })
+  default     = null
+}

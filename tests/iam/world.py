@@ -1,0 +1,514 @@
+"""The module on MiniStack with IAM enforced, and the features that its roles' statements serve."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+from uuid import uuid4
+
+from batch_queue import model
+
+from tests.iam.statements import Roles
+from tests.local_aws.bedrock import Bedrock
+from tests.local_aws.environment import ACCOUNT, MODEL_ID, REGION, Say, scrub, session, take_folder
+from tests.local_aws.ministack import MiniStack
+from tests.local_aws.processes import BUILD
+from tests.local_aws.simulator import SimulatorControl
+from tests.local_aws.terraform import Terraform
+
+NOVA = "us.amazon.nova-lite-v1:0"
+NAME = "br-iam"
+#: A job takes two records of the first route and thirty of the second; what is fewer does not wait.
+FEW, MANY = 2, 30
+ROUTES: dict[str, dict[str, Any]] = {
+    "default": {
+        "pack_wait_minutes": 0,
+        "min_records_per_job": FEW,
+        "max_records_per_file": 20,  # a chunk has two records
+        "max_records_per_job": 20_000,
+        "max_active_jobs": 5,
+    },
+    "nova": {
+        "model_id": NOVA,
+        "invocation_type": "Converse",
+        "media": True,
+        "undersized": "on_demand",
+        "pack_wait_minutes": 0,
+        "min_records_per_job": MANY,
+    },
+}
+SIMULATOR = {
+    "models": {
+        "*": {
+            "min_records": 1,
+            "max_active_jobs": 5,
+            "queue_seconds": 0.1,
+            "validation_seconds": 0.1,
+            "schedule_seconds": 0.1,
+            "records_per_second": 2000.0,
+        }
+    }
+}
+#: Seconds that a feature may take; it takes some two.
+PATIENCE = 40.0
+#: How many looks in a row, 0.05 s apart, see no function run when the queue is at rest.
+QUIET = 3
+#: The time-out, in seconds, of a function that shall not end its work in one run. Its leases last as long.
+SHORT = 5
+TERMINAL = {str(status) for status in model.TERMINAL}
+
+
+class DeniedError(AssertionError):
+    """A role was denied something; ``entries`` of the journal say what."""
+
+    def __init__(self, entries: list[dict[str, Any]]) -> None:
+        told = [
+            f"{role_of(one)}: {one['request']['action']} {one['request']['resource_arn']}" for one in entries
+        ]
+        super().__init__("denied: " + "; ".join(sorted(set(told))))
+        self.entries = entries
+
+
+def role_of(entry: Mapping[str, Any]) -> str:
+    """The name of the role that asked."""
+    return str(entry["request"]["principal_arn"].split("/")[1])
+
+
+def ask(number: int, size: int = 0) -> dict[str, Any]:
+    """A record for the first route, of some ``size`` bytes."""
+    text = f"Say {number} {uuid4().hex}" + "." * size
+    body = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 20}
+    return {"recordId": f"r{number}", "modelInput": {**body, "messages": [{"role": "user", "content": text}]}}
+
+
+def show(number: int, *uris: str, size: int = 0) -> dict[str, Any]:
+    """A record for the second route, with pictures."""
+    pictures = [{"image": {"format": "png", "source": {"s3Location": {"uri": uri}}}} for uri in uris]
+    content = [*pictures, {"text": f"What is {number} {uuid4().hex}?" + "." * size}]
+    return {"recordId": f"r{number}", "modelInput": {"messages": [{"role": "user", "content": content}]}}
+
+
+def lines(rows: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+@dataclass
+class World:
+    """MiniStack, the simulator that asks it who may do what, and the module applied with all options."""
+
+    tell: Say
+    folder: Any = BUILD / "iam"
+    _since: int = field(default=0, init=False)
+    _made: list[str] = field(default_factory=list, init=False)
+
+    def __enter__(self) -> Self:
+        scrub()
+        self._lock = take_folder(self.folder)
+        try:
+            self.ministack = MiniStack.start(self.folder, REGION, ACCOUNT)
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in ("bedrock", "ministack"):
+            if server := getattr(self, name, None):
+                server.stop()
+        self._lock.close()
+
+    @property
+    def description(self) -> str:
+        return (
+            f"{self.ministack.description}; Bedrock: simulator at {self.bedrock.endpoint}, asking MiniStack"
+        )
+
+    def _start(self) -> None:
+        began = time.monotonic()
+        self.bedrock = Bedrock.start(
+            self.folder,
+            self.ministack.endpoint,
+            region=REGION,
+            account=ACCOUNT,
+            config=SIMULATOR,
+            options=["--enforce", "--no-events"],
+        )
+        self.simulator = SimulatorControl(self.bedrock.endpoint)
+        aws = session(self.ministack.endpoint)
+        self.aws = aws
+        self.s3, self.lambda_, self.sqs, self.logs = (aws.client(n) for n in ("s3", "lambda", "sqs", "logs"))
+        self.iam, ec2 = aws.client("iam"), aws.client("ec2")
+        self.key_arn = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+        net = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        subnet = ec2.create_subnet(VpcId=net, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
+        group = ec2.create_security_group(VpcId=net, GroupName="jobs", Description="jobs")["GroupId"]
+        network = {"subnet_ids": [subnet], "security_group_ids": [group]}
+        where = {
+            "AWS_ENDPOINT_URL_BEDROCK": self.bedrock.endpoint,
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": self.bedrock.endpoint,
+        }
+        variables = {
+            "name": NAME,
+            "model_id": MODEL_ID,
+            "routes": ROUTES,
+            "schedule_expression": "rate(1 day)",  # the tests wake the processor, and know when
+            "kms_key_arn": self.key_arn,
+            "vpc": network,
+            "job_vpc": network,
+            "lambda_environment": where,
+        }
+        self.tell(f"local AWS: {self.description}")
+        self.tell("terraform: applying the module with all options (two minutes: the AWS provider waits)…")
+        terraform = Terraform(self.folder, self.ministack.endpoint, REGION, variables)
+        terraform.apply()
+        self.outputs = terraform.outputs()
+        self.bucket = str(self.outputs["bucket_name"])
+        self.table = aws.resource("dynamodb").Table(self.outputs["table_name"])
+        self.functions = {key: value["name"] for key, value in self.outputs["functions"].items()}
+        names = {key: value["name"] for key, value in self.outputs["roles"].items()}
+        self.roles = Roles(self.iam, names)
+        self.tell(f"terraform: applied after {time.monotonic() - began:.0f} s")
+
+    # ----------------------------------------------------------------------------------------- pieces
+
+    def watch(self) -> int:
+        """From now on, a denial ends the feature that runs; gives the journal's last number."""
+        self._since = max(
+            (entry["number"] for entry in self.ministack.journal(self._since)), default=self._since
+        )
+        return self._since
+
+    def denied(self) -> list[dict[str, Any]]:
+        """What roles were denied since ``watch``."""
+        found = self.ministack.journal(self._since)
+        return [
+            one
+            for one in found
+            if one["decision"] != "Allow" and "assumed-role" in one["request"]["principal_arn"]
+        ]
+
+    def until(self, look: Callable[[], bool], what: str, push: bool = True) -> None:
+        """Waits until ``look`` is true, running the processor meanwhile. Raises DeniedError at a denial."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            if entries := self.denied():
+                raise DeniedError(entries)
+            if look():
+                return
+            assert time.monotonic() < end, f"{what} did not happen within {PATIENCE:.0f} s"
+            if push:
+                self.invoke("process_batch_jobs", {})
+            time.sleep(0.1)
+
+    def idle(self) -> None:
+        """Waits until no function runs, also none that another one has just invoked."""
+        end, quiet = time.monotonic() + PATIENCE, 0
+        while quiet < QUIET and time.monotonic() < end:
+            quiet = 0 if self.ministack.runs() else quiet + 1
+            time.sleep(0.05)
+
+    def rest(self) -> None:
+        """Brings to its end what features that failed have left."""
+        self.idle()
+        self.watch()
+        # An upload that was never taken in has ended as a dead letter.
+        self.until(
+            lambda: all(self.row(each).get("status", "") in {"", *TERMINAL} for each in self._made), "rest"
+        )
+        self._made.clear()
+        self.idle()
+
+    def invoke(self, function: str, event: Any) -> str:
+        """Invokes a function and waits for it; gives its error, or ""."""
+        done = self.lambda_.invoke(FunctionName=self.functions[function], Payload=json.dumps(event).encode())
+        return done["Payload"].read().decode() if "FunctionError" in done else ""
+
+    def put(self, key: str, body: bytes) -> str:
+        """Uploads an object; gives its version id."""
+        return str(self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)["VersionId"])
+
+    def upload(self, body: bytes, folder: str = "") -> str:
+        """Uploads a file for a route; gives the upload's id."""
+        key = f"to-process/{folder}{uuid4().hex}.jsonl"
+        upload_id = model.upload_id(self.bucket, key, self.put(key, body))
+        self._made.append(upload_id)
+        return upload_id
+
+    def row(self, upload_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.table.get_item(Key={"pk": upload_id, "sk": "upload"}).get("Item", {})
+        return found
+
+    def ended(self, *upload_ids: str, status: str = "Completed") -> None:
+        """Drives the queue until the uploads have ended, and expects how."""
+
+        def look() -> bool:
+            return all(self.row(each).get("status") in TERMINAL for each in upload_ids)
+
+        self.until(look, f"the end of {upload_ids}")
+        rows = [self.row(each) for each in upload_ids]
+        assert [row["status"] for row in rows] == [status] * len(rows), [row.get("message") for row in rows]
+
+    def told(self, key: str, version_id: str = "", etag: str = "") -> tuple[str, dict[str, Any]]:
+        """An upload's id and the event that S3 sends of it."""
+        sequencer = uuid4().hex
+        thing = {
+            "key": key,
+            "eTag": etag,
+            "sequencer": sequencer,
+            **({"versionId": version_id} if version_id else {}),
+        }
+        record = {
+            "eventName": "ObjectCreated:Put",
+            "eventTime": "2026-01-01T00:00:00.000Z",
+            "s3": {"bucket": {"name": self.bucket}, "object": thing},
+        }
+        return model.upload_id(self.bucket, key, version_id or sequencer), {"Records": [record]}
+
+    @contextmanager
+    def short(self, *functions: str) -> Iterator[None]:
+        """Gives functions less time than their work takes, so that it goes on in other runs."""
+        usual = {
+            name: self.lambda_.get_function_configuration(FunctionName=name)["Timeout"]
+            for name in (self.functions[each] for each in functions)
+        }
+        try:
+            self._limit(dict.fromkeys(usual, SHORT))
+            yield
+        finally:
+            self._limit(usual)
+
+    def _limit(self, seconds: Mapping[str, int]) -> None:
+        # MiniStack kills what runs when the configuration changes: better nothing does.
+        end = time.monotonic() + 1
+        while self.ministack.runs() and time.monotonic() < end:
+            time.sleep(0.02)
+        for name, timeout in seconds.items():
+            self.lambda_.update_function_configuration(FunctionName=name, Timeout=timeout)
+
+    def allowed(self, function: str, action: str, resource: str) -> bool:
+        """Whether a function was allowed something since ``watch``."""
+        role = self.roles.names[function]
+        return any(
+            one["decision"] == "Allow"
+            and role in one["request"]["principal_arn"]
+            and (one["request"]["action"], one["request"]["resource_arn"]) == (action, resource)
+            for one in self.ministack.journal(self._since)
+        )
+
+    def function_arn(self, function: str) -> str:
+        return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.functions[function]}"
+
+    # --------------------------------------------------------------------------------------- features
+
+    def good(self) -> None:
+        """An upload becomes a job and a result."""
+        self.ended(self.upload(lines([ask(n) for n in range(4)])))
+
+    def untidy(self) -> None:
+        """A file that needs tidying is streamed."""
+        self.ended(self.upload(b"\xef\xbb\xbf" + lines([ask(n) for n in range(4)]).replace(b"\n", b"\r\n\n")))
+
+    def unversioned(self) -> None:
+        """An upload of a bucket without versions is read, staged and answered on demand by its ETag."""
+        ids = []
+        for rows, folder in (([ask(0), ask(1)], ""), ([show(0)], "nova/")):
+            key = f"to-process/{folder}{uuid4().hex}.jsonl"
+            answer = self.s3.put_object(Bucket=self.bucket, Key=key, Body=lines(rows))
+            upload_id, event = self.told(key, etag=answer["ETag"].strip('"'))
+            self.invoke("create_batch_queue", event)
+            ids.append(upload_id)
+        self.ended(*ids)
+
+    def rejected(self) -> None:
+        """A file with a fault is rejected with a report."""
+        upload = self.upload(b'{"recordId": \n')
+        self.ended(upload, status="Rejected")
+        self.s3.head_object(Bucket=self.bucket, Key=self.row(upload)["result_key"])
+
+    def gone_before(self) -> None:
+        """An upload that was deleted before it was read is cancelled."""
+        version = self.put("other/gone", b"x")
+        self.s3.delete_object(Bucket=self.bucket, Key="other/gone", VersionId=version)
+        upload, event = self.told(f"to-process/{uuid4().hex}.jsonl", version)
+        self.invoke("create_batch_queue", event)
+        self.ended(upload, status="Cancelled")
+
+    def foreign(self) -> None:
+        """Others' jobs hold the slots, so an upload waits; deleted meanwhile, it is cancelled."""
+        refused = self._refused()
+        self.simulator.foreign(MODEL_ID, count=5, seconds=2.5)
+        key = f"to-process/{uuid4().hex}.jsonl"
+        version = self.put(key, lines([ask(0), ask(1)]))
+        upload = model.upload_id(self.bucket, key, version)
+        self.until(lambda: bool(self.row(upload)), "the intake", push=False)
+        self.invoke("process_batch_jobs", {})
+        assert self._refused() == refused, "a job was asked for while there was no slot"
+        self._half_enqueued(upload, key, version)
+        self.s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
+        self.ended(upload, status="Cancelled")
+
+    def _half_enqueued(self, upload: str, key: str, version: str) -> None:
+        """The event is delivered again after a run that died while it put a large upload into the queue."""
+        self.table.update_item(
+            Key={"pk": upload, "sk": "upload"},
+            UpdateExpression="SET ready = :no",
+            ExpressionAttributeValues={":no": False},
+        )
+        self.invoke("create_batch_queue", self.told(key, version)[1])
+        self.until(lambda: bool(self.row(upload)["ready"]), "the rest of the intake", push=False)
+
+    def _refused(self) -> int:
+        errors = self.simulator.state()["calls"]["CreateModelInvocationJob"]["errors"]
+        return int(errors.get("ServiceQuotaExceededException", 0))
+
+    def retried(self) -> None:
+        """What an expired job did not answer is run again."""
+        fault = {"outcome": "Expired", "fraction": 0.0, "times": 1, "model_id": MODEL_ID}
+        self.simulator.configure(job_faults=[fault])
+        try:
+            self.ended(self.upload(lines([ask(n) for n in range(6)])))
+        finally:
+            self.simulator.configure(job_faults=[])
+
+    def left_over(self) -> None:
+        """One record that is left of an expired job finds no company, and its error stands in the result."""
+        fault = {"outcome": "Expired", "fraction": 0.75, "times": 1, "model_id": MODEL_ID}
+        self.simulator.configure(job_faults=[fault])
+        try:
+            self.ended(self.upload(lines([ask(n) for n in range(4)])), status="PartiallyCompleted")
+        finally:
+            self.simulator.configure(job_faults=[])
+
+    def media(self) -> None:
+        """Linked pictures are staged beside the records of a job."""
+        self.put("pictures/one two.png", b"png")
+        rows = [show(n, f"s3://{self.bucket}/pictures/one two.png") for n in range(MANY)]
+        self.ended(self.upload(lines(rows), "nova/"))
+
+    def on_demand(self) -> None:
+        """Too few records are run on demand."""
+        self.ended(self.upload(lines([show(0)]), "nova/"))
+
+    def media_on_demand(self) -> None:
+        """Too few records are run on demand, with their pictures."""
+        self.put("pictures/three.png", b"png")
+        self.ended(self.upload(lines([show(0, f"s3://{self.bucket}/pictures/three.png")]), "nova/"))
+
+    def profile(self) -> None:
+        """A job runs through an inference profile."""
+        self.ended(self.upload(lines([show(n) for n in range(MANY)]), "nova/"))
+
+    def going_on(self) -> None:
+        """Reading and dispatching that take longer than an invocation go on in the next."""
+        with self.short("create_batch_queue", "process_batch_jobs"):
+            upload = self.upload(lines([ask(n) for n in range(4)]))
+            for function in ("create_batch_queue", "process_batch_jobs"):
+                self.until(functools.partial(self._went_on, function), f"going on of {function}")
+        self.ended(upload)
+
+    def answering_on(self) -> None:
+        """Answering on demand that takes longer than an invocation goes on in the next."""
+        with self.short("collect_results"):
+            upload = self.upload(lines([show(0)]), "nova/")
+            self.until(functools.partial(self._went_on, "collect_results"), "going on of collect_results")
+        # MiniStack may have killed the run that was to go on, which the schedule would make good later.
+        job = self.table.get_item(Key={"pk": upload, "sk": "chunk#000001"})["Item"]["job_id"]
+
+        def look() -> bool:
+            self.invoke("collect_results", {"job_id": job})
+            return self.row(upload)["status"] in TERMINAL
+
+        self.until(look, "the last answer", push=False)
+        assert self.row(upload)["status"] == "Completed"
+
+    def _went_on(self, function: str) -> bool:
+        return self.allowed(function, "lambda:InvokeFunction", self.function_arn(function))
+
+    def broken_staging(self) -> None:
+        """Staging by parts that fails leaves no parts behind."""
+        self._broken("/in/", lines([ask(n, size=1_400_000) for n in range(4)]))
+
+    def broken_result(self) -> None:
+        """Putting a result together that fails leaves no parts behind."""
+        self._broken("/processed/", lines([ask(n, size=1_400_000) for n in range(8)]))
+
+    def broken_answers(self) -> None:
+        """The same of answers on demand."""
+        self._broken("/out/", lines([show(n, size=700_000) for n in range(16)]), "nova/")
+
+    def _broken(self, path: str, body: bytes, folder: str = "") -> None:
+        self.ministack.faults(
+            {
+                "method": "PUT",
+                "path": path,
+                "query": "partNumber",
+                "status": 400,
+                "code": "InvalidRequest",
+                "times": 1,
+            }
+        )
+        try:
+            self.ended(self.upload(body, folder))
+        finally:
+            self.ministack.faults()
+        left = self.s3.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
+        assert left == [], [each["Key"] for each in left]
+
+    def dead_letters(self) -> None:
+        """An event that a function cannot handle ends in the dead-letter queue."""
+        url, mark = self.outputs["dead_letter_queue"]["url"], uuid4().hex
+        events = {
+            "create_batch_queue": {"Records": [{"eventName": "ObjectCreated:Put", "mark": mark}]},
+            "process_batch_jobs": {"detail": mark},
+            "collect_results": {"mark": mark},
+        }
+        for function, event in events.items():
+            self.lambda_.invoke(
+                FunctionName=self.functions[function],
+                InvocationType="Event",
+                Payload=json.dumps(event).encode(),
+            )
+        found: set[str] = set()
+
+        def look() -> bool:
+            got = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=600)
+            found.update(each["MessageId"] for each in got.get("Messages", []) if mark in each["Body"])
+            return len(found) == len(events)
+
+        self.until(look, "three dead letters", push=False)
+
+    def log(self) -> None:
+        """Each function writes its log."""
+        events = {
+            "create_batch_queue": {"Records": []},
+            "process_batch_jobs": {},
+            "collect_results": {"job_id": "0" * 32},
+        }
+        for function, event in events.items():
+            group = self.outputs["log_groups"][function]["name"]
+            before = self._streams(group)
+            assert not self.invoke(function, event)
+            self.until(functools.partial(self._more, group, before), "a log", push=False)
+
+    def _more(self, group: str, before: int) -> bool:
+        return self._streams(group) > before
+
+    def _streams(self, group: str) -> int:
+        pages = self.logs.get_paginator("describe_log_streams").paginate(logGroupName=group)
+        return sum(len(page["logStreams"]) for page in pages)
+
+    def features(self) -> dict[str, Callable[[], None]]:
+        """All of them by name, in the order in which they run."""
+        found = [
+            self.log, self.rejected, self.gone_before, self.good, self.on_demand, self.dead_letters,
+            self.foreign, self.retried, self.left_over, self.media, self.media_on_demand, self.profile,
+            self.untidy, self.unversioned, self.broken_answers, self.broken_staging, self.broken_result,
+            self.going_on, self.answering_on,
+        ]  # fmt: skip
+        return {each.__name__: each for each in found}

@@ -1,0 +1,92 @@
+"""What the simulated service asks about the caller, and what a refusal comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.local_aws.simulator.access import Access
+from tests.local_aws.simulator.errors import ApiError
+from tests.local_aws.simulator.records import InputError
+
+JOBS = "arn:aws:bedrock:us-east-1:000000000000:model-invocation-job/"
+ROLE = "arn:aws:iam::000000000000:role/service"
+HAIKU = "anthropic.claude-3-5-haiku-20241022-v1:0"
+HEADERS = {
+    "Authorization": "AWS4-HMAC-SHA256 Credential=ASIA1/20260101/us-east-1/bedrock/aws4_request, …",
+    "X-Amz-Security-Token": "t1",
+}
+
+
+class Told(Access):
+    """Notes what it is asked to have decided, and refuses an action."""
+
+    def __init__(self, refused: str = "") -> None:
+        super().__init__("http://nowhere", "us-east-1", "000000000000", "aws", lambda *_: None)
+        self.refused = refused
+        self.who: list[tuple[str, str]] = []
+        self.checks: list[tuple[str, str]] = []
+
+    def _ask(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        if name == "session":
+            return {"access_key": "ASIAROLE", "secret_key": "s", "session_token": "t"}
+        self.who.append((body["access_key"], body["session_token"]))
+        self.checks += [(action, resource) for action, resource, _ in body["checks"]]
+        denied = [action for action, *_ in body["checks"] if action == self.refused]
+        return {"denied": f"not authorized to perform: {denied[0]}" if denied else ""}
+
+
+def test_a_job_needs_the_model_the_tags_and_the_role() -> None:
+    access = Told()
+
+    access.check(
+        "CreateModelInvocationJob",
+        {"modelId": HAIKU, "roleArn": ROLE, "tags": [{"key": "a", "value": "b"}]},
+        HEADERS,
+    )
+
+    assert access.who == [("ASIA1", "t1")]
+    assert access.checks == [
+        ("bedrock:CreateModelInvocationJob", f"{JOBS}new"),
+        ("bedrock:CreateModelInvocationJob", f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}"),
+        ("bedrock:TagResource", f"{JOBS}new"),
+        ("iam:PassRole", ROLE),
+    ]
+
+
+def test_on_demand_through_a_profile_needs_its_models_and_the_media() -> None:
+    access = Told()
+    picture = {"image": {"source": {"s3Location": {"uri": "s3://bucket/a b.png"}}}}
+
+    access.check(
+        "Converse", {"modelId": "us.amazon.nova-lite-v1:0", "messages": [{"content": [picture]}]}, HEADERS
+    )
+
+    models = "foundation-model/amazon.nova-lite-v1:0"
+    profile = "inference-profile/us.amazon.nova-lite-v1:0"
+    assert access.checks == [
+        ("bedrock:InvokeModel", f"arn:aws:bedrock:us-east-1:000000000000:{profile}"),
+        ("bedrock:InvokeModel", f"arn:aws:bedrock:us-east-1::{models}"),
+        ("bedrock:InvokeModel", f"arn:aws:bedrock:us-west-2::{models}"),
+        ("s3:GetObject", "arn:aws:s3:::bucket/a b.png"),
+    ]
+
+
+def test_a_refusal_is_an_access_denied_exception() -> None:
+    access = Told(refused="bedrock:GetModelInvocationJob")
+
+    with pytest.raises(ApiError, match="not authorized to perform: bedrock:GetModelInvocationJob") as raised:
+        access.check("GetModelInvocationJob", {"jobIdentifier": f"{JOBS}abc"}, HEADERS)
+
+    assert (raised.value.code, raised.value.status) == ("AccessDeniedException", 403)
+
+
+def test_a_role_that_may_not_invoke_the_profile_fails_the_job() -> None:
+    with pytest.raises(InputError, match="bedrock:InvokeModel"):
+        Told(refused="bedrock:InvokeModel").check_role(ROLE, "us.amazon.nova-lite-v1:0")
+
+
+def test_a_role_needs_nothing_for_a_model_without_a_profile() -> None:
+    Told(refused="bedrock:InvokeModel").check_role(ROLE, HAIKU)

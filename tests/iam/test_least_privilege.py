@@ -26,12 +26,18 @@ from tests.local_aws.environment import REGION
 
 FUNCTIONS = ("create_batch_queue", "process_batch_jobs", "collect_results")
 NO_NETWORK = "no emulator here makes network interfaces; the actions are those that AWS documents"
+NO_KEY = "MiniStack encrypts nothing for this service; the conditions are those that AWS documents"
 #: Statements that nothing here exercises, with the reason. What is not a statement any more fails the tests.
 NOT_EXERCISED = {
     **{
         f"{function}.{sid}": NO_NETWORK
         for function in FUNCTIONS
         for sid in ("ManageNetworkInterfaces", "DenyNetworkInterfacesToCode")
+    },
+    **{
+        f"{function}.{sid}": NO_KEY
+        for function in FUNCTIONS
+        for sid in ("UseKeyForTable", "UseKeyForOwnEnvironment")
     },
     **{
         f"bedrock.{sid}": NO_NETWORK
@@ -339,7 +345,9 @@ def function_policy(world: World, function: str) -> Any:
     [
         ("create_batch_queue", S3, "{bucket}", True),
         ("create_batch_queue", S3, "arn:aws:s3:::somebody-elses-bucket", False),
+        ("create_batch_queue", EVENTS, "{sweep}", True),
         ("create_batch_queue", EVENTS, "{schedule}", False),
+        ("process_batch_jobs", EVENTS, "{sweep}", False),
         ("process_batch_jobs", EVENTS, "{schedule}", True),
         ("process_batch_jobs", EVENTS, "{job_state}", True),
         ("process_batch_jobs", EVENTS, "arn:aws:events:us-east-1:000000000000:rule/another", False),
@@ -367,6 +375,7 @@ def sources(world: World) -> dict[str, str]:
         "schedule": rules["schedule"]["arn"],
         "schedule_name": rules["schedule"]["name"],
         "job_state": rules["job_state"]["arn"],
+        "sweep": rules["sweep"]["arn"],
     }
 
 
@@ -381,6 +390,7 @@ def test_collect_results_may_be_invoked_by_no_service(world: World) -> None:
     [
         ("{schedule}", True),
         ("{job_state}", True),
+        ("{sweep}", True),
         ("arn:aws:events:us-east-1:000000000000:rule/another", False),
     ],
 )

@@ -320,10 +320,21 @@ class World:
         for rows, folder in (([ask(0), ask(1)], ""), ([show(0)], "nova/")):
             key = f"to-process/{folder}{uuid4().hex}.jsonl"
             answer = self.s3.put_object(Bucket=self.bucket, Key=key, Body=lines(rows))
-            upload_id, event = self.told(key, etag=answer["ETag"].strip('"'))
-            self.invoke("create_batch_queue", event)
-            ids.append(upload_id)
+            etag = answer["ETag"].strip('"')
+            modified = self.s3.head_object(Bucket=self.bucket, Key=key)["LastModified"].timestamp()
+            self.invoke("create_batch_queue", self.told(key, etag=etag)[1])
+            ids.append(model.upload_id(self.bucket, key, f"{etag}/{model.iso(int(modified))}"))
         self.ended(*ids)
+
+    def cut(self) -> None:
+        """An upload of so many chunks that they are stored one by one."""
+        self.ended(self.upload(lines([ask(n) for n in range(84)])))
+
+    def sweep(self) -> None:
+        """A sweep lists the uploads and knows them all."""
+        upload = self.upload(lines([ask(n) for n in range(4)]))
+        self.ended(upload)
+        assert not self.invoke("create_batch_queue", {"sweep": True})
 
     def rejected(self) -> None:
         """A file with a fault is rejected with a report."""
@@ -508,7 +519,7 @@ class World:
         found = [
             self.log, self.rejected, self.gone_before, self.good, self.on_demand, self.dead_letters,
             self.foreign, self.retried, self.left_over, self.media, self.media_on_demand, self.profile,
-            self.untidy, self.unversioned, self.broken_answers, self.broken_staging, self.broken_result,
-            self.going_on, self.answering_on,
+            self.untidy, self.cut, self.sweep, self.unversioned, self.broken_answers, self.broken_staging,
+            self.broken_result, self.going_on, self.answering_on,
         ]  # fmt: skip
         return {each.__name__: each for each in found}

@@ -169,6 +169,11 @@ def session(role_arn: str, name: str) -> dict[str, str]:
 # -------------------------------------------------------------------------------------- S3 and its keys
 
 
+def via(service: str) -> dict[str, str]:
+    """What KMS knows of a request that an AWS service makes in the name of a role."""
+    return {"kms:viaservice": f"{service}.{get_region()}.amazonaws.com"}
+
+
 def key_of(bucket_arn: str) -> str:
     """The KMS key that a bucket encrypts with by default, or ""."""
     bucket = bucket_arn.removeprefix("arn:aws:s3:::").partition("/")[0]
@@ -197,7 +202,7 @@ def enforce(
     elif iam_action in ("s3:GetObject", "s3:GetObjectVersion") and method != "HEAD":
         actions = ["kms:Decrypt"]
     key = key_of(resource_arn) if actions else ""
-    return refusal(access_key_id, [(each, key, {}) for each in actions], region) if key else None
+    return refusal(access_key_id, [(each, key, via("s3")) for each in actions], region) if key else None
 
 
 _dispatch = ministack._dispatch_service_request
@@ -290,7 +295,7 @@ def route_async_failure(target_arn: str, func_name: str, event: Any, result: Any
     checks: list[Check] = [("sqs:SendMessage", target_arn, {})]
     queue = sqs._queue_by_arn(target_arn) or {}
     if kms := (queue.get("attributes") or {}).get("KmsMasterKeyId"):
-        checks += [("kms:GenerateDataKey", kms, {}), ("kms:Decrypt", kms, {})]
+        checks += [(each, kms, via("sqs")) for each in ("kms:GenerateDataKey", "kms:Decrypt")]
     key = lambda_runtime.execution_credentials(config)["AWS_ACCESS_KEY_ID"]
     if refusal(key, checks) is None:
         _route_async_failure(target_arn, func_name, event, result)

@@ -42,6 +42,8 @@ UNKNOWN_SECONDS = 3600.0
 GIVE_UP_SECONDS = 24 * 3600.0
 # How many of the uploads that have waited longest are told why.
 TOLD_UPLOADS = 100
+# An intake that began this long ago, and was tried again twice, has ended one way or another.
+ENTER_SECONDS = 3600.0
 # A collector that was asked this long ago has ended one way or another: its time-out is 900 s.
 COLLECT_SECONDS = 960.0
 _SHOWN = 500  # characters of what S3 says
@@ -114,17 +116,33 @@ class Processor:
 
     def _round(self, run: Run, errors: list[Exception]) -> bool:
         """One round; False where time was up before everything that could be started was started."""
-        jobs = [self._guarded(errors, job, self.refresh) or job for job in self._table.active_jobs()]
+        jobs = [
+            self._guarded(errors, self.refresh, job, job_id=job.job_id) or job
+            for job in self._table.active_jobs()
+        ]
         for job in jobs:
-            self._guarded(errors, job, self.settle)
+            self._guarded(errors, self.settle, job, job_id=job.job_id)
+        for upload_id, since in self._table.entering().items():
+            self._guarded(errors, self._enter, upload_id, since, upload_id=upload_id)
         return self._dispatch(jobs, run, errors)
 
-    def _guarded(self, errors: list[Exception], job: Job, step: Callable[[Job], T]) -> T | None:
-        """Runs a step for one job so that its error is kept for the end and does not stop the other jobs."""
+    def _enter(self, upload_id: str, since: str) -> None:
+        """Puts what an intake that died has left of a large upload into the queue."""
+        upload = self._table.upload(upload_id)
+        if upload is not None and not upload.ready:
+            if self._clock() - model.epoch(since) < ENTER_SECONDS:
+                return
+            self._table.enqueue_chunks(upload, self._table.chunks(upload))
+        self._table.entered(upload_id)
+
+    def _guarded(
+        self, errors: list[Exception], step: Callable[..., T], *arguments: object, **about: str
+    ) -> T | None:
+        """Runs a step for one job or upload: its error is kept for the end and does not stop the others."""
         try:
-            return step(job)
+            return step(*arguments)
         except Exception as error:
-            log.exception("a step failed for a job", extra={"job_id": job.job_id, "step": step.__name__})
+            log.exception("a step failed", extra={**about, "step": step.__name__})
             errors.append(error)
             return None
 
@@ -196,7 +214,7 @@ class Processor:
         others = self._others(jobs) if unsubmitted or any(pending.values()) else []
 
         def submit(job: Job) -> None:
-            result = self._guarded(errors, job, self.submit)
+            result = self._guarded(errors, self.submit, job, job_id=job.job_id)
             known[job.job_id] = result or self._gave_up(job)
             if result is not None and result.status == Status.SUBMITTING:
                 full.add(model.base_model(job.model_id))

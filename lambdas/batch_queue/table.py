@@ -5,6 +5,7 @@
 | upload | upload id / ``upload`` | ``upload#<status>`` |
 | chunk | upload id / ``chunk#000001`` | |
 | cut | upload id / ``cut`` | of an upload of many chunks |
+| entering | ``entering`` / upload id | of the same, until all its places are there |
 | place | ``queue#<route>`` / order key | while its chunk is pending |
 | job | job id / ``job`` | ``job#<status>`` |
 | active job | ``active`` / job id | until its results are collected |
@@ -130,7 +131,14 @@ class Table:
                 self._transact(
                     [no_upload, our_cut, {"Put": {"TableName": self._name, "Item": item, **other}}]
                 )
-            added = self._transact([our_cut, {"Put": {**put, "Item": _upload_item(upload)}}])
+            entering = {"pk": "entering", "sk": upload.upload_id, "since": upload.updated_at}
+            added = self._transact(
+                [
+                    our_cut,
+                    {"Put": {**put, "Item": _upload_item(upload)}},
+                    {"Put": {"TableName": self._name, "Item": entering}},
+                ]
+            )
         stored = self.upload(upload.upload_id)
         if stored is None:
             raise CutError(f"another run cuts {upload.key} by other limits at this moment; it is tried again")
@@ -146,6 +154,15 @@ class Table:
             update = {"TableName": self._name, "Key": key, **mark.arguments(mine)}
             self._transact([{"Update": update}, self._put_place(chunk)])
         self._update((upload.upload_id, "upload"), {"ready": True}, condition="attribute_exists(pk)")
+
+    def entering(self) -> dict[str, str]:
+        """Upload id → since when (ISO 8601), of the uploads whose chunks may not all be in the queue yet."""
+        items = self._query("pk = :pk", {":pk": "entering"}, consistent=True)
+        return {item["sk"]: item["since"] for item in items}
+
+    def entered(self, upload_id: str) -> None:
+        """Notes that all chunks of an upload are in the queue."""
+        self._table.delete_item(Key={"pk": "entering", "sk": upload_id})
 
     def _put_place(self, chunk: Chunk) -> dict[str, Any]:
         return {"Put": {"TableName": self._name, "Item": _place_item(chunk.place)}}

@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -46,6 +46,7 @@ class Plan:
     slow_calls: float
     duplicates: float
     late: float
+    lost: float
     config: Mapping[str, Any]
 
 
@@ -86,6 +87,7 @@ def plan(seed: int) -> Plan:
         slow_calls=chance.choice([0.0, 0.002, 0.01]),
         duplicates=chance.choice([0.0, 0.2, 0.5]),
         late=chance.choice([0.0, 0.3]),
+        lost=chance.choice([0.0, 0.0, 0.3]),
         config={
             "models": {
                 "*": {
@@ -194,8 +196,10 @@ class Life:
             self._at(world.clock() + chance.random() * BUSY, self._delete)
         for _ in range(chance.choice([0, 0, 2])):
             self._at(world.clock() + chance.random() * BUSY, self._stop)
-        if chance.random() < 0.2:
-            self._at(world.clock() + chance.random() * BUSY, self._outage)
+        for what, often in ((self._outage, 0.2), (self._sweep, 0.3), (self._apply, 0.3)):
+            if chance.random() < often:
+                self._at(world.clock() + chance.random() * BUSY, what)
+        self._at(world.clock() + BUSY + 3600.0, self._sweep)  # the daily one, which finds what is left
         for _ in range(chance.choice([0, 0, 2])):
             seconds = chance.choice([60.0, 3000.0])
             at = world.clock() + chance.random() * BUSY
@@ -207,7 +211,7 @@ class Life:
 
     def _upload(self, number: int, key: str) -> None:
         chance, world = self._chance, self.world
-        rows = records(chance.choice([1, 2, 5, 9, 20, 30]), f"u{number}-")
+        rows = records(chance.choice([1, 2, 5, 9, 20, 30, 90]), f"u{number}-")
         kind = chance.choice(["tidy", "tidy", "tidy", "crlf", "bad"])
         body = lines(rows)
         if kind == "crlf":
@@ -222,6 +226,9 @@ class Life:
         else:
             self._accepted[upload_id] = rows
         self._note("upload", key, upload_id, len(rows), kind)
+        if chance.random() < self.plan.lost:
+            self._faults["lost event"] += 1
+            return
         times = 1 + (chance.random() < self.plan.duplicates) + (chance.random() < self.plan.duplicates)
         for _ in range(times):
             late = chance.random() * 3000 if chance.random() < self.plan.late else chance.random()
@@ -248,6 +255,23 @@ class Life:
             job = self._chance.choice(active)
             self.world.simulator.call("StopModelInvocationJob", {"jobIdentifier": job["jobArn"]})
             self._note("stop", job["jobName"])
+
+    def _sweep(self) -> None:
+        """Somebody sweeps, or the daily rule does."""
+        self.world.send("create", {"sweep": True})
+        self._note("sweep")
+
+    def _apply(self) -> None:
+        """Terraform applies other limits of a route."""
+        route = self._chance.choice(self.plan.routes)
+        changed: dict[str, Any] = {
+            "max_records_per_file": self._chance.choice([20, 40, 200]),
+            "max_records_per_job": self._chance.choice([40, 200]),
+            "priority": self._chance.choice([10, 50, 90]),
+            "max_record_attempts": self._chance.choice([1, 3]),
+        }
+        self.world.put_route(replace(route, **changed))
+        self._note("apply", route.name, changed)
 
     def _outage(self) -> None:
         """Nothing runs for hours: whatever was running is past its time-out, and jobs have gone on."""
@@ -351,9 +375,6 @@ class Life:
             self.world.send(function, actor.event, RETRY_SECONDS[actor.attempt], actor.attempt + 1)
             return
         self.world.dead_letters.append((function, actor.event))
-        if function == "create":  # what an operator does with the queue of dead letters
-            delay = max(0.0, self._busy_until - self.world.clock())
-            self.world.send(function, actor.event, delay)
 
     def _abandon(self) -> None:
         """Ends the threads that are left after a failure."""
@@ -429,11 +450,16 @@ class Life:
         """What must hold whatever happened."""
         world = self.world
         uploads = {upload.upload_id: upload for upload in world.uploads()}
-        for upload_id in self._bad - self._deleted:
+        # What nobody told of, and no sweep could find: it is gone, or there is a newer version.
+        unknown = {one for one in (*self._accepted, *self._bad) if one not in uploads}
+        assert not unknown & self._listed(), "a sweep has not found them"
+        for upload_id in self._bad - self._deleted - unknown:
             assert uploads[upload_id].status == Status.REJECTED
         ran = sent(world)
         complete: dict[str, Sequence[Mapping[str, Any]]] = {}
         for upload_id, rows in self._accepted.items():
+            if upload_id in unknown:
+                continue
             upload = uploads[upload_id]
             times = {str(row["recordId"]): ran[upload_id, str(row["recordId"])] for row in rows}
             assert max(times.values()) <= 1, f"{upload.key}: paid twice for {times}"
@@ -450,6 +476,12 @@ class Life:
                 complete[upload_id] = rows
         check(world, complete, self.plan.quota)
         assert ours_at_once(world) <= self.plan.slots or self.plan.skews
+
+    def _listed(self) -> set[str]:
+        """The uploads whose version is the current one of its key."""
+        found = self.world.s3.list_object_versions(Bucket=self.world.bucket, Prefix="to-process/")
+        current = {(one["Key"], one["VersionId"]) for one in found.get("Versions", []) if one["IsLatest"]}
+        return {upload_id for upload_id, version in self._versions.items() if version in current}
 
 
 def sent(world: World) -> Counter[tuple[str, str]]:

@@ -490,7 +490,7 @@ class World:
         """Whether every upload has ended, and no place, active job or lease is left."""
         items = self.rows()
         uploads = [item for item in items if item["sk"] == "upload"]
-        busy = [item for item in items if item["pk"] == "active" or item["pk"].startswith("queue#")]
+        busy = [item for item in items if item["pk"].startswith(("active", "entering", "queue#"))]
         leases = [item for item in items if item["sk"] == "lease" and "owner" in item]
         terminal = {str(status) for status in model.TERMINAL}
         return not busy and not leases and all(item["status"] in terminal for item in uploads)

@@ -377,6 +377,29 @@ def test_an_upload_that_was_left_half_enqueued_is_mended() -> None:
         assert swept(world) == numbers(found=1, known=1)
 
 
+def test_an_upload_that_was_left_half_enqueued_goes_on_without_a_sweep() -> None:
+    with World.open(CUT, config=CONFIG) as world:
+        # Given a large upload whose intake died in the middle, and a newer version that hides it from sweeps
+        rows = records(42)
+        upload_id, event = world.put("a.jsonl", lines(rows))
+        placed: list[Call] = []
+
+        def die(call: Call) -> None:
+            placed.extend([call] if call.enqueues else [])
+            if len(placed) == 10:
+                world.kill()
+
+        world.before = die
+        world.invoke("create", event)
+        world.before = None
+        other = records(2, "other")
+        newer = world.upload("a.jsonl", lines(other))
+        # When nothing but the schedule wakes the processor
+        world.run()
+        # Then it ends like any other
+        check(world, {upload_id: rows, newer: other}, slots=1)
+
+
 def test_a_reading_that_got_lost_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with World.open(CUT, config=CONFIG) as world:
         rows = records(42)

@@ -75,7 +75,7 @@ soak: setup ## random lives of the queue, SEEDS=… how many (200), or SEED=… 
 	@SEEDS=$(SEEDS) SEED=$(SEED) $(VENV) -m pytest -q -m faults -s tests/faults/test_soak.py -k life
 
 mutants: setup ## break the functions on purpose, one thing at a time, and see that a test notices
-	@$(VENV) -m pytest -q -m mutants -s tests/faults/test_mutants.py
+	@$(VENV) -m pytest -q -m mutants -s tests/mutants
 
 ##@ Made from the sources
 

@@ -6,6 +6,7 @@ runs to rest; the invariants must hold each time.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -60,13 +61,14 @@ def cycle(forks: Forks) -> Counter[str]:
     with World.open(DEFAULT, config=CONFIG) as world:
         world.before, world.after = before, after
         world.bedrock_events = False  # the schedule drives it: fewer rounds, the same calls
-        rows = {"cut": records(9, "cut"), "one": records(2, "one")}
-        accepted = {
-            world.upload(f"{name}.jsonl", lines(rows[name]), deliveries=2): rows[name] for name in rows
-        }
-        untidy = records(3, "untidy")
-        accepted[world.upload("untidy.jsonl", lines(untidy).replace(b"\n", b"\r\n"))] = untidy
-        bad = world.upload("bad.jsonl", b"{\n")
+        untidy = lines(records(3, "untidy")).replace(b"\n", b"\r\n")
+        bodies = {"cut": lines(records(9, "cut")), "one": lines(records(2, "one")), "untidy": untidy}
+        put = {name: world.put(f"{name}.jsonl", body) for name, body in {**bodies, "bad": b"{\n"}.items()}
+        accepted = {put[name][0]: [json.loads(row) for row in bodies[name].splitlines()] for name in bodies}
+        bad = put["bad"][0]
+        event = {"Records": [record for _, one in put.values() for record in one["Records"]]}
+        for _ in range(2):
+            world.send("create", event)
         watch = Watch(world)
         while not (world.at_rest() and not world.events):
             assert world.calls < 3_000, "no rest in sight"

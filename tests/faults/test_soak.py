@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import pytest
 
@@ -30,13 +30,13 @@ def chosen() -> range:
 
 def test_no_life_loses_a_record_or_pays_for_one_twice() -> None:
     with ProcessPoolExecutor() as pool:
-        lives = {seed: pool.submit(live, seed) for seed in chosen()}
-    failed = {seed: error for seed, life in lives.items() if (error := life.exception())}
-    assert not failed, "\n\n".join(
-        f"seed {seed}; `make soak SEED={seed}` replays it:\n{error.__cause__ or error}"
-        for seed, error in failed.items()
-    )
-    survived = [life.result() for life in lives.values()]
+        lives = {pool.submit(live, seed): seed for seed in chosen()}
+        for life in as_completed(lives):
+            if error := life.exception():
+                pool.shutdown(cancel_futures=True)
+                seed = lives[life]
+                pytest.fail(f"`make soak SEED={seed}` replays it:\n{error.__cause__ or error}", pytrace=False)
+    survived = [life.result() for life in lives]
     faults = sum((Counter(life.faults) for life in survived), Counter[str]())
     uploads = sum((Counter(life.uploads) for life in survived), Counter[str]())
     print(

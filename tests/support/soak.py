@@ -27,8 +27,8 @@ from .world import HAIKU, RETRY_SECONDS, SCHEDULE_SECONDS, Call, Invocation, Wor
 
 ENDPOINT = "https://aws"
 SECONDS_OF_A_TURN = 60.0  # real ones; a thread that does not stop at a call within these hangs
-MOST_TURNS = 60_000
-BUSY = 5400.0  # uploads and faults come in these first seconds; then the queue may run to rest
+MOST_TURNS = 10_000
+BUSY = 3600.0  # uploads and faults come in these first seconds; then the queue may run to rest
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def plan(seed: int) -> Plan:
         slots=slots,
         quota=quota,
         processors=chance.randint(2, 8),
-        uploads=chance.randint(2, 6),
+        uploads=chance.randint(1, 4),
         skews=skews,
         call_faults=chance.choice([0.0, 0.01, 0.04]),
         kills=chance.choice([0.0, 0.005, 0.02]),
@@ -196,7 +196,7 @@ class Life:
             self._at(world.clock() + chance.random() * BUSY, self._delete)
         for _ in range(chance.choice([0, 0, 2])):
             self._at(world.clock() + chance.random() * BUSY, self._stop)
-        for what, often in ((self._outage, 0.2), (self._sweep, 0.3), (self._apply, 0.3)):
+        for what, often in ((self._outage, 0.1), (self._sweep, 0.3), (self._apply, 0.3)):
             if chance.random() < often:
                 self._at(world.clock() + chance.random() * BUSY, what)
         self._at(world.clock() + BUSY + 3600.0, self._sweep)  # the daily one, which finds what is left
@@ -211,7 +211,7 @@ class Life:
 
     def _upload(self, number: int, key: str) -> None:
         chance, world = self._chance, self.world
-        rows = records(chance.choice([1, 2, 5, 9, 20, 30, 90]), f"u{number}-")
+        rows = records(chance.choice([1, 2, 5, 9, 20, 30, 30, 90]), f"u{number}-")
         kind = chance.choice(["tidy", "tidy", "tidy", "crlf", "bad"])
         body = lines(rows)
         if kind == "crlf":

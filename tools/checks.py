@@ -3,7 +3,7 @@
     python -m tools.checks                    # all of them
     python -m tools.checks unit integration   # some
 
-What needs a local AWS waits for the AWS provider half of its time, so it runs beside the other parts. A part
+What needs a local AWS waits for the AWS provider half of its time, so other parts run beside it. A part
 that fails does not stop the others; the exit code is 0 only when every part passed.
 """
 
@@ -230,8 +230,13 @@ PARTS: dict[str, tuple[str, Callable[[], Outcome]]] = {
 TERRAFORM_PARTS = {"format", "validate", "terraform", "integration", "iam"}
 
 
-#: The parts that need a local AWS, in their order: the plan that policy and checkov look at is integration's.
-ON_EMULATORS = ("integration", "policy", "checkov", "iam")
+#: The parts that run one after the other, beside the other lanes. The plan that policy and checkov look at is
+#: integration's.
+LANES = (
+    ("integration", "policy", "checkov"),
+    ("lint", "types", "format", "validate", "unit", "terraform"),
+    ("iam", "faults"),
+)
 
 
 @dataclass
@@ -304,11 +309,8 @@ def main() -> int:
         print("terraform is not on the PATH: install Terraform 1.11 or newer", file=sys.stderr)
         return 1
     began = time.monotonic()
-    lanes = [
-        [name for name in PARTS if name in chosen and name in ON_EMULATORS],
-        [name for name in PARTS if name in chosen and name not in ON_EMULATORS],
-    ]
-    if all(lanes):
+    lanes = [some for lane in LANES if (some := [name for name in lane if name in chosen])]
+    if len(lanes) > 1:
         REPORTS.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(len(lanes)) as pool:
             rows = list(chain.from_iterable(pool.map(lambda lane: [apart(name) for name in lane], lanes)))

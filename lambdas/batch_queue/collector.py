@@ -22,6 +22,9 @@ from .telemetry import log
 # What runs again after a whole job failed waits this long, four times longer after each attempt.
 BACKOFF_SECONDS = 60
 MAX_BACKOFF_SECONDS = 3600
+# What is told of records whose input was deleted before they could run again, and their error code.
+GONE = "The object was deleted while it ran: what failed or had no answer by then was not run again."
+GONE_CODE = "InputGone"
 # How much one finished job changes what was learned of its model.
 LEARNING_RATE = 0.3
 
@@ -172,26 +175,46 @@ class Collector:
         # A job that was cancelled before Bedrock had it, for the sake of a neighbour, costs no attempt.
         attempts += job.status == Status.CANCELLED
         may_run_again = chunk.attempt < attempts and not lasting
-        tally = results.tally(self._storage.stream(ObjectRef(key)), may_run_again) if wrote else Tally()
-        if wrote and not tally.is_of(chunk.records, chunk.ids):
+        try:
+            return self._part(job, chunk, key if wrote else "", may_run_again)
+        except ObjectGoneError as error:
+            if wrote:
+                return self._end_without_input(job, chunk, key)
+            return self._not_staged(job, replace(chunk, message=error.told, error_code=""))
+
+    def _part(self, job: Job, chunk: Chunk, key: str, may_run_again: bool) -> int:
+        """Settles a chunk by its output at ``key`` ("" where there is none); gives how much runs again.
+
+        Raises ObjectGoneError where its input is needed and is not there any more.
+        """
+        tally = results.tally(self._storage.stream(ObjectRef(key)), may_run_again) if key else Tally()
+        if key and not tally.is_of(chunk.records, chunk.ids):
             records = results.unanswered(self._inputs(job, chunk), ())
             known = {jsonl.digest(record["recordId"]) for _, record in records}
             tally = results.tally(self._storage.stream(ObjectRef(key)), may_run_again, known)
         missing = chunk.records - len(tally.seen)
         errors = Counter(chunk.errors_by_code) + tally.errors_by_code
         counts = Counts(tally.success, tally.error, tally.input_tokens, tally.output_tokens)
-        if wrote and not missing and not tally.again and not tally.untidy:
+        if key and not missing and not tally.again and not tally.untidy:
             parts = (*chunk.parts, key)
             done = replace(chunk, status=job.status, message=job.message, parts=parts, errors_by_code=errors)
             self._table.settle_chunk(done, counts)
             return 0
         anything = bool(tally.again) or missing > 0
-        try:
-            return self._sort_out(job, chunk, key if wrote else "", tally, may_run_again and anything)
-        except ObjectGoneError as error:
-            if wrote:
-                raise
-            return self._not_staged(job, replace(chunk, message=error.told, error_code=""))
+        return self._sort_out(job, chunk, key, tally, may_run_again and anything)
+
+    def _end_without_input(self, job: Job, chunk: Chunk, key: str) -> int:
+        """Ends a chunk by its output alone: what failed or had no answer cannot run again."""
+        tally = results.tally(self._storage.stream(ObjectRef(key)), may_run_again=False)
+        part = f"{self._settings.work_prefix}{job.job_id}/settled/{chunk.ref.file_name}"
+        self._storage.put_stream(part, results.settled(self._storage.stream(ObjectRef(key)), tally.seen))
+        missing = max(0, chunk.records - len(tally.seen))
+        errors = Counter(chunk.errors_by_code) + tally.errors_by_code + Counter({GONE_CODE: missing})
+        parts = (*chunk.parts, part)
+        ended = replace(chunk, status=job.status, message=GONE, parts=parts, errors_by_code=errors)
+        error = tally.error + missing
+        self._table.settle_chunk(ended, Counts(tally.success, error, tally.input_tokens, tally.output_tokens))
+        return 0
 
     def _not_staged(self, job: Job, chunk: Chunk) -> int:
         """Ends a chunk that could not be staged."""

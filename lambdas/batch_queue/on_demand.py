@@ -64,14 +64,18 @@ class OnDemand:
         source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
         stream = self._storage.stream(source, None if chunk.whole else (chunk.start, chunk.end))
         rows = results.unanswered(jsonl.tidied(stream), seen)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            while batch := [record for _, record in islice(rows, AT_ONCE)]:
-                if self._clock() + BATCH_SECONDS > deadline:
-                    return False
-                answers = pool.map(lambda record: self._line(job, record), batch)
-                part = f"{key}.{len(parts):06d}"
-                self._storage.put_stream(part, iter(list(answers)))
-                parts.append(part)
+        try:
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                while batch := [record for _, record in islice(rows, AT_ONCE)]:
+                    if self._clock() + BATCH_SECONDS > deadline:
+                        return False
+                    answers = pool.map(lambda record: self._line(job, record), batch)
+                    part = f"{key}.{len(parts):06d}"
+                    self._storage.put_stream(part, iter(list(answers)))
+                    parts.append(part)
+        except ObjectGoneError:
+            if not parts:
+                raise  # else what is answered stands
         self._storage.concatenate(parts, key)
         log.info("records answered on demand", extra={"job_id": job.job_id, "records": chunk.records})
         return True

@@ -28,7 +28,7 @@ from .world import HAIKU, RETRY_SECONDS, SCHEDULE_SECONDS, Call, Invocation, Wor
 ENDPOINT = "https://aws"
 SECONDS_OF_A_TURN = 60.0  # real ones; a thread that does not stop at a call within these hangs
 MOST_TURNS = 10_000
-BUSY = 3600.0  # uploads and faults come in these first seconds; then the queue may run to rest
+BUSY = 2700.0  # uploads and faults come in these first seconds; then the queue may run to rest
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def plan(seed: int) -> Plan:
         slots=slots,
         quota=quota,
         processors=chance.randint(2, 8),
-        uploads=chance.randint(1, 4),
+        uploads=chance.randint(1, 3),
         skews=skews,
         call_faults=chance.choice([0.0, 0.01, 0.04]),
         kills=chance.choice([0.0, 0.005, 0.02]),
@@ -211,7 +211,7 @@ class Life:
 
     def _upload(self, number: int, key: str) -> None:
         chance, world = self._chance, self.world
-        rows = records(chance.choice([1, 2, 5, 9, 20, 30, 30, 90]), f"u{number}-")
+        rows = records(chance.choice([1, 2, 5, 9, 20, 30, 90]), f"u{number}-")
         kind = chance.choice(["tidy", "tidy", "tidy", "crlf", "bad"])
         body = lines(rows)
         if kind == "crlf":
@@ -231,7 +231,7 @@ class Life:
             return
         times = 1 + (chance.random() < self.plan.duplicates) + (chance.random() < self.plan.duplicates)
         for _ in range(times):
-            late = chance.random() * 3000 if chance.random() < self.plan.late else chance.random()
+            late = chance.random() * 2000 if chance.random() < self.plan.late else chance.random()
             world.send("create", event, delay=late)
 
     def _delete(self) -> None:

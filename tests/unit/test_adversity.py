@@ -76,6 +76,7 @@ def test_one_upload_that_cannot_be_staged_does_not_hold_up_the_others() -> None:
         world.before = forbid
         world.run(lambda: statuses(world)[Status.COMPLETED] == len(good))
         assert world.one_upload(bad).status == Status.PENDING
+        world.clock.advance(24 * 3600)
         world.run(lambda: world.one_upload(bad).status != Status.PENDING)
         assert world.one_upload(bad).status == Status.FAILED
         assert "could not be submitted for a day" in world.one_upload(bad).message
@@ -503,3 +504,31 @@ def test_an_object_that_s3_denies_says_so_and_runs_when_it_may_be_read(heals: bo
         assert ended.status == (Status.COMPLETED if heals else Status.CANCELLED)
         assert ("then upload it again" in ended.message) is not heals
         assert not world.dead_letters or not heals
+
+
+def test_an_upload_that_is_deleted_while_it_runs_on_demand_keeps_the_answers_that_it_got() -> None:
+    # Given records that are asked about one by one, of which some fail for passing reasons
+    route = Route("default", HAIKU, undersized="on_demand", pack_wait_minutes=0)
+    with World.open(route, config={"record_faults": {"passing_rate": 0.3, "passing_codes": [500]}}) as world:
+        rows = records(20)
+        upload_id = world.upload("a.jsonl", lines(rows))
+
+        def delete(call: Call) -> None:
+            if call.operation == "InvokeModel":
+                found = world.s3.list_object_versions(Bucket=world.bucket, Prefix="to-process/")
+                for version in found.get("Versions", []):
+                    world.s3.delete_object(
+                        Bucket=world.bucket, Key=version["Key"], VersionId=version["VersionId"]
+                    )
+
+        # When the object is deleted after it was read
+        world.after = delete
+        world.run()
+        # Then what was answered stands, and what failed does with its error
+        upload = world.one_upload(upload_id)
+        assert upload.status == Status.PARTIALLY_COMPLETED
+        assert "deleted" in upload.message
+        found = world.result(upload)
+        assert {row["recordId"] for row in found} == {str(row["recordId"]) for row in rows}
+        assert upload.success_count + upload.error_count == len(found) == len(rows)
+        assert not world.dead_letters

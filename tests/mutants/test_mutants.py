@@ -20,6 +20,7 @@ pytestmark = pytest.mark.mutants
 
 SECONDS = 900
 FLOW = "tests/unit/test_flow.py"
+TABLE = "tests/unit/test_table.py"
 ADVERSITY = "tests/unit/test_adversity.py"
 PAGES = "tests/unit/test_pages.py"
 CALLS = "tests/faults/test_calls.py"
@@ -46,28 +47,28 @@ MUTANTS = [
         "table.py",
         'f"attempt = :attempt AND (#status = :pending OR {mine})"',
         'f"attempt = :attempt AND (#status = :pending OR {mine} OR attribute_exists(pk))"',
-        (FLOW, SOAK, CALLS),
+        (TABLE, FLOW, SOAK, CALLS),
     ),
     Mutant(
         "the claim takes a chunk at another attempt",
         "table.py",
         'f"attempt = :attempt AND (#status = :pending OR {mine})"',
         'f":attempt = :attempt AND (#status = :pending OR {mine})"',
-        (FLOW, SOAK, CALLS),
+        (TABLE, FLOW, SOAK, CALLS),
     ),
     Mutant(
         "a job is submitted without its client token",
         "bedrock.py",
         "        arguments = dict(request)\n",
         '        arguments = {key: request[key] for key in request if key != "clientRequestToken"}\n',
-        (SOAK, CALLS),
+        (TABLE, SOAK, CALLS),
     ),
     Mutant(
         "every run takes the lease",
         "table.py",
         'condition="attribute_not_exists(#owner) OR #until < :now OR #owner = :owner"',
         'condition="attribute_not_exists(#owner) OR #until >= :now OR #until < :now OR #owner = :owner"',
-        (FLOW, SOAK),
+        (TABLE, FLOW, SOAK),
     ),
     Mutant(
         "keys stay as S3's event encodes them",
@@ -96,28 +97,28 @@ MUTANTS = [
         "        version = self._storage.concatenate(parts, key) if parts else None\n",
         "        self._table.finish_upload(replace(upload, status=status, result_key=key))\n"
         "        version = self._storage.concatenate(parts, key) if parts else None\n",
-        (SOAK, CALLS),
+        (TABLE, SOAK, CALLS),
     ),
     Mutant(
         "a job counts as collected before its chunks are settled",
         "collector.py",
         "        written = self._written(job)\n        routes",
         "        written = self._written(job)\n        self._finish_job(job, None)\n        routes",
-        (SOAK, CALLS),
+        (TABLE, SOAK, CALLS),
     ),
     Mutant(
         "what is settled is counted again",
         "table.py",
         'mine = "job_id = :job AND #status = :submitted AND attempt = :had"',
         'mine = "job_id = :job AND :submitted = :submitted AND #status = #status AND attempt = :had"',
-        (SOAK, CALLS),
+        (TABLE, SOAK, CALLS),
     ),
     Mutant(
         "a status may go back",
         "table.py",
         "            if_status=statuses_before(status),\n        )\n        if not moved",
         "            if_status=tuple(Status),\n        )\n        if not moved",
-        (FLOW, SOAK, CALLS),
+        (TABLE, FLOW, SOAK, CALLS),
     ),
     Mutant(
         "staging takes the current version of a key",

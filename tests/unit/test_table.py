@@ -1,0 +1,101 @@
+"""The table's conditional writes: what may happen once happens once, and nothing goes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+from batch_queue.model import Chunk, Counts, Route, Status
+from batch_queue.table import Table
+
+from tests.support.world import HAIKU, Call, World, lines, records
+
+pytestmark = pytest.mark.unit
+
+ROUTE = Route("default", HAIKU, min_records_per_job=1)
+CONFIG = {"models": {"*": {"min_records": 1}}}
+
+
+@dataclass
+class Pending:
+    """A world with one upload of one chunk that waits in the queue."""
+
+    world: World
+    table: Table
+    chunk: Chunk
+
+
+@pytest.fixture
+def pending() -> Iterator[Pending]:
+    with World.open(ROUTE, config=CONFIG) as world:
+        world.upload("a.jsonl", lines(records(3)))
+        world.invoke("create", world.events.pop(0)[3])
+        (chunk,) = world.chunks()
+        yield Pending(world, Table(world.table), chunk)
+
+
+def test_a_chunk_that_one_job_has_is_not_given_to_another(pending: Pending) -> None:
+    assert pending.table.claim_chunk(pending.chunk, "one")
+    assert pending.table.claim_chunk(pending.chunk, "one"), "the same job may ask again"
+    assert not pending.table.claim_chunk(pending.chunk, "two")
+
+
+def test_a_chunk_is_not_claimed_at_an_attempt_that_is_over(pending: Pending) -> None:
+    # Given a chunk that a job had and that is to run again
+    pending.table.claim_chunk(pending.chunk, "one")
+    pending.table.run_again(replace(pending.chunk, attempt=2), "one", Counts())
+    # When a run claims it that has read it before
+    # Then it does not get it
+    assert not pending.table.claim_chunk(pending.chunk, "two")
+
+
+def test_what_is_settled_is_not_counted_again(pending: Pending) -> None:
+    pending.table.claim_chunk(pending.chunk, "one")
+    ended = replace(pending.chunk, job_id="one", status=Status.COMPLETED)
+    assert pending.table.settle_chunk(ended, Counts(success=3))
+    assert not pending.table.settle_chunk(ended, Counts(success=3))
+    (upload,) = pending.world.uploads()
+    assert (upload.success_count, upload.chunks_open) == (3, 0)
+
+
+def test_the_lease_is_one_runs_until_its_time_is_up(pending: Pending) -> None:
+    assert pending.table.acquire_lease("one", now=100, until=400)
+    assert not pending.table.acquire_lease("two", now=399, until=700)
+    assert pending.table.acquire_lease("two", now=401, until=700)
+
+
+def test_an_upload_does_not_go_back(pending: Pending) -> None:
+    upload_id = pending.chunk.upload_id
+    assert pending.table.advance_upload(upload_id, Status.IN_PROGRESS, "now", "")
+    assert not pending.table.advance_upload(upload_id, Status.SUBMITTED, "now", "")
+    assert pending.world.one_upload(upload_id).status == Status.IN_PROGRESS
+
+
+def test_an_upload_ends_only_when_its_result_is_in_place() -> None:
+    with World.open(ROUTE, config=CONFIG) as world:
+        upload_id = world.upload("a.jsonl", lines(records(3)))
+
+        def look(call: Call) -> None:
+            for upload in world.uploads():
+                assert upload.status != Status.COMPLETED or len(world.result(upload)) == 3, call
+
+        world.after = look
+        world.run()
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+        assert not world.errors
+
+
+def test_a_job_whose_answer_was_lost_is_made_once() -> None:
+    with World.open(ROUTE, config=CONFIG) as world:
+        world.upload("a.jsonl", lines(records(3)))
+        lost: list[Call] = []
+
+        def lose(call: Call) -> None:
+            if call.operation == "CreateModelInvocationJob" and not lost:
+                lost.append(call)
+                world.kill()
+
+        world.after = lose
+        world.run()
+        assert len(world.bedrock_jobs()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -86,16 +87,22 @@ def test_an_upload_ends_only_when_its_result_is_in_place() -> None:
         assert not world.errors
 
 
-def test_a_job_whose_answer_was_lost_is_made_once() -> None:
+def test_a_job_whose_answer_was_lost_is_asked_for_with_the_same_token_and_made_once() -> None:
     with World.open(ROUTE, config=CONFIG) as world:
         world.upload("a.jsonl", lines(records(3)))
-        lost: list[Call] = []
+        tokens: list[str] = []
 
-        def lose(call: Call) -> None:
-            if call.operation == "CreateModelInvocationJob" and not lost:
-                lost.append(call)
+        def note(call: Call) -> None:
+            if call.operation == "CreateModelInvocationJob":
+                tokens.append(json.loads(call.params["body"])["clientRequestToken"])
+
+        def lose_the_first(call: Call) -> None:
+            if call.operation == "CreateModelInvocationJob" and len(tokens) == 1:
                 world.kill()
 
-        world.after = lose
+        world.before = note
+        world.after = lose_the_first
         world.run()
+        (job,) = world.jobs()
+        assert tokens == [job.job_id, job.job_id]
         assert len(world.bedrock_jobs()) == 1

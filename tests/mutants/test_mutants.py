@@ -75,7 +75,7 @@ MUTANTS = [
         "intake.py",
         'key=unquote_plus(thing["key"])',
         'key=thing["key"]',
-        (FLOW,),
+        ("tests/unit/test_keys.py",),
     ),
     Mutant(
         "only the first page of the account's jobs is read",

@@ -7,6 +7,7 @@ variants have exactly the same past, which is lived once.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tempfile
@@ -39,6 +40,7 @@ class Forks:
             self._alive[child] = name
             return False
         self.variant = name
+        gc.disable()  # a collection would touch, and so copy, all that the copies share
         signal.alarm(SECONDS)
         return True
 

@@ -6,6 +6,7 @@ call the seed says whose turn it is, what happens meanwhile, and how the call fa
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import json
@@ -519,8 +520,11 @@ def ours_at_once(world: World) -> int:
 def live(seed: int) -> Survived:
     """Lives through one seed and says nothing on the way."""
     logging.disable(logging.CRITICAL)
+    gc.disable()  # once for each life is enough
     try:
         with redirect_stdout(io.StringIO()):
             return Life(seed).run()
     finally:
+        gc.enable()
+        gc.collect()
         logging.disable(logging.NOTSET)

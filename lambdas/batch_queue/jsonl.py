@@ -152,7 +152,10 @@ class Scan:
 
 def digest(identifier: str) -> int:
     """64 bits of a recordId."""
-    text = identifier.encode("utf-8", "surrogatepass")
+    try:
+        text = identifier.encode()
+    except UnicodeEncodeError:
+        text = identifier.encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
 
 
@@ -224,7 +227,7 @@ _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]')
 
 def parse_line(raw: bytes) -> dict[str, Any]:
     """The JSON object on one line. Raises RecordError with a reason that names the place in the line."""
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+    if len(raw) - len(raw.translate(None, b"[{")) > MAX_DEPTH:
         _check_nesting(raw)
     try:
         value = _decode(raw.decode("utf-8"))
@@ -241,9 +244,13 @@ def parse_line(raw: bytes) -> dict[str, Any]:
         raise RecordError("not JSON that can be read: a number has too many digits") from None
     if not isinstance(value, dict):
         raise RecordError(f"not a JSON object but {_kind(value)}: write one object a line, " + _EXAMPLE)
-    for name in (b'"recordId"', b'"modelInput"'):
-        if raw.count(name) > 1:
-            _check_once(raw, name.decode().strip('"'))
+    body = raw.find(b'"modelInput"')
+    if body != raw.rfind(b'"modelInput"'):
+        _check_once(raw, "modelInput")
+    # Where the line ends with an object, that is the modelInput, and a second recordId stands before it.
+    end = body if len(value) == 2 and raw.endswith(b"}}") else len(raw)  # noqa: PLR2004 (the two of them)
+    if raw.find(b'"recordId"', raw.find(b'"recordId"') + 1, end) >= 0:
+        _check_once(raw, "recordId")
     return value
 
 

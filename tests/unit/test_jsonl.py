@@ -251,3 +251,22 @@ def test_reading_a_large_input_takes_little_memory() -> None:
         tracemalloc.stop()
     assert (found.records, found.offset) == (20_000, sum(len(block) for block in blocks()))
     assert peak < 2_000_000, "100 MB were read"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"recordId": "a", "recordId": "b", "modelInput": {"x": 1}}',
+        b'{"recordId": "a", "modelInput": {"x": 1}, "recordId": "b"}',
+        b'{"recordId": "a", "modelInput": {"x": 1}, "recordId": "b", "more": {"y": 1}}',
+        b'{"modelInput": {"x": 1}, "recordId": "a", "recordId": "b"}',
+    ],
+)
+def test_a_second_record_id_is_a_fault_wherever_it_stands(line: bytes) -> None:
+    with pytest.raises(jsonl.RecordError, match="recordId stands twice"):
+        jsonl.parse_line(line)
+
+
+def test_a_record_id_within_the_model_input_is_none_of_ours() -> None:
+    line = b'{"recordId": "a", "modelInput": {"recordId": "b", "x": {"recordId": "c"}}}'
+    assert jsonl.parse_line(line)["recordId"] == "a"

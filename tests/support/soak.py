@@ -520,6 +520,7 @@ def ours_at_once(world: World) -> int:
 def live(seed: int) -> Survived:
     """Lives through one seed and says nothing on the way."""
     logging.disable(logging.CRITICAL)
+    gc.freeze()  # what was there before is not looked through again
     gc.disable()  # once for each life is enough
     try:
         with redirect_stdout(io.StringIO()):

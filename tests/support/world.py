@@ -7,6 +7,7 @@ answer away, or end the function there.
 
 from __future__ import annotations
 
+import copy
 import heapq
 import io
 import itertools
@@ -40,10 +41,13 @@ from batch_queue.settings import Settings
 from batch_queue.storage import Storage
 from batch_queue.sweep import Sweep
 from batch_queue.table import Table, _chunk, _job, _plain, _upload
+from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
+from botocore.config import Config as ClientConfig
 from moto.core.models import MockAWS, botocore_stubber
-from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb import models as moto_dynamodb
+from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.moto_api._internal import mock_random
 
 from tests.local_aws.simulator import Config, Simulator, VirtualClock, attach
@@ -185,6 +189,12 @@ def _wake(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
     return response, {"StatusCode": 202, "ResponseMetadata": {"HTTPStatusCode": 202}}
 
 
+#: Nobody here reads the user agent, which costs as much to build as a small answer.
+CLIENT_CONFIG = ClientConfig(user_agent="tests")
+#: Nor does moto's DynamoDB check a signature; its S3 takes a caller without one for a stranger.
+DYNAMODB_CONFIG = CLIENT_CONFIG.merge(ClientConfig(signature_version=UNSIGNED))
+
+
 @cache
 def _session() -> Any:
     return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test")
@@ -193,19 +203,19 @@ def _session() -> Any:
 @cache
 def _plain_s3() -> Any:
     """A client that sees and arranges the world without passing the hooks."""
-    return _session().client("s3", region_name=REGION)
+    return _session().client("s3", region_name=REGION, config=CLIENT_CONFIG)
 
 
 @cache
 def _plain_dynamodb() -> Any:
     """A resource that sees and arranges the world without passing the hooks."""
-    return _session().resource("dynamodb", region_name=REGION)
+    return _session().resource("dynamodb", region_name=REGION, config=DYNAMODB_CONFIG)
 
 
 @cache
 def _client(service: str) -> Any:
     """A handler's client: every call of it passes the hooks of the world that is open."""
-    client = _session().client(service, region_name=REGION)
+    client = _session().client(service, region_name=REGION, config=CLIENT_CONFIG)
     if service == "lambda":
         client.meta.events.register("before-call.lambda.*", _wake)
     elif service.startswith("bedrock"):
@@ -217,7 +227,7 @@ def _client(service: str) -> Any:
 @cache
 def _dynamodb() -> Any:
     """The handlers' DynamoDB: every call of it passes the hooks of the world that is open."""
-    resource = _session().resource("dynamodb", region_name=REGION)
+    resource = _session().resource("dynamodb", region_name=REGION, config=DYNAMODB_CONFIG)
     _hook(resource.meta.client)
     return resource
 
@@ -232,6 +242,29 @@ def _hook(client: Any) -> None:
     # As specific as the handlers that answer in the service's place: botocore calls those first.
     client.meta.events.register_first(f"before-call.{service}.*", _before)
     client.meta.events.register_last(f"after-call.{service}.*", _after)
+
+
+class _OneCopy:
+    """Stands for the module ``copy`` during one transaction: a table is copied once, whoever asks."""
+
+    def __init__(self) -> None:
+        self._tables: dict[int, Any] = {}
+
+    def deepcopy(self, thing: Any) -> Any:
+        if not isinstance(thing, moto_dynamodb.Table):
+            return copy.deepcopy(thing)
+        if id(thing) not in self._tables:
+            self._tables[id(thing)] = copy.deepcopy(thing)
+        return self._tables[id(thing)]
+
+
+_moto_transact = DynamoDBBackend.transact_write_items
+
+
+def _transact_write_items(backend: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
+    """Moto's own, which copies the whole table before it begins, and once more for each further item."""
+    with patch.object(moto_dynamodb, "copy", _OneCopy()):
+        _moto_transact(backend, transact_items)
 
 
 class _Moto(MockAWS):
@@ -325,6 +358,7 @@ class World:
             world = cls(found, config or {}, seed)
             _worlds.append(world)
             with (
+                patch.object(DynamoDBBackend, "transact_write_items", _transact_write_items),
                 patch.object(on_demand, "ThreadPoolExecutor", _Serial),
                 patch.object(storage, "ThreadPoolExecutor", _Serial),
                 patch.object(create_batch_queue, "_dependencies", lambda: (world.intake, world.sweep)),

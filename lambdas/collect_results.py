@@ -8,14 +8,14 @@ from functools import cache
 from typing import Any
 
 import boto3
-from batch_queue.collector import Collector
-from batch_queue.functions import Functions
-from batch_queue.on_demand import OnDemand
-from batch_queue.runtime import Runtime
-from batch_queue.settings import from_environment
-from batch_queue.storage import Storage
-from batch_queue.table import Table
-from batch_queue.telemetry import CLIENT_CONFIG, RUNTIME_CONFIG, discreetly
+from batch_queue.aws.bucket import Storage
+from batch_queue.aws.functions import Functions
+from batch_queue.aws.runtime import Runtime
+from batch_queue.aws.table.uploads import Table
+from batch_queue.aws.telemetry import CLIENT_CONFIG, RUNTIME_CONFIG, discreetly
+from batch_queue.core.settings import from_environment
+from batch_queue.steps.collector import Collector
+from batch_queue.steps.on_demand import OnDemand
 
 
 @cache

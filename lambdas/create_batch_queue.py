@@ -8,13 +8,13 @@ from functools import cache
 from typing import Any
 
 import boto3
-from batch_queue.functions import Functions
-from batch_queue.intake import Intake
-from batch_queue.settings import from_environment
-from batch_queue.storage import Storage
-from batch_queue.sweep import Sweep
-from batch_queue.table import Table
-from batch_queue.telemetry import CLIENT_CONFIG, discreetly
+from batch_queue.aws.bucket import Storage
+from batch_queue.aws.functions import Functions
+from batch_queue.aws.table.uploads import Table
+from batch_queue.aws.telemetry import CLIENT_CONFIG, discreetly
+from batch_queue.core.settings import from_environment
+from batch_queue.steps.intake import Intake
+from batch_queue.steps.sweep import Sweep
 
 
 @cache

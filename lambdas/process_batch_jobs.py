@@ -8,14 +8,14 @@ from functools import cache
 from typing import Any
 
 import boto3
-from batch_queue.bedrock import Bedrock
-from batch_queue.functions import Functions
-from batch_queue.model import job_id_of
-from batch_queue.processor import Processor
-from batch_queue.settings import Settings, from_environment
-from batch_queue.storage import Storage
-from batch_queue.table import Table
-from batch_queue.telemetry import CLIENT_CONFIG, discreetly, log
+from batch_queue.aws.bedrock import Bedrock
+from batch_queue.aws.bucket import Storage
+from batch_queue.aws.functions import Functions
+from batch_queue.aws.table.uploads import Table
+from batch_queue.aws.telemetry import CLIENT_CONFIG, discreetly, log
+from batch_queue.core.rows import job_id_of
+from batch_queue.core.settings import Settings, from_environment
+from batch_queue.steps.processor import Processor
 
 
 @cache

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from batch_queue import jsonl
-from batch_queue.intake import _limits
-from batch_queue.model import Route
+from batch_queue.core import reading as jsonl
+from batch_queue.core.rows import Route
+from batch_queue.steps.intake import _limits
 
 pytestmark = pytest.mark.bench
 
@@ -20,7 +20,7 @@ LIMITS = _limits(Route("default", "anthropic.claude-3-haiku-20240307-v1:0"))
 BLOCK = 1 << 20
 MEMORY = """
 import json, pathlib, resource
-from batch_queue import jsonl
+from batch_queue.core import reading as jsonl
 from tests.bench.test_reader import LIMITS, line
 
 def blocks(size):

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from batch_queue.model import Route, Status
+from batch_queue.core.rows import Route, Status
 from botocore.exceptions import ConnectionClosedError
 
 from tests.support.forks import Forks

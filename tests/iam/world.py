@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from uuid import uuid4
 
-from batch_queue import model
+from batch_queue.core import rows as model
 
 from tests.iam.statements import Roles
 from tests.local_aws.bedrock import Bedrock

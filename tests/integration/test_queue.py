@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 from uuid import uuid4
 
 import pytest
-from batch_queue import model
+from batch_queue.core import rows as model
 
 from tests.local_aws.environment import MODEL_ID, LocalAws
 from tests.local_aws.simulator import SimulatorControl, expected_output

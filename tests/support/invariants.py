@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from batch_queue.model import TERMINAL, Status
+from batch_queue.core.rows import TERMINAL, Status
 
 from .world import World
 

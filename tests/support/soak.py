@@ -20,7 +20,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from batch_queue.model import TERMINAL, Route, Status
+from batch_queue.core.rows import TERMINAL, Route, Status
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 
 from .invariants import Watch, check

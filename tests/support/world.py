@@ -28,19 +28,21 @@ import boto3
 import collect_results
 import create_batch_queue
 import process_batch_jobs
-from batch_queue import model, on_demand, storage
-from batch_queue.bedrock import Bedrock
-from batch_queue.collector import Collector
-from batch_queue.functions import Functions
-from batch_queue.intake import Intake
-from batch_queue.model import Chunk, Job, Route, Status, Upload
-from batch_queue.on_demand import OnDemand
-from batch_queue.processor import Processor
-from batch_queue.runtime import Runtime
-from batch_queue.settings import Settings
-from batch_queue.storage import Storage
-from batch_queue.sweep import Sweep
-from batch_queue.table import Table, _chunk, _job, _plain, _upload
+from batch_queue.aws import bucket as storage
+from batch_queue.aws.bedrock import Bedrock
+from batch_queue.aws.bucket import Storage
+from batch_queue.aws.functions import Functions
+from batch_queue.aws.runtime import Runtime
+from batch_queue.aws.table.uploads import Table, _chunk, _job, _plain, _upload
+from batch_queue.core import rows as model
+from batch_queue.core.rows import Chunk, Job, Route, Status, Upload
+from batch_queue.core.settings import Settings
+from batch_queue.steps import on_demand
+from batch_queue.steps.collector import Collector
+from batch_queue.steps.intake import Intake
+from batch_queue.steps.on_demand import OnDemand
+from batch_queue.steps.processor import Processor
+from batch_queue.steps.sweep import Sweep
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders

@@ -6,10 +6,12 @@ from typing import Any
 
 import boto3
 import pytest
-from batch_queue import bedrock, jsonl, on_demand
-from batch_queue.model import Job, Route, Status, epoch
-from batch_queue.runtime import Runtime
-from batch_queue.telemetry import RUNTIME_CONFIG
+from batch_queue.aws import bedrock
+from batch_queue.aws.runtime import Runtime
+from batch_queue.aws.telemetry import RUNTIME_CONFIG
+from batch_queue.core import reading as jsonl
+from batch_queue.core.rows import Job, Route, Status, epoch
+from batch_queue.steps import on_demand
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from batch_queue import model
-from batch_queue.model import ACTIVE, Route, Status
+from batch_queue.core import rows as model
+from batch_queue.core.rows import ACTIVE, Route, Status
 
 from tests.local_aws.simulator import Fault, expected_output
 from tests.support import world as worlds

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from batch_queue import jsonl
+from batch_queue.core import reading as jsonl
 from hypothesis import given
 from hypothesis import strategies as st
 

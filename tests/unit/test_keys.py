@@ -9,9 +9,10 @@ from urllib.parse import unquote, urlsplit
 
 import boto3
 import pytest
-from batch_queue import intake, model
-from batch_queue.model import ChunkRef, Status
-from batch_queue.storage import ObjectRef, Storage
+from batch_queue.aws.bucket import ObjectRef, Storage
+from batch_queue.core import rows as model
+from batch_queue.core.rows import ChunkRef, Status
+from batch_queue.steps import intake
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from batch_queue import telemetry
-from batch_queue.model import Route, Status
+from batch_queue.aws import telemetry
+from batch_queue.core.rows import Route, Status
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 
 from tests.local_aws.simulator import Fault

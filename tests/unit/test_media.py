@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from batch_queue import jsonl, media, model
-from batch_queue.model import Route, Status, Upload
+from batch_queue.core import media
+from batch_queue.core import reading as jsonl
+from batch_queue.core import rows as model
+from batch_queue.core.rows import Route, Status, Upload
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -4,8 +4,8 @@ import re
 from itertools import permutations
 
 import pytest
-from batch_queue import model
-from batch_queue.model import ACTIVE, TERMINAL, ChunkRef, Status
+from batch_queue.core import rows as model
+from batch_queue.core.rows import ACTIVE, TERMINAL, ChunkRef, Status
 from hypothesis import given
 from hypothesis import strategies as st
 

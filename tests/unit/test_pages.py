@@ -1,8 +1,8 @@
 """Answers that come in pages: what stands on the second one counts too."""
 
 import pytest
-from batch_queue.model import Route, Status
-from batch_queue.table import Table
+from batch_queue.aws.table.uploads import Table
+from batch_queue.core.rows import Route, Status
 
 from tests.support.world import HAIKU, World, lines, records
 

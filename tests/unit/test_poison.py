@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from batch_queue import jsonl, results
-from batch_queue.model import TERMINAL, Route, Status, Upload
+from batch_queue.core import outputs as results
+from batch_queue.core import reading as jsonl
+from batch_queue.core.rows import TERMINAL, Route, Status, Upload
 from hypothesis import given
 from hypothesis import strategies as st
 

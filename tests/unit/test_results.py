@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from batch_queue import results
-from batch_queue.jsonl import digest
-from batch_queue.model import Status
-from batch_queue.results import MAX_PART_BYTES, MIN_PART_BYTES
+from batch_queue.core import outputs as results
+from batch_queue.core.outputs import MAX_PART_BYTES, MIN_PART_BYTES
+from batch_queue.core.reading import digest
+from batch_queue.core.rows import Status
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,9 +3,9 @@
 from collections import Counter
 
 import pytest
-from batch_queue import scheduling
-from batch_queue.model import ChunkRef, Estimate, Place, Route, base_model, epoch, iso
-from batch_queue.scheduling import Plan, Running
+from batch_queue.core import scheduling
+from batch_queue.core.rows import ChunkRef, Estimate, Place, Route, base_model, epoch, iso
+from batch_queue.core.scheduling import Plan, Running
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from batch_queue.model import Route, Status
-from batch_queue.table import Table
+from batch_queue.aws.table.uploads import Table
+from batch_queue.core.rows import Route, Status
 
 from tests.local_aws.simulator import expected_output
 from tests.support.invariants import check
@@ -210,7 +210,7 @@ def test_a_run_on_demand_that_dies_answers_no_stored_record_again() -> None:
 
 
 def test_a_run_on_demand_that_is_short_of_time_goes_on_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batch_queue.on_demand.BATCH_SECONDS", 890.0)
+    monkeypatch.setattr("batch_queue.steps.on_demand.BATCH_SECONDS", 890.0)
     with World.open(ON_DEMAND) as world:
         rows = records(40)
         upload_id = world.upload("few.jsonl", lines(rows))

@@ -8,8 +8,9 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from batch_queue import intake, model, sweep
-from batch_queue.model import Route, Status
+from batch_queue.core import rows as model
+from batch_queue.core.rows import Route, Status
+from batch_queue.steps import intake, sweep
 from moto.s3.models import s3_backends
 
 from tests.support.invariants import check

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from batch_queue.model import Chunk, Counts, Route, Status
-from batch_queue.table import Table
+from batch_queue.aws.table.uploads import Table
+from batch_queue.core.rows import Chunk, Counts, Route, Status
 
 from tests.support.world import HAIKU, Call, World, lines, records
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batch_queue import model, scheduling
-from batch_queue.model import ACTIVE, TERMINAL, Route, Upload
-from batch_queue.table import Table
+from batch_queue.aws.table.uploads import Table
+from batch_queue.core import rows as model
+from batch_queue.core import scheduling
+from batch_queue.core.rows import ACTIVE, TERMINAL, Route, Upload
 from botocore.config import Config
 
 from tests.local_aws.demo.board import UPLOADED, JobLine, Snapshot, UploadLine

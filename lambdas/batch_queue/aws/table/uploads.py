@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from .model import (
+from batch_queue.aws.telemetry import SafeError
+from batch_queue.core.rows import (
     TERMINAL,
     Chunk,
     ChunkRef,
@@ -40,7 +41,6 @@ from .model import (
     digest_of_cut,
     statuses_before,
 )
-from .telemetry import SafeError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table as DynamoTable

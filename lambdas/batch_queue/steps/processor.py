@@ -8,10 +8,15 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from . import jsonl, media, model, scheduling
-from .bedrock import Accepted, Bedrock, BedrockError, ListedJob, NotNow
-from .functions import Functions
-from .model import (
+from batch_queue.aws.bedrock import Accepted, Bedrock, BedrockError, ListedJob, NotNow
+from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError, ObjectRef, Storage
+from batch_queue.aws.functions import Functions
+from batch_queue.aws.table.uploads import Table
+from batch_queue.aws.telemetry import emit_metrics, log
+from batch_queue.core import media, scheduling
+from batch_queue.core import reading as jsonl
+from batch_queue.core import rows as model
+from batch_queue.core.rows import (
     ACTIVE,
     ON_DEMAND,
     ON_DEMAND_ARN,
@@ -24,11 +29,8 @@ from .model import (
     Route,
     Status,
 )
-from .scheduling import Running, Waiting
-from .settings import Settings
-from .storage import ObjectDeniedError, ObjectGoneError, ObjectRef, Storage
-from .table import Table
-from .telemetry import emit_metrics, log
+from batch_queue.core.scheduling import Running, Waiting
+from batch_queue.core.settings import Settings
 
 T = TypeVar("T")
 

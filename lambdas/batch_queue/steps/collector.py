@@ -9,15 +9,28 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from . import jsonl, model, results
-from .functions import Functions
-from .model import ACTIVE, TERMINAL, Chunk, ChunkRef, Counts, Estimate, Job, Route, Status, Upload
-from .on_demand import OnDemand
-from .results import Manifest, Tally
-from .settings import Settings
-from .storage import ObjectGoneError, ObjectRef, Storage
-from .table import Table
-from .telemetry import log
+from batch_queue.aws.bucket import ObjectGoneError, ObjectRef, Storage
+from batch_queue.aws.functions import Functions
+from batch_queue.aws.table.uploads import Table
+from batch_queue.aws.telemetry import log
+from batch_queue.core import outputs as results
+from batch_queue.core import reading as jsonl
+from batch_queue.core import rows as model
+from batch_queue.core.outputs import Manifest, Tally
+from batch_queue.core.rows import (
+    ACTIVE,
+    TERMINAL,
+    Chunk,
+    ChunkRef,
+    Counts,
+    Estimate,
+    Job,
+    Route,
+    Status,
+    Upload,
+)
+from batch_queue.core.settings import Settings
+from batch_queue.steps.on_demand import OnDemand
 
 # What runs again after a whole job failed waits this long, four times longer after each attempt.
 BACKOFF_SECONDS = 60

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .model import ChunkRef, Estimate, Place, Route, base_model
+from batch_queue.core.rows import ChunkRef, Estimate, Place, Route, base_model
 
 # Each hour in the queue counts as this many points of priority, so that no route waits for ever: a route of
 # priority 0 overtakes one of priority 100 after ten hours.

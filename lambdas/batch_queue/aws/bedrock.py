@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from .model import ACTIVE, Status
-from .results import MAX_MESSAGE
-from .telemetry import SafeError
+from batch_queue.aws.telemetry import SafeError
+from batch_queue.core.outputs import MAX_MESSAGE
+from batch_queue.core.rows import ACTIVE, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from . import model
-from .functions import Functions
-from .intake import NewObject, why_not
-from .settings import Settings
-from .storage import Current, Storage
-from .table import Table
-from .telemetry import EventError, log
+from batch_queue.aws.bucket import Current, Storage
+from batch_queue.aws.functions import Functions
+from batch_queue.aws.table.uploads import Table
+from batch_queue.aws.telemetry import EventError, log
+from batch_queue.core import rows as model
+from batch_queue.core.settings import Settings
+from batch_queue.steps.intake import NewObject, why_not
 
 # So many objects are looked up and handed over before the time is looked at again.
 AT_ONCE = 100

@@ -8,13 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
-from . import jsonl, model, results
-from .model import Chunk, Job
-from .runtime import Runtime
-from .settings import Settings
-from .storage import ObjectGoneError, ObjectRef, Storage
-from .table import Table
-from .telemetry import log
+from batch_queue.aws.bucket import ObjectGoneError, ObjectRef, Storage
+from batch_queue.aws.runtime import Runtime
+from batch_queue.aws.table.uploads import Table
+from batch_queue.aws.telemetry import log
+from batch_queue.core import outputs as results
+from batch_queue.core import reading as jsonl
+from batch_queue.core import rows as model
+from batch_queue.core.rows import Chunk, Job
+from batch_queue.core.settings import Settings
 
 # How many records are asked about at once. Their answers are stored together, so that a run which dies has
 # at most so many answered in vain.

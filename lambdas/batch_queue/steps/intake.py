@@ -10,13 +10,15 @@ from itertools import islice
 from typing import Any
 from urllib.parse import unquote_plus
 
-from . import jsonl, media, model
-from .functions import Functions
-from .model import TERMINAL, Chunk, Route, Status, Upload
-from .settings import Settings
-from .storage import ObjectGoneError, ObjectRef, Storage
-from .table import Table
-from .telemetry import EventError, log
+from batch_queue.aws.bucket import ObjectGoneError, ObjectRef, Storage
+from batch_queue.aws.functions import Functions
+from batch_queue.aws.table.uploads import Table
+from batch_queue.aws.telemetry import EventError, log
+from batch_queue.core import media
+from batch_queue.core import reading as jsonl
+from batch_queue.core import rows as model
+from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
+from batch_queue.core.settings import Settings
 
 # A chunk is a tenth of what one file of a job may hold.
 CHUNKS_PER_FILE = 10

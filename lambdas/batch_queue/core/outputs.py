@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Any
 
-from .jsonl import MAX_LINE_BYTES, digest, digest_sum, lines
-from .model import Status
+from batch_queue.core.reading import MAX_LINE_BYTES, digest, digest_sum, lines
+from batch_queue.core.rows import Status
 
 # An output line is its input line and the model's answer, so it may be longer than any input.
 MAX_OUTPUT_LINE_BYTES = 4 * MAX_LINE_BYTES

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from .results import Span, plan_parts
+from batch_queue.core.outputs import Span, plan_parts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
-from .jsonl import MAX_LINE_BYTES, RecordError
-from .model import MAX_KEY_BYTES
+from batch_queue.core.reading import MAX_LINE_BYTES, RecordError
+from batch_queue.core.rows import MAX_KEY_BYTES
 
 SCHEME = "s3://"
 # The error code of records that were not run since an object that they or their neighbours link is missing.

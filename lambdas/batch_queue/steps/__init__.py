@@ -1,0 +1,1 @@
+"""The ten steps from an upload to its result, over the adapters that a ``Queue`` holds."""

@@ -9,18 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from batch_queue.core import reading as jsonl
+from batch_queue.core import reading
 from batch_queue.core.rows import Route
-from batch_queue.steps.intake import _limits
+from batch_queue.steps.intake import chunk_limits
 
 pytestmark = pytest.mark.bench
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMITS = _limits(Route("default", "anthropic.claude-3-haiku-20240307-v1:0"))
+LIMITS = chunk_limits(Route("default", "anthropic.claude-3-haiku-20240307-v1:0"))
 BLOCK = 1 << 20
 MEMORY = """
 import json, pathlib, resource
-from batch_queue.core import reading as jsonl
+from batch_queue.core import reading
 from tests.bench.test_reader import LIMITS, line
 
 def blocks(size):
@@ -37,7 +37,7 @@ def peak():
         return int(status.read_text().split("VmHWM:")[1].split()[0])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-found = jsonl.scan(blocks(1_000_000_000), LIMITS)
+found = reading.scan(blocks(1_000_000_000), LIMITS)
 assert not found.ids.twice() and not found.fault_count and found.done
 print(json.dumps({"records": found.records, "bytes": found.offset, "peak_kib": peak()}))
 """
@@ -64,7 +64,7 @@ def test_the_reader_is_within_one_and_a_half_of_a_bare_loop() -> None:
                 json.loads(raw)
 
     def reader() -> None:
-        assert not jsonl.scan(blocks, LIMITS).ids.twice()
+        assert not reading.scan(blocks, LIMITS).ids.twice()
 
     ratios = sorted(seconds(reader) / seconds(bare) for _ in range(7))
     print(f"reader / bare json.loads over {len(data) / 1e6:.0f} MB: {ratios[3]:.2f} (median of 7)")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from uuid import uuid4
 
-from batch_queue.core import rows as model
+from batch_queue.core import names
+from batch_queue.core.rows import TERMINAL
 
 from tests.iam.statements import Roles
 from tests.local_aws.bedrock import Bedrock
@@ -60,7 +61,7 @@ PATIENCE = 40.0
 QUIET = 3
 #: The time-out, in seconds, of a function that shall not end its work in one run. Its leases last as long.
 SHORT = 5
-TERMINAL = {str(status) for status in model.TERMINAL}
+ENDED = {str(status) for status in TERMINAL}
 
 
 class DeniedError(AssertionError):
@@ -219,7 +220,7 @@ class World:
         self.watch()
         # An upload that was never taken in has ended as a dead letter.
         self.until(
-            lambda: all(self.row(each).get("status", "") in {"", *TERMINAL} for each in self._made), "rest"
+            lambda: all(self.row(each).get("status", "") in {"", *ENDED} for each in self._made), "rest"
         )
         self._made.clear()
         self.idle()
@@ -236,7 +237,7 @@ class World:
     def upload(self, body: bytes, folder: str = "") -> str:
         """Uploads a file for a route; gives the upload's id."""
         key = f"to-process/{folder}{uuid4().hex}.jsonl"
-        upload_id = model.upload_id(self.bucket, key, self.put(key, body))
+        upload_id = names.upload_id(self.bucket, key, self.put(key, body))
         self._made.append(upload_id)
         return upload_id
 
@@ -248,7 +249,7 @@ class World:
         """Drives the queue until the uploads have ended, and expects how."""
 
         def look() -> bool:
-            return all(self.row(each).get("status") in TERMINAL for each in upload_ids)
+            return all(self.row(each).get("status") in ENDED for each in upload_ids)
 
         self.until(look, f"the end of {upload_ids}")
         rows = [self.row(each) for each in upload_ids]
@@ -268,7 +269,7 @@ class World:
             "eventTime": "2026-01-01T00:00:00.000Z",
             "s3": {"bucket": {"name": self.bucket}, "object": thing},
         }
-        return model.upload_id(self.bucket, key, version_id or sequencer), {"Records": [record]}
+        return names.upload_id(self.bucket, key, version_id or sequencer), {"Records": [record]}
 
     @contextmanager
     def short(self, *functions: str) -> Iterator[None]:
@@ -323,7 +324,7 @@ class World:
             etag = answer["ETag"].strip('"')
             modified = self.s3.head_object(Bucket=self.bucket, Key=key)["LastModified"].timestamp()
             self.invoke("create_batch_queue", self.told(key, etag=etag)[1])
-            ids.append(model.upload_id(self.bucket, key, f"{etag}/{model.iso(int(modified))}"))
+            ids.append(names.upload_id(self.bucket, key, f"{etag}/{names.iso(int(modified))}"))
         self.ended(*ids)
 
     def cut(self) -> None:
@@ -356,7 +357,7 @@ class World:
         self.simulator.foreign(MODEL_ID, count=5, seconds=2.5)
         key = f"to-process/{uuid4().hex}.jsonl"
         version = self.put(key, lines([ask(0), ask(1)]))
-        upload = model.upload_id(self.bucket, key, version)
+        upload = names.upload_id(self.bucket, key, version)
         self.until(lambda: bool(self.row(upload)), "the intake", push=False)
         self.invoke("process_batch_jobs", {})
         assert self._refused() == refused, "a job was asked for while there was no slot"
@@ -433,7 +434,7 @@ class World:
 
         def look() -> bool:
             self.invoke("collect_results", {"job_id": job})
-            return self.row(upload)["status"] in TERMINAL
+            return self.row(upload)["status"] in ENDED
 
         self.until(look, "the last answer", push=False)
         assert self.row(upload)["status"] == "Completed"

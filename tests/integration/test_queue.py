@@ -10,7 +10,8 @@ from urllib.parse import quote_plus
 from uuid import uuid4
 
 import pytest
-from batch_queue.core import rows as model
+from batch_queue.core import names
+from batch_queue.core.rows import ACTIVE, TERMINAL, Status
 
 from tests.local_aws.environment import MODEL_ID, LocalAws
 from tests.local_aws.simulator import SimulatorControl, expected_output
@@ -76,7 +77,7 @@ class Queue:
 
     def upload(self, key: str, body: bytes) -> str:
         answer = self._s3.put_object(Bucket=self._bucket, Key=f"to-process/{key}", Body=body)
-        return model.upload_id(self._bucket, f"to-process/{key}", answer["VersionId"])
+        return names.upload_id(self._bucket, f"to-process/{key}", answer["VersionId"])
 
     def row(self, upload_id: str) -> dict[str, Any] | None:
         row: dict[str, Any] | None = self._table.get_item(
@@ -90,7 +91,7 @@ class Queue:
 
     def ended(self, *upload_ids: str, timeout: float = 120) -> list[dict[str, Any]]:
         """Waits until all these uploads have ended; gives their rows."""
-        terminal = {str(status) for status in model.TERMINAL}
+        terminal = {str(status) for status in TERMINAL}
 
         def look() -> list[dict[str, Any]] | None:
             rows = [row for upload_id in upload_ids if (row := self.row(upload_id))]
@@ -153,7 +154,7 @@ def test_thirty_uploads_share_ten_slots(queue: Queue, record_property: Callable[
     assert queue.simulator.state()["models"][NOVA_PRO]["peak_active"] == 10
 
     # And statuses were seen to pass in order
-    order = [str(status) for status in (model.Status.PENDING, *model.ACTIVE, model.Status.COMPLETED)]
+    order = [str(status) for status in (Status.PENDING, *ACTIVE, Status.COMPLETED)]
     for seen in queue.seen.values():
         assert seen == sorted(seen, key=order.index)
     assert {"Pending", "Submitted", "InProgress", "Completed"} <= {

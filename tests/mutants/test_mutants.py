@@ -44,14 +44,14 @@ class Mutant:
 MUTANTS = [
     Mutant(
         "the claim takes a chunk that another job has",
-        "aws/table/uploads.py",
+        "aws/table/chunks.py",
         'f"attempt = :attempt AND (#status = :pending OR {mine})"',
         'f"attempt = :attempt AND (#status = :pending OR {mine} OR attribute_exists(pk))"',
         (TABLE, FLOW, SOAK, CALLS),
     ),
     Mutant(
         "the claim takes a chunk at another attempt",
-        "aws/table/uploads.py",
+        "aws/table/chunks.py",
         'f"attempt = :attempt AND (#status = :pending OR {mine})"',
         'f":attempt = :attempt AND (#status = :pending OR {mine})"',
         (TABLE, FLOW, SOAK, CALLS),
@@ -65,14 +65,14 @@ MUTANTS = [
     ),
     Mutant(
         "every run takes the lease",
-        "aws/table/uploads.py",
+        "aws/table/lease.py",
         'condition="attribute_not_exists(#owner) OR #until < :now OR #owner = :owner"',
         'condition="attribute_not_exists(#owner) OR #until >= :now OR #until < :now OR #owner = :owner"',
         (TABLE, FLOW, SOAK),
     ),
     Mutant(
         "keys stay as S3's event encodes them",
-        "steps/intake.py",
+        "core/objects.py",
         'key=unquote_plus(thing["key"])',
         'key=thing["key"]',
         ("tests/unit/test_keys.py",),
@@ -86,29 +86,29 @@ MUTANTS = [
     ),
     Mutant(
         "only the first page of the table is read",
-        "aws/table/uploads.py",
+        "aws/table/dynamo.py",
         '            if "LastEvaluatedKey" not in page:\n                return\n',
         "            if page:\n                return\n",
         (PAGES,),
     ),
     Mutant(
         "an upload ends before its result is in place",
-        "steps/collector.py",
-        "        version = self._storage.concatenate(parts, key) if parts else None\n",
-        "        self._table.finish_upload(replace(upload, status=status, result_key=key))\n"
-        "        version = self._storage.concatenate(parts, key) if parts else None\n",
+        "steps/finish.py",
+        "        version = bucket.concatenate(parts, key) if parts else None\n",
+        "        self._queue.table.uploads.finish(replace(upload, status=Status.COMPLETED, result_key=key))\n"
+        "        version = bucket.concatenate(parts, key) if parts else None\n",
         (TABLE, SOAK, CALLS),
     ),
     Mutant(
         "a job counts as collected before its chunks are settled",
         "steps/collector.py",
-        "        written = self._written(job)\n        routes",
-        "        written = self._written(job)\n        self._finish_job(job, None)\n        routes",
+        "        written = self._written(job)\n        route ",
+        "        written = self._written(job)\n        self._finish_job(job, None)\n        route ",
         (TABLE, SOAK, CALLS),
     ),
     Mutant(
         "what is settled is counted again",
-        "aws/table/uploads.py",
+        "aws/table/chunks.py",
         'mine = "job_id = :job AND #status = :submitted AND attempt = :had"',
         'mine = "job_id = :job AND :submitted = :submitted AND #status = #status AND attempt = :had"',
         (TABLE, SOAK, CALLS),
@@ -129,7 +129,7 @@ MUTANTS = [
     ),
     Mutant(
         "a run that was woken meanwhile does not go round again",
-        "aws/table/uploads.py",
+        "aws/table/lease.py",
         'condition="#owner = :me AND attribute_not_exists(woken)"',
         'condition="#owner = :me"',
         (FLOW,),

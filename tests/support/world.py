@@ -28,20 +28,22 @@ import boto3
 import collect_results
 import create_batch_queue
 import process_batch_jobs
-from batch_queue.aws import bucket as storage
+from batch_queue.aws import bucket as bucket_module
 from batch_queue.aws.bedrock import Bedrock
-from batch_queue.aws.bucket import Storage
+from batch_queue.aws.bucket import Bucket
 from batch_queue.aws.functions import Functions
 from batch_queue.aws.runtime import Runtime
-from batch_queue.aws.table.uploads import Table, _chunk, _job, _plain, _upload
-from batch_queue.core import rows as model
-from batch_queue.core.rows import Chunk, Job, Route, Status, Upload
+from batch_queue.aws.table import Table
+from batch_queue.aws.table.dynamo import plain
+from batch_queue.aws.table.items import chunk_of, job_of, upload_of
+from batch_queue.core import names
+from batch_queue.core.rows import TERMINAL, Chunk, Job, Route, Status, Upload
 from batch_queue.core.settings import Settings
 from batch_queue.steps import on_demand
 from batch_queue.steps.collector import Collector
 from batch_queue.steps.intake import Intake
-from batch_queue.steps.on_demand import OnDemand
 from batch_queue.steps.processor import Processor
+from batch_queue.steps.queue import Queue
 from batch_queue.steps.sweep import Sweep
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
@@ -362,7 +364,7 @@ class World:
             with (
                 patch.object(DynamoDBBackend, "transact_write_items", _transact_write_items),
                 patch.object(on_demand, "ThreadPoolExecutor", _Serial),
-                patch.object(storage, "ThreadPoolExecutor", _Serial),
+                patch.object(bucket_module, "ThreadPoolExecutor", _Serial),
                 patch.object(create_batch_queue, "_dependencies", lambda: (world.intake, world.sweep)),
                 patch.object(process_batch_jobs, "_dependencies", lambda: world.processor),
                 patch.object(collect_results, "_dependencies", lambda: world.collector),
@@ -382,19 +384,17 @@ class World:
 
     def _wire(self) -> None:
         settings = self.settings
-        table = Table(_dynamodb().Table(settings.table), pause=self.clock.advance)
-        storage = Storage(_client("s3"), settings.bucket)
-        functions = Functions(_client("lambda"))
-        runtime = Runtime(_client("bedrock-runtime"), pause=lambda _: None)
-        intake = Intake(settings, table, storage, functions, self.time)
-        self.sweep = Sweep(settings, table, storage, functions, self.time)
-        processor = Processor(settings, table, storage, _bedrock(), functions, self.time)
-        on_demand = OnDemand(settings, table, storage, runtime, self.time)
-        collector = Collector(settings, table, storage, functions, on_demand, self.time)
+        self.queue = Queue(
+            settings,
+            Table(_dynamodb().Table(settings.table), pause=self.clock.advance),
+            Bucket(_client("s3"), settings.bucket),
+            Functions(_client("lambda")),
+            self.time,
+        )
         # What each handler's own ``_dependencies`` gives.
-        self.intake = intake
-        self.processor = (settings, processor)
-        self.collector = collector
+        self.intake, self.sweep = Intake(self.queue), Sweep(self.queue)
+        self.processor = (self.queue, Processor(self.queue, _bedrock()))
+        self.collector = Collector(self.queue, Runtime(_client("bedrock-runtime"), pause=lambda _: None))
 
     def time(self) -> float:
         """The time (epoch seconds) as the running handler sees it."""
@@ -419,7 +419,7 @@ class World:
         """One record as S3 sends it, with the key form-encoded."""
         return {
             "eventName": "ObjectCreated:Put",
-            "eventTime": model.iso(self.clock()),
+            "eventTime": names.iso(self.clock()),
             "s3": {
                 "bucket": {"name": self.bucket},
                 "object": {
@@ -436,7 +436,7 @@ class World:
         answer = self.s3.put_object(Bucket=self.bucket, Key=f"to-process/{key}", Body=body)
         version = answer["VersionId"]
         record = self.s3_event(f"to-process/{key}", version, answer["ETag"].strip('"'))
-        return model.upload_id(self.bucket, f"to-process/{key}", version), {"Records": [record]}
+        return names.upload_id(self.bucket, f"to-process/{key}", version), {"Records": [record]}
 
     def upload(self, key: str, body: bytes, deliveries: int = 1) -> str:
         """Puts an object under the input prefix, whose event comes ``deliveries`` times; gives its id."""
@@ -504,19 +504,19 @@ class World:
     def rows(self) -> list[dict[str, Any]]:
         """Every row of the table, read past the API: the tests look often, and moto's API is slow."""
         table = dynamodb_backends[ACCOUNT][REGION].tables[self.settings.table]
-        return [_plain(item.to_regular_json()) for item in table.all_items()]
+        return [plain(item.to_regular_json()) for item in table.all_items()]
 
     def _items(self, sk_prefix: str) -> list[dict[str, Any]]:
         return [row for row in self.rows() if row["sk"].startswith(sk_prefix)]
 
     def uploads(self) -> list[Upload]:
-        return [_upload(item) for item in self._items("upload")]
+        return [upload_of(item) for item in self._items("upload")]
 
     def chunks(self) -> list[Chunk]:
-        return [_chunk(item) for item in self._items("chunk#")]
+        return [chunk_of(item) for item in self._items("chunk#")]
 
     def jobs(self) -> list[Job]:
-        return [_job(item) for item in self._items("job")]
+        return [job_of(item) for item in self._items("job")]
 
     def one_upload(self, upload_id: str) -> Upload:
         (found,) = [upload for upload in self.uploads() if upload.upload_id == upload_id]
@@ -528,7 +528,7 @@ class World:
         uploads = [item for item in items if item["sk"] == "upload"]
         busy = [item for item in items if item["pk"].startswith(("active", "entering", "queue#"))]
         leases = [item for item in items if item["sk"] == "lease" and "owner" in item]
-        terminal = {str(status) for status in model.TERMINAL}
+        terminal = {str(status) for status in TERMINAL}
         return not busy and not leases and all(item["status"] in terminal for item in uploads)
 
     def result(self, upload: Upload) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from batch_queue.core import rows as model
+from batch_queue.core import names
 from batch_queue.core.rows import ACTIVE, Route, Status
 
 from tests.local_aws.simulator import Fault, expected_output
@@ -509,5 +509,5 @@ def test_the_ids_in_bedrock_are_ours() -> None:
         world.upload("a.jsonl", lines(records(100)))
         world.run()
         (job,) = world.jobs()
-        assert model.job_id_of("queue", world.bedrock_jobs()[0]["jobName"]) == job.job_id
+        assert names.job_id_of("queue", world.bedrock_jobs()[0]["jobName"]) == job.job_id
         assert job.request["clientRequestToken"] == job.job_id

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from batch_queue.core import reading as jsonl
+from batch_queue.core import reading
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,24 +17,24 @@ def record(number: int = 1, **changes: object) -> bytes:
     return json.dumps({"recordId": f"r{number}", "modelInput": {"n": number}} | changes).encode()
 
 
-LIMITS = jsonl.Limits(chunk_records=1000, chunk_bytes=10**9)
+LIMITS = reading.Limits(chunk_records=1000, chunk_bytes=10**9)
 
 
 def cut(data: bytes, block: int) -> list[bytes]:
     return [data[at : at + block] for at in range(0, len(data), block)]
 
 
-def scan(data: bytes, block: int = 7, limits: jsonl.Limits = LIMITS) -> jsonl.Scan:
+def scan(data: bytes, block: int = 7, limits: reading.Limits = LIMITS) -> reading.Scan:
     """Reads all of it, a second time for doubled recordIds where there may be some."""
-    found = jsonl.scan(cut(data, block), limits)
+    found = reading.scan(cut(data, block), limits)
     if suspects := found.ids.twice():
-        twice = jsonl.doubled(cut(data, block), suspects, limits)
+        twice = reading.doubled(cut(data, block), suspects, limits)
         found.faults += twice.faults
         found.fault_count += twice.fault_count
     return found
 
 
-def untidy(found: jsonl.Scan) -> bool:
+def untidy(found: reading.Scan) -> bool:
     return any(one.rewrite for one in found.cuts)
 
 
@@ -133,7 +133,7 @@ def test_an_overlong_line_is_a_fault_and_the_lines_around_it_are_read() -> None:
 def test_an_overlong_line_is_not_held_in_memory() -> None:
     tracemalloc.start()
     try:
-        list(jsonl.lines((b"x" * 1000 for _ in range(20_000)), max_line_bytes=10_000))
+        list(reading.lines((b"x" * 1000 for _ in range(20_000)), max_line_bytes=10_000))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -151,7 +151,7 @@ def test_lines_are_those_of_a_plain_split_however_the_stream_is_cut(
     expected = data.split(b"\n")
     if expected[-1] == b"":
         expected.pop()
-    found = list(jsonl.lines(blocks))
+    found = list(reading.lines(blocks))
     assert [raw for raw, _ in found] == expected
     assert sum(length for _, length in found) == len(data)
 
@@ -178,11 +178,11 @@ def test_tidying_keeps_every_record_and_leaves_nothing_else(
 ) -> None:
     records = [{"recordId": str(n), "modelInput": body} for n, body in enumerate(bodies)]
     raw = end.join(json.dumps(record, ensure_ascii=True).encode() for record in records) + end
-    data = (jsonl.BYTE_ORDER_MARK if mark else b"") + raw
+    data = (reading.BYTE_ORDER_MARK if mark else b"") + raw
     assert not scan(data).fault_count
-    tidied = b"".join(jsonl.tidied([data]))
+    tidied = b"".join(reading.tidied([data]))
     assert [json.loads(line) for line in tidied.split(b"\n")[:-1]] == records
-    assert not untidy(jsonl.scan([tidied], LIMITS))
+    assert not untidy(reading.scan([tidied], LIMITS))
 
 
 @given(
@@ -197,8 +197,8 @@ def test_cuts_are_whole_lines_that_cover_the_file_and_keep_the_limits(
 ) -> None:
     rows = [record(n, modelInput={"x": "y" * size}) for n, size in enumerate(sizes)]
     data = b"\n".join(rows) + b"\n"
-    limits = jsonl.Limits(chunk_records, chunk_bytes, least, most_records=8, most_bytes=400)
-    found = jsonl.scan(cut(data, block), limits)
+    limits = reading.Limits(chunk_records, chunk_bytes, least, most_records=8, most_bytes=400)
+    found = reading.scan(cut(data, block), limits)
 
     assert [one.start for one in found.cuts] == [0, *(one.end for one in found.cuts[:-1])]
     assert found.cuts[-1].end == len(data)
@@ -220,16 +220,16 @@ def test_a_reading_that_is_cut_off_goes_on_as_if_it_had_not_been(
     rows = [record(n % 20, modelInput={"x": "y" * size}) for n, size in enumerate(sizes)]
     rows[len(rows) // 2] = b"{broken"
     data = b"\xef\xbb\xbf" + b"\r\n".join(rows)
-    limits = jsonl.Limits(chunk_records, 10**6)
-    whole = jsonl.scan(cut(data, block), limits)
+    limits = reading.Limits(chunk_records, 10**6)
+    whole = reading.scan(cut(data, block), limits)
 
-    found = jsonl.Scan()
+    found = reading.Scan()
     rounds = 0
     while not found.done:
         document = json.loads(json.dumps(found.to_document()))
-        ids = jsonl.Ids.from_bytes(cut(b"".join(found.ids.to_bytes()), 3))
-        found = jsonl.Scan.from_document(document, ids)
-        found = jsonl.scan(cut(data[found.offset :], block), limits, found, out_of_time=lambda: True)
+        ids = reading.Ids.from_bytes(cut(b"".join(found.ids.to_bytes()), 3))
+        found = reading.Scan.from_document(document, ids)
+        found = reading.scan(cut(data[found.offset :], block), limits, found, out_of_time=lambda: True)
         rounds += 1
         assert rounds <= len(rows) + 1
     assert found.to_document() == whole.to_document()
@@ -245,7 +245,7 @@ def test_reading_a_large_input_takes_little_memory() -> None:
 
     tracemalloc.start()
     try:
-        found = jsonl.scan(blocks(), LIMITS)
+        found = reading.scan(blocks(), LIMITS)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -263,10 +263,10 @@ def test_reading_a_large_input_takes_little_memory() -> None:
     ],
 )
 def test_a_second_record_id_is_a_fault_wherever_it_stands(line: bytes) -> None:
-    with pytest.raises(jsonl.RecordError, match="recordId stands twice"):
-        jsonl.parse_line(line)
+    with pytest.raises(reading.RecordError, match="recordId stands twice"):
+        reading.parse_line(line)
 
 
 def test_a_record_id_within_the_model_input_is_none_of_ours() -> None:
     line = b'{"recordId": "a", "modelInput": {"recordId": "b", "x": {"recordId": "c"}}}'
-    assert jsonl.parse_line(line)["recordId"] == "a"
+    assert reading.parse_line(line)["recordId"] == "a"

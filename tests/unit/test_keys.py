@@ -9,10 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 import boto3
 import pytest
-from batch_queue.aws.bucket import ObjectRef, Storage
-from batch_queue.core import rows as model
+from batch_queue.aws.bucket import Bucket, ObjectRef
+from batch_queue.core import names, objects
 from batch_queue.core.rows import ChunkRef, Status
-from batch_queue.steps import intake
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -81,7 +80,7 @@ def test_an_event_tells_the_key_as_it_was_put(name: str) -> None:
             "eventTime": "2026-01-01T00:00:00.000Z",
             "s3": {"bucket": {"name": "bucket"}, "object": thing},
         }
-        assert [found.key for found in intake.new_objects({"Records": [record]})] == [key]
+        assert [found.key for found in objects.new_objects({"Records": [record]})] == [key]
 
 
 @examples(60)
@@ -90,13 +89,13 @@ def test_an_event_tells_the_key_as_it_was_put(name: str) -> None:
 def test_names_of_results_keep_the_path_and_tell_uploads_apart(name: str, prefix: str) -> None:
     key = f"to-process/{name}.jsonl"
     made = [
-        make(key, "to-process/", prefix) for make in (model.result_key, model.summary_key, model.report_key)
+        make(key, "to-process/", prefix) for make in (names.result_key, names.summary_key, names.report_key)
     ]
     assert made == [f"{prefix}{name}.jsonl{ending}" for ending in (".out", ".summary.json", ".rejected.json")]
-    assert model.key_too_long(made[2]) is (len(made[2].encode()) > 1024)
-    assert all(model.key_too_long(made[2]) or not model.key_too_long(each) for each in made)
-    ref = ChunkRef(model.upload_id("bucket", key, "v"), 1, 1, 1)
-    folder = model.input_folder("jobs/", model.job_id([ref]))
+    assert names.key_too_long(made[2]) is (len(made[2].encode()) > 1024)
+    assert all(names.key_too_long(made[2]) or not names.key_too_long(each) for each in made)
+    ref = ChunkRef(names.upload_id("bucket", key, "v"), 1, 1, 1)
+    folder = names.input_folder("jobs/", names.job_id([ref]))
     assert S3_URI.fullmatch(f"s3://bucket/{folder}{ref.file_name}")
 
 
@@ -107,7 +106,7 @@ def test_names_of_results_keep_the_path_and_tell_uploads_apart(name: str, prefix
 def test_the_client_sends_a_key_as_it_is(client: Any, key: str) -> None:
     url, _ = sent(client, "head_object", Key=key, VersionId="v")
     assert unquote(urlsplit(url).path, errors="strict") == f"/{key}", "no segment is folded"
-    source = Storage(client, "bucket")._source(ObjectRef(key, "v+/="))
+    source = Bucket(client, "bucket")._source(ObjectRef(key, "v+/="))
     _, headers = sent(client, "copy_object", Key="x", **source)
     named = headers["x-amz-copy-source"]
     path, _, version = (named.decode() if isinstance(named, bytes) else named).partition("?")
@@ -143,12 +142,12 @@ def test_uploads_with_nasty_keys_end_with_results_beside_them() -> None:
 
 
 def test_a_key_whose_results_have_the_longest_names_runs() -> None:
-    room = model.MAX_KEY_BYTES - len("processed/.jsonl.rejected.json")
+    room = names.MAX_KEY_BYTES - len("processed/.jsonl.rejected.json")
     name = "😀" * (room // 4) + "x" * (room % 4)
     with World.open(ROUTE, Route("..", ROUTE.model_id), config=CONFIG) as world:
         good = world.upload(f"{name}.jsonl", lines(records(1)))
         bad = world.upload(f"{name[:-1]}y.jsonl", b"{")
         world.run()
         assert world.one_upload(good).status == Status.COMPLETED
-        assert len(world.one_upload(bad).result_key.encode()) >= model.MAX_KEY_BYTES - 3
+        assert len(world.one_upload(bad).result_key.encode()) >= names.MAX_KEY_BYTES - 3
         assert not world.errors

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from batch_queue.core import media
-from batch_queue.core import reading as jsonl
-from batch_queue.core import rows as model
+from batch_queue.core import media, names, reading
 from batch_queue.core.rows import Route, Status, Upload
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -146,7 +144,9 @@ def check(record: dict[str, Any], allowed: bool = True) -> bool:
 
 
 def test_a_link_is_a_fault_with_advice_where_the_route_stages_no_media() -> None:
-    with pytest.raises(jsonl.RecordError, match=rf"links {URI}: set media = true on the route films") as told:
+    with pytest.raises(
+        reading.RecordError, match=rf"links {URI}: set media = true on the route films"
+    ) as told:
         check(asking(1, URI), allowed=False)
     assert told.value.record_id == "m1"
 
@@ -162,7 +162,7 @@ def test_a_link_is_a_fault_with_advice_where_the_route_stages_no_media() -> None
     ],
 )
 def test_a_link_that_cannot_be_staged_is_a_fault(uri: str, reason: str) -> None:
-    with pytest.raises(jsonl.RecordError, match=reason) as told:
+    with pytest.raises(reading.RecordError, match=reason) as told:
         check(asking(1, URI, uri))
     assert str(told.value).encode("utf-8"), "a row and a report can hold it"
 
@@ -179,13 +179,13 @@ def test_a_record_with_a_link_of_our_bucket_is_rewritten() -> None:
 
 def test_a_record_that_rewriting_would_make_too_long_is_a_fault() -> None:
     record = asking(1, URI)
-    record["modelInput"]["x"] = "x" * (jsonl.MAX_LINE_BYTES - 400)
-    with pytest.raises(jsonl.RecordError, match="too long for the URIs"):
+    record["modelInput"]["x"] = "x" * (reading.MAX_LINE_BYTES - 400)
+    with pytest.raises(reading.RecordError, match="too long for the URIs"):
         check(record)
 
 
 def test_no_staged_uri_is_longer_than_the_check_allows_for() -> None:
-    folder = model.input_folder("j" * 200 + "/", "0" * 32)
+    folder = names.input_folder("j" * 200 + "/", "0" * 32)
     staged = f"s3://{'b' * 63}/{folder}{media.staged_name('s3://b/' + 'n' * 1000 + '.jsonl')}"
     assert len(json.dumps(staged)) <= media.MAX_STAGED_URI
 
@@ -193,13 +193,13 @@ def test_no_staged_uri_is_longer_than_the_check_allows_for() -> None:
 def test_a_scan_puts_the_fault_of_a_check_on_its_line_and_marks_the_cut() -> None:
     def picky(line: bytes, identifier: str) -> bool:
         if identifier == "bad":
-            raise jsonl.RecordError("no", identifier)
+            raise reading.RecordError("no", identifier)
         return identifier == "moved"
 
-    limits = jsonl.Limits(chunk_records=1, chunk_bytes=10**6)
+    limits = reading.Limits(chunk_records=1, chunk_bytes=10**6)
     rows: list[dict[str, Any]] = [{"recordId": name, "modelInput": {}} for name in ("a", "bad", "moved")]
-    found = jsonl.scan([lines(rows)], limits, check=picky)
-    assert found.faults == [jsonl.Fault(2, "no", "bad")]
+    found = reading.scan([lines(rows)], limits, check=picky)
+    assert found.faults == [reading.Fault(2, "no", "bad")]
     assert [cut.rewrite for cut in found.cuts] == [False, False, True]
 
 
@@ -244,7 +244,7 @@ def test_linked_media_is_copied_below_the_input_folder_and_every_record_answered
         upload = world.one_upload(upload_id)
         assert (upload.status, upload.success_count) == (Status.COMPLETED, 100), upload
         (job,) = world.jobs()
-        folder = f"s3://{world.bucket}/{model.input_folder('jobs/', job.job_id)}media/"
+        folder = f"s3://{world.bucket}/{names.input_folder('jobs/', job.job_id)}media/"
         for identifier, found in linked(world, upload).items():
             assert len(found) == 2 * (int(identifier[1:]) % 2)
             assert all(uri.startswith(folder) for uri in found)

@@ -4,7 +4,7 @@ import re
 from itertools import permutations
 
 import pytest
-from batch_queue.core import rows as model
+from batch_queue.core import names, rows
 from batch_queue.core.rows import ACTIVE, TERMINAL, ChunkRef, Status
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,25 +19,25 @@ KEYS = st.text(min_size=1, max_size=40)
 
 @given(KEYS, KEYS, KEYS)
 def test_an_upload_id_depends_on_bucket_key_and_version_alone(bucket: str, key: str, version: str) -> None:
-    identifier = model.upload_id(bucket, key, version)
+    identifier = names.upload_id(bucket, key, version)
     assert re.fullmatch("[0-9a-f]{32}", identifier)
-    assert identifier == model.upload_id(bucket, key, version)
-    assert identifier != model.upload_id(bucket, key, version + "x")
+    assert identifier == names.upload_id(bucket, key, version)
+    assert identifier != names.upload_id(bucket, key, version + "x")
 
 
 def test_a_job_id_does_not_depend_on_the_order_of_its_chunks() -> None:
     refs = [ChunkRef("a" * 32, 1, 1, 10), ChunkRef("a" * 32, 2, 1, 10), ChunkRef("b" * 32, 1, 1, 10)]
-    assert len({model.job_id(order) for order in permutations(refs)}) == 1
+    assert len({names.job_id(order) for order in permutations(refs)}) == 1
 
 
 @pytest.mark.parametrize("changed", [ChunkRef("b", 1, 1, 5), ChunkRef("a", 2, 1, 5), ChunkRef("a", 1, 2, 5)])
 def test_another_upload_chunk_or_attempt_is_another_job(changed: ChunkRef) -> None:
-    assert model.job_id([ChunkRef("a", 1, 1, 5)]) != model.job_id([changed])
+    assert names.job_id([ChunkRef("a", 1, 1, 5)]) != names.job_id([changed])
 
 
 def test_the_longest_name_still_makes_a_job_name_and_a_token_that_bedrock_takes() -> None:
-    job = model.job_id([ChunkRef("a", 1, 1, 5)])
-    name = model.job_name("a" * 30, job)
+    job = names.job_id([ChunkRef("a", 1, 1, 5)])
+    name = names.job_name("a" * 30, job)
     assert len(name) == 63
     assert JOB_NAME.fullmatch(name)
     assert TOKEN.fullmatch(job)
@@ -45,9 +45,9 @@ def test_the_longest_name_still_makes_a_job_name_and_a_token_that_bedrock_takes(
 
 def test_a_job_is_ours_only_with_exactly_our_name() -> None:
     job = "0123456789abcdef" * 2
-    assert model.job_id_of("br-batch", f"br-batch-{job}") == job
-    assert model.job_id_of("br-batch", f"br-batch-inference-{job}") is None
-    assert model.job_id_of("br-batch", "br-batch-nightly") is None
+    assert names.job_id_of("br-batch", f"br-batch-{job}") == job
+    assert names.job_id_of("br-batch", f"br-batch-inference-{job}") is None
+    assert names.job_id_of("br-batch", "br-batch-nightly") is None
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_job_is_ours_only_with_exactly_our_name() -> None:
     ],
 )
 def test_the_quota_of_a_model_is_that_of_its_base_model(model_id: str, base: str) -> None:
-    assert model.base_model(model_id) == base
+    assert names.base_model(model_id) == base
 
 
 @pytest.mark.parametrize(
@@ -86,24 +86,24 @@ def test_the_quota_of_a_model_is_that_of_its_base_model(model_id: str, base: str
     ],
 )
 def test_the_first_folder_is_the_route_where_it_is_one(key: str, route: str) -> None:
-    assert model.route_name(key, "to-process/", ["default", "a"]) == route
+    assert names.route_name(key, "to-process/", ["default", "a"]) == route
 
 
 def test_results_and_reports_lie_beside_each_other_on_the_same_path() -> None:
     key = "to-process/a b/ä=1.jsonl"
-    assert model.result_key(key, "to-process/", "processed/") == "processed/a b/ä=1.jsonl.out"
-    assert model.report_key(key, "to-process/", "processed/") == "processed/a b/ä=1.jsonl.rejected.json"
+    assert names.result_key(key, "to-process/", "processed/") == "processed/a b/ä=1.jsonl.out"
+    assert names.report_key(key, "to-process/", "processed/") == "processed/a b/ä=1.jsonl.rejected.json"
 
 
 def test_no_status_follows_a_terminal_one_and_active_ones_come_in_order() -> None:
     for status in Status:
-        assert not set(model.statuses_before(status)) & set(TERMINAL)
-    assert model.statuses_before(Status.IN_PROGRESS) == (Status.PENDING, Status.SUBMITTING, *ACTIVE[:3])
-    assert set(model.statuses_before(Status.COMPLETED)) == {Status.PENDING, Status.SUBMITTING, *ACTIVE}
+        assert not set(rows.statuses_before(status)) & set(TERMINAL)
+    assert rows.statuses_before(Status.IN_PROGRESS) == (Status.PENDING, Status.SUBMITTING, *ACTIVE[:3])
+    assert set(rows.statuses_before(Status.COMPLETED)) == {Status.PENDING, Status.SUBMITTING, *ACTIVE}
 
 
 @given(st.floats(0, 4e9), st.floats(0, 4e9))
 def test_stamps_sort_as_time_does(one: float, other: float) -> None:
     if abs(one - other) > 0.001:
-        assert (model.iso(one) < model.iso(other)) == (one < other)
-    assert model.epoch(model.iso(one)) == pytest.approx(one, abs=0.001)
+        assert (names.iso(one) < names.iso(other)) == (one < other)
+    assert names.epoch(names.iso(one)) == pytest.approx(one, abs=0.001)

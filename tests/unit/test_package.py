@@ -1,7 +1,9 @@
 """The committed package, and the house rules of its modules."""
 
 import ast
+import graphlib
 import io
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -133,3 +135,70 @@ def test_the_package_runs_with_nothing_but_itself_boto3_and_botocore(tmp_path: P
 
 def test_the_storeys_import_downwards_and_adapters_do_not_know_each_other() -> None:
     assert offences() == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "offence"),
+    [
+        ("core/names.py", "import boto3", "batch_queue.core.names imports boto3"),
+        (
+            "core/rows.py",
+            "from botocore.config import Config",
+            "batch_queue.core.rows imports botocore.config",
+        ),
+        (
+            "core/reading.py",
+            "from batch_queue.steps.intake import Intake",
+            "batch_queue.core.reading imports batch_queue.steps.intake",
+        ),
+        (
+            "core/media.py",
+            "from ..aws import bucket",
+            "batch_queue.core.media imports batch_queue.aws.bucket",
+        ),
+        (
+            "aws/bucket.py",
+            "from batch_queue.steps import sweep",
+            "batch_queue.aws.bucket imports batch_queue.steps.sweep",
+        ),
+        ("aws/bedrock.py", "from . import bucket", "batch_queue.aws.bedrock imports batch_queue.aws.bucket"),
+        (
+            "aws/table/jobs.py",
+            "def f():\n    from batch_queue.aws.functions import Functions",
+            "batch_queue.aws.table.jobs imports batch_queue.aws.functions",
+        ),
+        ("steps/finish.py", "import boto3", "batch_queue.steps.finish imports boto3"),
+        (
+            "steps/finish.py",
+            "from batch_queue import clients",
+            "batch_queue.steps.finish imports batch_queue.clients",
+        ),
+    ],
+)
+def test_an_import_that_goes_up_or_sideways_is_noticed(
+    file: str, line: str, offence: str, tmp_path: Path
+) -> None:
+    shutil.copytree(package.SOURCES, tmp_path, dirs_exist_ok=True)
+    source = tmp_path / "batch_queue" / file
+    source.write_text(f"{source.read_text()}\n{line}\n")
+    assert offences(tmp_path) == {offence}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = {
+        module(path): {name for name in imports(path) if _is_source(name, package.SOURCES)}
+        for path in SOURCES
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_only_clients_makes_boto3_clients_and_only_handlers_read_the_environment() -> None:
+    assert {module(path) for path in SOURCES if "boto3" in imports(path)} == {"batch_queue.clients"}
+    handlers = {path.stem for path in SOURCES if path.parent == package.SOURCES}
+    assert {module(path) for path in SOURCES if "os" in imports(path)} == handlers
+
+
+def test_every_module_is_on_a_storey() -> None:
+    above = {module(path) for path in SOURCES if not storey(module(path))}
+    handlers = {"create_batch_queue", "process_batch_jobs", "collect_results"}
+    assert above == handlers | {"batch_queue", "batch_queue.clients"}

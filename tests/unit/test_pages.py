@@ -1,7 +1,7 @@
 """Answers that come in pages: what stands on the second one counts too."""
 
 import pytest
-from batch_queue.aws.table.uploads import Table
+from batch_queue.aws.table import Table
 from batch_queue.core.rows import Route, Status
 
 from tests.support.world import HAIKU, World, lines, records
@@ -31,4 +31,4 @@ def test_rows_beyond_the_first_megabyte_are_read_too() -> None:
         for number in range(60):
             world.put_route(Route(f"route{number:02d}", HAIKU, tags={"Ballast": "x" * 40_000}))
         # When they are read, then none is missing
-        assert len(Table(world.table).routes()) == 61
+        assert len(Table(world.table).models.routes()) == 61

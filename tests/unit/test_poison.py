@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from batch_queue.core import outputs as results
-from batch_queue.core import reading as jsonl
+from batch_queue.core import outputs, reading
 from batch_queue.core.rows import TERMINAL, Route, Status, Upload
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,8 +50,8 @@ VALUES = [
     '{"a": 1, "a": 2}',
     '{"recordId": "inner", "modelInput": {}}',
     '{"recordId": 1, "recordId": 2}',
-    nested(jsonl.MAX_DEPTH - 2),
-    nested(jsonl.MAX_DEPTH - 1),
+    nested(reading.MAX_DEPTH - 2),
+    nested(reading.MAX_DEPTH - 1),
     nested(980),
     "[" * 100_000,
     '{"x":' * 100_000,
@@ -73,8 +72,8 @@ LINES = [
     b'"text"',
     b"{}",
     b"\xff\xfe",
-    jsonl.BYTE_ORDER_MARK,
-    jsonl.BYTE_ORDER_MARK + row("marked"),
+    reading.BYTE_ORDER_MARK,
+    reading.BYTE_ORDER_MARK + row("marked"),
     row("cr") + b"\r",
     row("cr-cr") + b"\r\r",
     row("spaces") + b"  ",
@@ -113,12 +112,12 @@ POISON = st.one_of(
 )
 FILES = st.builds(
     lambda head, found, end, tail: head + end.join(found) + tail,
-    st.sampled_from([b"", jsonl.BYTE_ORDER_MARK, b"\n\n", b"\r\n"]),
+    st.sampled_from([b"", reading.BYTE_ORDER_MARK, b"\n\n", b"\r\n"]),
     st.lists(st.one_of(GOOD, GOOD, POISON), max_size=12),
     st.sampled_from([b"\n", b"\n", b"\r\n", b"\n\n", b"\n \n\n"]),
     st.sampled_from([b"", b"\n", b"\n\n\n", b"\r\n", b" "]),
 )
-LIMITS = jsonl.Limits(3, 20_000, least_records=2, most_records=4, most_bytes=30_000, line_bytes=25_000)
+LIMITS = reading.Limits(3, 20_000, least_records=2, most_records=4, most_bytes=30_000, line_bytes=25_000)
 
 
 # ---------------------------------------------------------------------------- the same, told line by line
@@ -143,7 +142,7 @@ def flat(value: Any) -> Iterator[Any]:
 
 def content(raw: bytes, first: bool) -> bytes:
     """A line without what is no part of its record: b"" where it is blank."""
-    line = raw.removeprefix(jsonl.BYTE_ORDER_MARK) if first else raw
+    line = raw.removeprefix(reading.BYTE_ORDER_MARK) if first else raw
     return line.removesuffix(b"\r") if line.strip() else b""
 
 
@@ -157,7 +156,7 @@ def told_plainly(line: bytes) -> str | None:
 
     try:
         value = json.loads(line.decode("utf-8"), parse_constant=refuse, object_pairs_hook=keep)
-        if not isinstance(value, dict) or depth_of(value) > jsonl.MAX_DEPTH:
+        if not isinstance(value, dict) or depth_of(value) > reading.MAX_DEPTH:
             return None
         if any(isinstance(each, float) and math.isinf(each) for each in flat(value)):
             return None
@@ -193,11 +192,11 @@ def blocks(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-def whole(data: bytes, size: int) -> jsonl.Scan:
+def whole(data: bytes, size: int) -> reading.Scan:
     """Reads a file as the queue does: once, and a second time where recordIds seem to be doubled."""
-    found = jsonl.scan(blocks(data, size), LIMITS)
+    found = reading.scan(blocks(data, size), LIMITS)
     if suspects := found.ids.twice():
-        twice = jsonl.doubled(blocks(data, size), suspects, LIMITS)
+        twice = reading.doubled(blocks(data, size), suspects, LIMITS)
         found.faults = sorted((*found.faults, *twice.faults), key=lambda fault: fault.line)
         found.fault_count += twice.fault_count
     return found
@@ -223,11 +222,11 @@ def test_a_file_has_the_faults_and_the_records_of_a_plain_reading(data: bytes, b
         assert not data[reached : cut.start].strip(), "what lies between two cuts is blank"
         reached = cut.end
         piece = data[cut.start : cut.end]
-        tidied = b"".join(jsonl.tidied(blocks(piece, block)))
+        tidied = b"".join(reading.tidied(blocks(piece, block)))
         assert cut.rewrite or tidied.removesuffix(b"\n") == piece.removesuffix(b"\n")
         assert tidied.count(b"\n") == cut.records > 0
-        marks = [jsonl.digest(record["recordId"]) for _, record in results.unanswered([tidied], ())]
-        assert (len(marks), jsonl.digest_sum(marks)) == (cut.records, cut.ids)
+        marks = [reading.digest(record["recordId"]) for _, record in outputs.unanswered([tidied], ())]
+        assert (len(marks), reading.digest_sum(marks)) == (cut.records, cut.ids)
         pieces += tidied.split(b"\n")[:-1]
     assert not data[reached:].strip()
     assert pieces == rows
@@ -238,15 +237,15 @@ def test_a_file_has_the_faults_and_the_records_of_a_plain_reading(data: bytes, b
 def test_a_reading_comes_to_the_same_whatever_its_blocks_and_wherever_it_is_cut_off(
     data: bytes, one: int, other: int
 ) -> None:
-    expected = jsonl.scan(blocks(data, one), LIMITS)
-    found = jsonl.Scan()
+    expected = reading.scan(blocks(data, one), LIMITS)
+    found = reading.Scan()
     while not found.done:
         before = found.offset
         document = json.loads(json.dumps(found.to_document()))
-        found = jsonl.Scan.from_document(document, jsonl.Ids.from_bytes(found.ids.to_bytes()))
+        found = reading.Scan.from_document(document, reading.Ids.from_bytes(found.ids.to_bytes()))
         rest = data[found.offset :]
         assert rest or not data, "there is no reading on behind the last byte"
-        found = jsonl.scan(blocks(rest, other), LIMITS, found, out_of_time=lambda: True)
+        found = reading.scan(blocks(rest, other), LIMITS, found, out_of_time=lambda: True)
         assert found.done or found.offset > before
     assert found.to_document() == expected.to_document()
     assert list(found.ids.to_bytes()) == list(expected.ids.to_bytes())
@@ -259,18 +258,18 @@ def test_what_was_accepted_is_accepted_by_all_that_comes_after(data: bytes, may_
     if faults:
         return
     staged = b"".join(line + b"\n" for line in rows)
-    inputs = [record for _, record in results.unanswered([staged], ())]
-    errors = [results.error_line(record, "500", "no") for record in inputs]
+    inputs = [record for _, record in outputs.unanswered([staged], ())]
+    errors = [outputs.error_line(record, "500", "no") for record in inputs]
     for record, line in zip(inputs, errors, strict=True):
         read = json.loads(line.decode("utf-8"), parse_constant=refuse)
         assert read["modelInput"] == record["modelInput"]
         assert read["recordId"] == record["recordId"]
-    answers = [results.to_line({**record, "modelOutput": {}}) for record in inputs[::2]]
+    answers = [outputs.to_line({**record, "modelOutput": {}}) for record in inputs[::2]]
     output = [*answers, *errors[1::2]]
-    tally = results.tally(output, may_run_again)
+    tally = outputs.tally(output, may_run_again)
     assert len(tally.seen) == len(inputs)
-    stands = list(results.settled(output, tally.seen - tally.again))
-    again = [record for _, record in results.unanswered([staged], tally.seen - tally.again)]
+    stands = list(outputs.settled(output, tally.seen - tally.again))
+    again = [record for _, record in outputs.unanswered([staged], tally.seen - tally.again)]
     assert len(stands) + len(again) == len(inputs)
     assert len(stands) == tally.success + tally.error
 
@@ -283,10 +282,10 @@ def big(number: int, size: int) -> Iterator[bytes]:
 
 
 def test_a_line_of_50_mb_is_a_fault_and_never_in_memory() -> None:
-    limits = jsonl.Limits(chunk_records=100, chunk_bytes=10**8)
+    limits = reading.Limits(chunk_records=100, chunk_bytes=10**8)
     tracemalloc.start()
     try:
-        found = jsonl.scan(big(50_000, 1_000), limits)
+        found = reading.scan(big(50_000, 1_000), limits)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -298,10 +297,10 @@ def test_a_line_of_50_mb_is_a_fault_and_never_in_memory() -> None:
 
 
 def test_the_longest_line_is_read_with_a_multiple_of_its_size() -> None:
-    limits = jsonl.Limits(chunk_records=100, chunk_bytes=10**8)
+    limits = reading.Limits(chunk_records=100, chunk_bytes=10**8)
     tracemalloc.start()
     try:
-        found = jsonl.scan(big(25, 1_000_000), limits)
+        found = reading.scan(big(25, 1_000_000), limits)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -313,11 +312,11 @@ def test_the_longest_line_is_read_with_a_multiple_of_its_size() -> None:
 def test_a_line_of_too_many_values_is_a_fault_before_it_fills_the_memory(
     item: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jsonl, "MAX_NESTED", 5_000)
+    monkeypatch.setattr(reading, "MAX_NESTED", 5_000)
     line = row("a", "[" + ",".join([item] * 50_000) + "]")
     tracemalloc.start()
     try:
-        found = jsonl.scan([line], LIMITS_OF_LAMBDA)
+        found = reading.scan([line], LIMITS_OF_LAMBDA)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -325,21 +324,21 @@ def test_a_line_of_too_many_values_is_a_fault_before_it_fills_the_memory(
     assert peak < 2_000_000
 
 
-LIMITS_OF_LAMBDA = jsonl.Limits(chunk_records=1000, chunk_bytes=10**8)
+LIMITS_OF_LAMBDA = reading.Limits(chunk_records=1000, chunk_bytes=10**8)
 
 
 @pytest.mark.parametrize("opened", ["[", '{"x":', '[{"x":', '["', '"\\"', '\\"'])
 def test_a_line_nested_100_000_deep_raises_nothing_and_takes_no_time(opened: str) -> None:
-    found = jsonl.scan([row("a") + b"\n" + row("b", nested(201) + opened * 100_000)], LIMITS_OF_LAMBDA)
+    found = reading.scan([row("a") + b"\n" + row("b", nested(201) + opened * 100_000)], LIMITS_OF_LAMBDA)
     assert [fault.line for fault in found.faults] == [2]
 
 
 @pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \n"])
 def test_blank_lines_are_no_chunk_and_make_none_too_large(blank: bytes) -> None:
-    limits = jsonl.Limits(2, 300, least_records=2, most_records=3, most_bytes=400)
+    limits = reading.Limits(2, 300, least_records=2, most_records=3, most_bytes=400)
     rows = [row(f"{number:02d}") for number in range(7)]
     data = blank * 500 + (b"\n" + blank * 500).join(rows) + b"\n" + blank * 500
-    found = jsonl.scan([data], limits)
+    found = reading.scan([data], limits)
     assert found.fault_count == 0
     assert sum(cut.records for cut in found.cuts) == 7
     assert all(cut.records for cut in found.cuts)
@@ -347,11 +346,11 @@ def test_blank_lines_are_no_chunk_and_make_none_too_large(blank: bytes) -> None:
 
 
 def test_blank_lines_alone_do_not_outlast_the_time_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonl, "LINES_A_LOOK", 100)
+    monkeypatch.setattr(reading, "LINES_A_LOOK", 100)
     data = b"\n" * 250 + row("a")
-    first = jsonl.scan([data], LIMITS, out_of_time=lambda: True)
+    first = reading.scan([data], LIMITS, out_of_time=lambda: True)
     assert (first.done, first.offset, first.lines) == (False, 100, 100)
-    last = jsonl.scan([data[100:]], LIMITS, first)
+    last = reading.scan([data[100:]], LIMITS, first)
     assert (last.done, last.records, last.lines) == (True, 1, 251)
 
 
@@ -494,7 +493,7 @@ MANIFESTS: dict[str, bytes | None] = {
 }
 
 
-def outputs(world: World, ending: str) -> list[str]:
+def output_keys(world: World, ending: str) -> list[str]:
     """The keys of what Bedrock wrote, by their ending."""
     found = world.s3.list_objects_v2(Bucket=world.bucket, Prefix="jobs/").get("Contents", [])
     return [each["Key"] for each in found if "/out/" in each["Key"] and each["Key"].endswith(ending)]
@@ -505,19 +504,19 @@ def outputs(world: World, ending: str) -> list[str]:
 def test_of_whatever_bedrock_writes_each_record_stands_or_runs_again(
     name: str, ending: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "MAX_OUTPUT_LINE_BYTES", 100_000)
+    monkeypatch.setattr(outputs, "MAX_OUTPUT_LINE_BYTES", 100_000)
     staged = lines(records(4))
-    known = {jsonl.digest(f"r{number}") for number in range(4)}
+    known = {reading.digest(f"r{number}") for number in range(4)}
     answers = [json.dumps({**each, "modelOutput": {"n": 1}}).encode() for each in records(4)]
     output = blocks(b"\n".join(OUTPUTS[name](answers)) + ending, 7)
 
-    tally = results.tally(output, may_run_again=False)
-    exact = tally.is_of(4, jsonl.digest_sum(known))
+    tally = outputs.tally(output, may_run_again=False)
+    exact = tally.is_of(4, reading.digest_sum(known))
     assert exact is (tally.seen == known)
     if not exact:
-        tally = results.tally(output, False, known)
-    stands = list(results.settled(output, tally.seen))
-    again = [record for _, record in results.unanswered([staged], tally.seen)]
+        tally = outputs.tally(output, False, known)
+    stands = list(outputs.settled(output, tally.seen))
+    again = [record for _, record in outputs.unanswered([staged], tally.seen)]
     everyone = [json.loads(line)["recordId"] for line in stands] + [each["recordId"] for each in again]
     assert sorted(everyone) == ["r0", "r1", "r2", "r3"]
     assert len(stands) == tally.success + tally.error
@@ -550,7 +549,7 @@ def test_whatever_bedrock_writes_each_record_stands_once_in_the_result() -> None
         def before_collecting(call: Call) -> None:
             if call.function != "collect" or not names:
                 return
-            for key in outputs(world, ".jsonl.out"):
+            for key in output_keys(world, ".jsonl.out"):
                 name = names.pop(key.rpartition("/")[2].partition("-")[0], "")
                 if name:
                     body = world.s3.get_object(Bucket=world.bucket, Key=key)["Body"].read()
@@ -576,8 +575,8 @@ def test_whatever_bedrock_writes_each_record_stands_once_in_the_result() -> None
 
 @pytest.mark.parametrize("name", sorted(MANIFESTS))
 def test_a_manifest_that_cannot_be_read_says_nothing(name: str) -> None:
-    found = results.manifest(MANIFESTS[name] or b"")
-    assert found in {None, results.Manifest()}
+    found = outputs.manifest(MANIFESTS[name] or b"")
+    assert found in {None, outputs.Manifest()}
 
 
 @pytest.mark.parametrize("name", ["missing", "not JSON"])
@@ -587,7 +586,7 @@ def test_a_job_is_collected_whatever_its_manifest_is(name: str) -> None:
 
         def before_collecting(call: Call) -> None:
             if call.function == "collect":
-                for key in outputs(world, "/manifest.json.out"):
+                for key in output_keys(world, "/manifest.json.out"):
                     world.s3.delete_object(Bucket=world.bucket, Key=key)
                     if (body := MANIFESTS[name]) is not None:
                         world.s3.put_object(Bucket=world.bucket, Key=key, Body=body)

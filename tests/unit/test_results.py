@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from batch_queue.core import outputs as results
-from batch_queue.core.outputs import MAX_PART_BYTES, MIN_PART_BYTES
+from batch_queue.core import joining, outputs, reports
+from batch_queue.core.joining import MAX_PART_BYTES, MIN_PART_BYTES
 from batch_queue.core.reading import digest
 from batch_queue.core.rows import Status
 from hypothesis import given
@@ -27,7 +27,7 @@ def bad(name: str, code: Any) -> dict[str, Any]:
 
 
 def test_answers_and_errors_are_told_apart_and_errors_counted_by_code() -> None:
-    found = results.tally(
+    found = outputs.tally(
         rows(good("a"), bad("b", 400), bad("c", 400), {"recordId": "d", "error": {}}, {"recordId": "e"}), True
     )
     assert (found.success, found.error) == (1, 4)
@@ -37,10 +37,10 @@ def test_answers_and_errors_are_told_apart_and_errors_counted_by_code() -> None:
 
 def test_records_that_failed_for_a_passing_reason_run_again_while_they_may() -> None:
     output = rows(good("a"), bad("b", 429), bad("c", 400), bad("d", "ThrottlingException"))
-    found = results.tally(output, may_run_again=True)
+    found = outputs.tally(output, may_run_again=True)
     assert found.again == {digest("b"), digest("d")}
     assert (found.success, found.error) == (1, 1)
-    last = results.tally(output, may_run_again=False)
+    last = outputs.tally(output, may_run_again=False)
     assert not last.again
     assert (last.success, last.error) == (1, 3)
 
@@ -56,25 +56,25 @@ def test_records_that_failed_for_a_passing_reason_run_again_while_they_may() -> 
     ],
 )
 def test_only_passing_codes_are_tried_again(code: str, passing: bool) -> None:
-    assert results.passing(code) is passing
+    assert outputs.passing(code) is passing
 
 
 @pytest.mark.parametrize("line", [b"[]", b"{", b"\xff", b"[" * 100_000])
 def test_an_output_line_that_cannot_be_read_counts_for_nothing_and_is_left_out(line: bytes) -> None:
     output = [line, b"\n", *rows(good("a"))]
-    found = results.tally(output, True)
+    found = outputs.tally(output, True)
     assert (found.success, found.error, found.untidy) == (1, 0, True)
     assert [
-        json.loads(raw)["recordId"] for raw in results.settled(output, results.tally(output, True).seen)
+        json.loads(raw)["recordId"] for raw in outputs.settled(output, outputs.tally(output, True).seen)
     ] == ["a"]
 
 
 def test_a_record_that_stands_twice_counts_and_stands_once() -> None:
     output = rows(good("a"), good("b"), good("a"))
-    found = results.tally(output, True)
+    found = outputs.tally(output, True)
     assert (found.success, found.untidy) == (2, True)
     assert [
-        json.loads(raw)["recordId"] for raw in results.settled(output, results.tally(output, True).seen)
+        json.loads(raw)["recordId"] for raw in outputs.settled(output, outputs.tally(output, True).seen)
     ] == ["a", "b"]
 
 
@@ -91,7 +91,7 @@ def test_a_record_that_stands_twice_counts_and_stands_once() -> None:
     ],
 )
 def test_tokens_are_those_that_the_answer_tells_of(answer: Any, used: tuple[int, int]) -> None:
-    assert results.tokens(answer) == used
+    assert outputs.tokens(answer) == used
 
 
 RECORDS = st.lists(
@@ -114,16 +114,16 @@ def test_each_record_either_stands_or_runs_again_never_both_never_neither(
             if kind != "missing"
         )
     )
-    tally = results.tally(output, may_run_again)
-    stands = [json.loads(raw)["recordId"] for raw in results.settled(output, tally.seen - tally.again)]
-    again = [record["recordId"] for _, record in results.unanswered(inputs, tally.seen - tally.again)]
+    tally = outputs.tally(output, may_run_again)
+    stands = [json.loads(raw)["recordId"] for raw in outputs.settled(output, tally.seen - tally.again)]
+    again = [record["recordId"] for _, record in outputs.unanswered(inputs, tally.seen - tally.again)]
     assert sorted(stands + again) == sorted(str(n) for n, _ in found)
     assert len(stands) == tally.success + tally.error
 
 
 @given(st.lists(st.integers(0, 40 * MIN_PART_BYTES) | st.integers(0, 3), max_size=12))
 def test_parts_cover_everything_in_order_within_s3s_limits(sizes: list[int]) -> None:
-    parts = results.plan_parts(sizes)
+    parts = joining.plan_parts(sizes)
     spans = [span for part in parts for span in part if span.size]
     reached = [0] * len(sizes)
     last = 0
@@ -139,7 +139,7 @@ def test_parts_cover_everything_in_order_within_s3s_limits(sizes: list[int]) -> 
 
 
 def test_large_pieces_are_copied_and_only_the_seams_are_streamed() -> None:
-    parts = results.plan_parts([100, 50 * MIN_PART_BYTES, 7 * MIN_PART_BYTES, 200])
+    parts = joining.plan_parts([100, 50 * MIN_PART_BYTES, 7 * MIN_PART_BYTES, 200])
     streamed = sum(span.size for part in parts if len(part) > 1 for span in part)
     assert streamed <= 2 * MIN_PART_BYTES
 
@@ -161,21 +161,21 @@ def test_large_pieces_are_copied_and_only_the_seams_are_streamed() -> None:
 def test_the_counts_decide_how_an_upload_ends(
     records: int, success: int, ends: list[Status], status: Status
 ) -> None:
-    assert results.upload_status(records, success, ends) == status
+    assert reports.upload_status(records, success, ends) == status
 
 
 def test_the_message_has_bedrocks_words_first_and_the_errors_by_code() -> None:
-    message = results.upload_message(
+    message = reports.upload_message(
         1000, 990, {"400": 7, "500": 3}, ["Bedrock said so.", "", "Bedrock said so."]
     )
     assert message == (
         "Bedrock said so. 10 of 1,000 records failed (7 with 400, 3 with 500): "
         "their lines in the result say why."
     )
-    assert results.upload_message(5, 5, {}, [""]) == ""
+    assert reports.upload_message(5, 5, {}, [""]) == ""
 
 
 def test_a_manifest_is_read_with_missing_counts_as_zero() -> None:
-    found = results.manifest(b'{"totalRecordCount": 5, "successRecordCount": 4, "inputTokenCount": 90}')
+    found = outputs.manifest(b'{"totalRecordCount": 5, "successRecordCount": 4, "inputTokenCount": 90}')
     assert found is not None
     assert (found.records, found.success, found.error, found.input_tokens) == (5, 4, 0, 90)

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 from batch_queue.core import scheduling
-from batch_queue.core.rows import ChunkRef, Estimate, Place, Route, base_model, epoch, iso
+from batch_queue.core.names import base_model, epoch, iso
+from batch_queue.core.rows import ChunkRef, Estimate, Place, Route
 from batch_queue.core.scheduling import Plan, Running
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,7 +116,7 @@ def test_too_few_records_wait_until_their_time_is_up() -> None:
 def test_the_higher_priority_goes_first_within_one_model() -> None:
     routes = (
         Route("default", HAIKU, max_active_jobs=2),
-        Route("urgent", "us." + HAIKU, max_active_jobs=2, priority=9),
+        Route("urgent", "us." + HAIKU, max_active_jobs=2, priority=59),
     )
     found = plan({"default": places("default", 100), "urgent": places("urgent", 100)}, *routes)
     assert [job.route.name for job in found.jobs] == ["urgent", "default"]
@@ -131,7 +132,7 @@ def test_a_low_priority_is_not_starved_for_ever() -> None:
 
 def test_a_route_keeps_within_its_own_cap_while_another_takes_the_rest() -> None:
     routes = (
-        Route("small", HAIKU, max_active_jobs=1, priority=9, max_records_per_job=100),
+        Route("small", HAIKU, max_active_jobs=1, priority=59, max_records_per_job=100),
         Route("large", HAIKU, max_active_jobs=3, max_records_per_job=100),
     )
     found = plan({"small": places("small", 100, 100), "large": places("large", 100, 100, 100)}, *routes)

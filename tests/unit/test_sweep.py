@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from batch_queue.core import rows as model
+from batch_queue.core import names
 from batch_queue.core.rows import Route, Status
 from batch_queue.steps import intake, sweep
 from moto.s3.models import s3_backends
@@ -226,7 +226,7 @@ def test_an_old_object_waits_for_company_from_the_sweep_on() -> None:
         world.run()
         assert statuses(world) == {Status.COMPLETED: 2}
         assert len(world.bedrock_jobs()) == 1
-        assert {model.epoch(upload.created_at) >= world.clock() - 86_400 for upload in world.uploads()} == {
+        assert {names.epoch(upload.created_at) >= world.clock() - 86_400 for upload in world.uploads()} == {
             True
         }
 
@@ -266,18 +266,20 @@ def test_the_same_bytes_put_again_into_an_unversioned_bucket_are_another_upload(
         assert swept(world) == numbers(found=1, known=1)
 
 
-def test_an_unversioned_object_is_never_paid_twice_though_the_listing_has_another_time() -> None:
+def test_an_unversioned_object_is_never_paid_twice_though_the_listing_has_another_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with World.open(ONE_SLOT) as world:
         unversioned(world)
         world.send("create", put(world, "a.jsonl", lines(records(100))))
         world.run()
-        listed = world.sweep._storage.current
+        listed = world.queue.bucket.current
 
         def late(prefix: str, after: str = "") -> Any:
             for page, end in listed(prefix, after):
                 yield [replace(one, modified=one.modified + 1) for one in page], end
 
-        world.sweep._storage.current = late  # type: ignore[method-assign]  # a stub
+        monkeypatch.setattr(world.queue.bucket, "current", late)
         assert swept(world) == numbers(found=1, enqueued=1)
         world.run()
         assert statuses(world) == {Status.COMPLETED: 1}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from batch_queue.aws.table.uploads import Table
+from batch_queue.aws.table import Table
 from batch_queue.core.rows import Chunk, Counts, Route, Status
 
 from tests.support.world import HAIKU, Call, World, lines, records
@@ -37,39 +37,39 @@ def pending() -> Iterator[Pending]:
 
 
 def test_a_chunk_that_one_job_has_is_not_given_to_another(pending: Pending) -> None:
-    assert pending.table.claim_chunk(pending.chunk, "one")
-    assert pending.table.claim_chunk(pending.chunk, "one"), "the same job may ask again"
-    assert not pending.table.claim_chunk(pending.chunk, "two")
+    assert pending.table.chunks.claim(pending.chunk, "one")
+    assert pending.table.chunks.claim(pending.chunk, "one"), "the same job may ask again"
+    assert not pending.table.chunks.claim(pending.chunk, "two")
 
 
 def test_a_chunk_is_not_claimed_at_an_attempt_that_is_over(pending: Pending) -> None:
     # Given a chunk that a job had and that is to run again
-    pending.table.claim_chunk(pending.chunk, "one")
-    pending.table.run_again(replace(pending.chunk, attempt=2), "one", Counts())
+    pending.table.chunks.claim(pending.chunk, "one")
+    pending.table.chunks.run_again(replace(pending.chunk, attempt=2), "one", Counts())
     # When a run claims it that has read it before
     # Then it does not get it
-    assert not pending.table.claim_chunk(pending.chunk, "two")
+    assert not pending.table.chunks.claim(pending.chunk, "two")
 
 
 def test_what_is_settled_is_not_counted_again(pending: Pending) -> None:
-    pending.table.claim_chunk(pending.chunk, "one")
+    pending.table.chunks.claim(pending.chunk, "one")
     ended = replace(pending.chunk, job_id="one", status=Status.COMPLETED)
-    assert pending.table.settle_chunk(ended, Counts(success=3))
-    assert not pending.table.settle_chunk(ended, Counts(success=3))
+    assert pending.table.chunks.settle(ended, Counts(success=3))
+    assert not pending.table.chunks.settle(ended, Counts(success=3))
     (upload,) = pending.world.uploads()
     assert (upload.success_count, upload.chunks_open) == (3, 0)
 
 
 def test_the_lease_is_one_runs_until_its_time_is_up(pending: Pending) -> None:
-    assert pending.table.acquire_lease("one", now=100, until=400)
-    assert not pending.table.acquire_lease("two", now=399, until=700)
-    assert pending.table.acquire_lease("two", now=401, until=700)
+    assert pending.table.lease.acquire("one", now=100, until=400)
+    assert not pending.table.lease.acquire("two", now=399, until=700)
+    assert pending.table.lease.acquire("two", now=401, until=700)
 
 
 def test_an_upload_does_not_go_back(pending: Pending) -> None:
     upload_id = pending.chunk.upload_id
-    assert pending.table.advance_upload(upload_id, Status.IN_PROGRESS, "now", "")
-    assert not pending.table.advance_upload(upload_id, Status.SUBMITTED, "now", "")
+    assert pending.table.uploads.advance(upload_id, Status.IN_PROGRESS, "now", "")
+    assert not pending.table.uploads.advance(upload_id, Status.SUBMITTED, "now", "")
     assert pending.world.one_upload(upload_id).status == Status.IN_PROGRESS
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from batch_queue.aws.telemetry import SafeError
-from batch_queue.core.outputs import MAX_MESSAGE
+from batch_queue.core.reports import MAX_MESSAGE
 from batch_queue.core.rows import ACTIVE, Status
+
+from .telemetry import SafeError
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient

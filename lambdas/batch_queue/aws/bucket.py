@@ -1,4 +1,4 @@
-"""The bucket: streams uploads, stages job inputs from exact versions, puts results. Adapter for S3."""
+"""The bucket: streams uploads, copies exact versions, writes results. Adapter for S3."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from batch_queue.core.outputs import Span, plan_parts
+from batch_queue.core.joining import Span, plan_parts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -67,12 +67,12 @@ class Current:
     modified: float
 
 
-class Storage:
+class Bucket:
     """Reads and writes the objects of one bucket. ``kms_key_arn`` "" leaves encryption to the bucket."""
 
-    def __init__(self, client: S3Client, bucket: str, kms_key_arn: str = "") -> None:
+    def __init__(self, client: S3Client, name: str, kms_key_arn: str = "") -> None:
         self._s3 = client
-        self.bucket = bucket
+        self.name = name
         self._encryption: dict[str, Any] = (
             {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_arn} if kms_key_arn else {}
         )
@@ -82,7 +82,7 @@ class Storage:
     def size(self, ref: ObjectRef) -> int:
         """The object's size in bytes. Raises ObjectGoneError."""
         with _gone(ref):
-            return self._s3.head_object(Bucket=self.bucket, Key=ref.key, **_exactly(ref))["ContentLength"]
+            return self._s3.head_object(Bucket=self.name, Key=ref.key, **_exactly(ref))["ContentLength"]
 
     def identity(self, ref: ObjectRef) -> tuple[str, float]:
         """An object's ETag (without quotes) and when it was last changed, in epoch seconds.
@@ -90,7 +90,7 @@ class Storage:
         Raises ObjectGoneError.
         """
         with _gone(ref):
-            found = self._s3.head_object(Bucket=self.bucket, Key=ref.key, **_exactly(ref))
+            found = self._s3.head_object(Bucket=self.name, Key=ref.key, **_exactly(ref))
         return found["ETag"].strip('"'), int(found["LastModified"].timestamp())
 
     def stream(self, ref: ObjectRef, span: tuple[int, int] | None = None) -> Iterator[bytes]:
@@ -99,7 +99,7 @@ class Storage:
         if span is not None:
             arguments["Range"] = f"bytes={span[0]}-{span[1] - 1}"
         with _gone(ref):
-            body = self._s3.get_object(Bucket=self.bucket, Key=ref.key, **arguments)["Body"]
+            body = self._s3.get_object(Bucket=self.name, Key=ref.key, **arguments)["Body"]
         try:
             yield from body.iter_chunks(BLOCK_BYTES)
         finally:
@@ -116,7 +116,7 @@ class Storage:
 
     def keys(self, prefix: str) -> set[str]:
         """The keys of all objects under a prefix."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return {found["Key"] for page in pages for found in page.get("Contents", [])}
 
     def current(self, prefix: str, after: str = "") -> Iterator[tuple[list[Current], str]]:
@@ -127,7 +127,7 @@ class Storage:
         """
         marker: dict[str, Any] = {"KeyMarker": after} if after else {}
         while True:
-            page = self._s3.list_object_versions(Bucket=self.bucket, Prefix=prefix, **marker)
+            page = self._s3.list_object_versions(Bucket=self.name, Prefix=prefix, **marker)
             versions, deleted = page.get("Versions", []), page.get("DeleteMarkers", [])
             found = [
                 Current(
@@ -157,7 +157,7 @@ class Storage:
         """Writes a small JSON document for people to read."""
         body = json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "replace")
         self._s3.put_object(
-            Bucket=self.bucket,
+            Bucket=self.name,
             Key=key,
             Body=body,
             ContentType="application/json; charset=utf-8",
@@ -229,7 +229,7 @@ class Storage:
 
         if len(parts) <= 1:
             body = content(parts[0]) if parts else b""
-            answer = self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, **self._encryption)
+            answer = self._s3.put_object(Bucket=self.name, Key=key, Body=body, **self._encryption)
             return answer.get("VersionId", "")
         return self._multipart(key, upload)
 
@@ -242,7 +242,7 @@ class Storage:
         first = next(parts, b"")
         second = next(parts, None)
         if second is None:
-            answer = self._s3.put_object(Bucket=self.bucket, Key=key, Body=first, **self._encryption)
+            answer = self._s3.put_object(Bucket=self.name, Key=key, Body=first, **self._encryption)
             return answer.get("VersionId", "")
 
         def upload(target: Any) -> Iterator[str]:
@@ -256,7 +256,7 @@ class Storage:
     def _copy_object(self, ref: ObjectRef, key: str) -> str:
         # Tags are not carried over: that would need two more permissions and mean nothing at the target.
         answer = self._s3.copy_object(
-            Bucket=self.bucket,
+            Bucket=self.name,
             Key=key,
             TaggingDirective="REPLACE",
             **self._source(ref),
@@ -279,8 +279,8 @@ class Storage:
 
     def _multipart(self, key: str, upload: Callable[[Any], Iterator[str]]) -> str:
         """Puts an object together from the parts that ``upload`` puts; it gives their ETags in order."""
-        made = self._s3.create_multipart_upload(Bucket=self.bucket, Key=key, **self._encryption)
-        target: Any = {"Bucket": self.bucket, "Key": key, "UploadId": made["UploadId"]}
+        made = self._s3.create_multipart_upload(Bucket=self.name, Key=key, **self._encryption)
+        target: Any = {"Bucket": self.name, "Key": key, "UploadId": made["UploadId"]}
         try:
             parts: list[Any] = [
                 {"PartNumber": number, "ETag": etag} for number, etag in enumerate(upload(target), start=1)
@@ -292,7 +292,7 @@ class Storage:
         return answer.get("VersionId", "")
 
     def _source(self, ref: ObjectRef) -> dict[str, Any]:
-        source = {"Bucket": self.bucket, "Key": ref.key}
+        source = {"Bucket": self.name, "Key": ref.key}
         if ref.version_id:
             return {"CopySource": {**source, "VersionId": ref.version_id}}
         return {"CopySource": source, **({"CopySourceIfMatch": f'"{ref.etag}"'} if ref.etag else {})}

@@ -1,4 +1,4 @@
-"""Media that a modelInput links by S3 URI: found in a line of input, and the line rewritten. Pure.
+"""Media that a modelInput links by S3 URI: finds the links in a line of input and rewrites them.
 
 A link is ``{"s3Location": {"uri": "s3://…"}}``, the one shape in which Bedrock's requests name an object
 (service model of bedrock-runtime, shape S3Location; Amazon Nova's complete request schema has it too).
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
-from batch_queue.core.reading import MAX_LINE_BYTES, RecordError
-from batch_queue.core.rows import MAX_KEY_BYTES
+from .names import MAX_KEY_BYTES
+from .reading import MAX_LINE_BYTES, RecordError
 
 SCHEME = "s3://"
 # The error code of records that were not run since an object that they or their neighbours link is missing.

@@ -1,22 +1,18 @@
-"""What became of records: Bedrock's outputs, what runs again, and how an upload ends. Pure."""
+"""What became of records: Bedrock's output files, and which records run again."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from batch_queue.core.reading import MAX_LINE_BYTES, digest, digest_sum, lines
-from batch_queue.core.rows import Status
+from .reading import MAX_LINE_BYTES, digest, digest_sum, lines
 
 # An output line is its input line and the model's answer, so it may be longer than any input.
 MAX_OUTPUT_LINE_BYTES = 4 * MAX_LINE_BYTES
-# S3 API reference: parts of a multipart upload have 5 MiB to 5 GiB, the last may be smaller.
-MIN_PART_BYTES = 5 << 20
-MAX_PART_BYTES = 512 << 20
 
 _PASSING_NAMES = {
     "InternalServerException",
@@ -26,7 +22,6 @@ _PASSING_NAMES = {
     "ThrottlingException",
     "TooManyRequestsException",
 }
-MAX_MESSAGE = 2_000  # characters; a row holds 400 KB at most
 # A row counts errors by their codes, so a code is a short word or number.
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 MAX_CODES = 100
@@ -217,79 +212,3 @@ def to_line(document: Mapping[str, Any], default: Callable[[Any], Any] | None = 
         return json.dumps(document, ensure_ascii=False, default=default).encode() + b"\n"
     except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can express
         return json.dumps(document, default=default).encode() + b"\n"
-
-
-# -------------------------------------------------------------------------------------------- one result
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Bytes ``[start, end)`` of the ``source``-th of several objects."""
-
-    source: int
-    start: int
-    end: int
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return self.end - self.start
-
-
-def plan_parts(sizes: Sequence[int]) -> list[tuple[Span, ...]]:
-    """How to put objects together by multipart upload: for each part the spans that it is made of, in order.
-
-    A part of one span can be copied by the server; a part of several is streamed. Every part but the last
-    has at least 5 MiB, none more than 512 MiB. What is streamed is as little as that allows, about.
-    """
-    parts: list[tuple[Span, ...]] = []
-    held: list[Span] = []
-    for source, size in enumerate(sizes):
-        start = 0
-        if held:
-            need = MIN_PART_BYTES - sum(span.size for span in held)
-            # Leave nothing behind that could not be a part of its own.
-            take = size if size - need < MIN_PART_BYTES else need
-            if take:
-                held.append(Span(source, 0, take))
-            start = take
-            if sum(span.size for span in held) >= MIN_PART_BYTES:
-                parts.append(tuple(held))
-                held = []
-        while size - start >= MIN_PART_BYTES:
-            left = size - start
-            end = size if left <= MAX_PART_BYTES else start + min(MAX_PART_BYTES, left - MIN_PART_BYTES)
-            parts.append((Span(source, start, end),))
-            start = end
-        if start < size:
-            held.append(Span(source, start, size))
-    if held:
-        parts.append(tuple(held))
-    return parts
-
-
-# -------------------------------------------------------------------------------------------- how it ends
-
-
-def upload_status(records: int, success: int, last: Iterable[Status]) -> Status:
-    """How an upload ends of whose records ``success`` were answered; ``last``: how its chunks ended.
-
-    ``Completed`` can hide a job in which every record failed, so the counts decide.
-    """
-    if success == records:
-        return Status.COMPLETED
-    if success:
-        return Status.PARTIALLY_COMPLETED
-    ends = set(last) - {Status.COMPLETED, Status.PARTIALLY_COMPLETED}
-    return ends.pop() if len(ends) == 1 else Status.FAILED
-
-
-def upload_message(records: int, success: int, errors: Mapping[str, int], words: Iterable[str]) -> str:
-    """A sentence for the user about what did not work, with Bedrock's own words first; "" if all did."""
-    parts = list(dict.fromkeys(word for word in words if word))
-    failed = records - success
-    if failed:
-        codes = ", ".join(f"{count:,} with {code}" for code, count in sorted(errors.items()))
-        told = f" ({codes})" if codes else ""
-        parts.append(f"{failed:,} of {records:,} records failed{told}: their lines in the result say why.")
-    return " ".join(parts)[:MAX_MESSAGE]

@@ -1,4 +1,4 @@
-"""Reads and validates a batch inference input as a stream. Pure: standard library only.
+"""The JSONL reader: validates a batch inference input as a stream and cuts it into chunks.
 
 Memory is bounded by the longest line that is allowed, however long the input is.
 """
@@ -148,6 +148,12 @@ class Scan:
         self.fault_count += 1
         if len(self.faults) < MAX_REPORTED_FAULTS:
             self.faults.append(fault)
+
+    def merge(self, other: Scan) -> None:
+        """Adds the faults of another reading of the same input, in the order of their lines."""
+        both = sorted((*self.faults, *other.faults), key=lambda fault: fault.line)
+        self.faults = both[:MAX_REPORTED_FAULTS]
+        self.fault_count += other.fault_count
 
 
 def digest(identifier: str) -> int:

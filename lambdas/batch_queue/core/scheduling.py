@@ -1,4 +1,4 @@
-"""Decides what runs next: limits, free slots, the size of the next jobs, and what waits for company. Pure."""
+"""Decides what runs next: limits, free slots, the size of the next jobs, and which chunks wait for more."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from batch_queue.core.rows import ChunkRef, Estimate, Place, Route, base_model
+from .names import base_model, epoch
+from .rows import ChunkRef, Estimate, Job, Place, Route, Status
 
 # Each hour in the queue counts as this many points of priority, so that no route waits for ever: a route of
 # priority 0 overtakes one of priority 100 after ten hours.
 AGING_POINTS_PER_HOUR = 10.0
-# A job's chunks stand in its row (400 KB at most) and are claimed and staged one by one in one invocation.
+# A job's row (400 KB at most) lists its chunks, and one invocation claims and stages them one by one.
 MAX_CHUNKS_PER_JOB = 500
+# How much one finished job changes what was learned of its model.
+LEARNING_RATE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +161,13 @@ def plan(
 
 
 def _rank(route: Route, head: Place, now: float) -> tuple[float, str]:
-    hours = max(0.0, now - head.queued_at) / 3600
+    hours = max(0.0, now - queued_at(head)) / 3600
     return (-(route.priority + int(hours * AGING_POINTS_PER_HOUR)), head.order_key)
+
+
+def queued_at(place: Place) -> float:
+    """Since when a chunk waits, in epoch seconds."""
+    return max(epoch(place.created_at), place.not_before)
 
 
 def most_chunks(route: Route) -> int:
@@ -199,6 +207,26 @@ def _fill(places: Sequence[Place], route: Route, share: int) -> list[Place]:
 
 def _wait(found: Plan, route: Route, places: Sequence[Place], now: float) -> None:
     records = sum(place.ref.records for place in places)
-    until = min(place.queued_at for place in places) + route.pack_wait_minutes * 60
+    until = min(queued_at(place) for place in places) + route.pack_wait_minutes * 60
     waiting = Waiting(route, tuple(places), records, until)
     (found.undersized if until <= now else found.waiting).append(waiting)
+
+
+def tells_its_times(job: Job) -> bool:
+    """Whether a job's overhead and rate can be learned: a batch job that was seen to start, and completed."""
+    known = job.submitted_at and job.started_at and job.ended_at
+    return bool(known) and not job.instead and job.status == Status.COMPLETED
+
+
+def learned(known: Estimate | None, job: Job) -> Estimate:
+    """The estimate of a model, improved by a job of it that ``tells_its_times``."""
+    started = epoch(job.started_at)
+    overhead = max(0.0, started - epoch(job.submitted_at))
+    rate = job.records / max(0.1, epoch(job.ended_at) - started)
+    weight = LEARNING_RATE if known else 1.0
+    known = known or Estimate()
+    return Estimate(
+        overhead_seconds=known.overhead_seconds + weight * (overhead - known.overhead_seconds),
+        records_per_second=known.records_per_second + weight * (rate - known.records_per_second),
+        jobs=known.jobs + 1,
+    )

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
-from batch_queue.aws.bucket import ObjectGoneError, ObjectRef, Storage
+from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
 from batch_queue.aws.runtime import Runtime
-from batch_queue.aws.table.uploads import Table
 from batch_queue.aws.telemetry import log
-from batch_queue.core import outputs as results
-from batch_queue.core import reading as jsonl
-from batch_queue.core import rows as model
+from batch_queue.core import names, outputs, reading
 from batch_queue.core.rows import Chunk, Job
-from batch_queue.core.settings import Settings
+
+from .queue import Queue
+from .run import Run
 
 # How many records are asked about at once. Their answers are stored together, so that a run which dies has
 # at most so many answered in vain.
@@ -28,57 +26,53 @@ BATCH_SECONDS = 660.0
 class OnDemand:
     """Writes for each chunk of a job the output file that Bedrock would have written."""
 
-    def __init__(
-        self, settings: Settings, table: Table, storage: Storage, runtime: Runtime, clock: Callable[[], float]
-    ) -> None:
-        self._settings = settings
-        self._table = table
-        self._storage = storage
+    def __init__(self, queue: Queue, runtime: Runtime) -> None:
+        self._queue = queue
         self._runtime = runtime
-        self._clock = clock
 
-    def run(self, job: Job, deadline: float) -> bool:
+    def run(self, job: Job, run: Run) -> bool:
         """Answers all records of a job; False where time was up first. What was answered stays answered."""
+        chunks = self._queue.table.chunks
         for ref in job.chunks:
-            chunk = self._table.chunk(ref)
+            chunk = chunks.get(ref)
             if chunk is None or chunk.job_id != job.job_id or chunk.gone:
                 continue
             try:
-                if not self._run_chunk(job, chunk, deadline):
+                if not self._run_chunk(job, chunk, run):
                     return False
             except ObjectGoneError as error:
-                self._table.mark_gone(ref, job.job_id, error.told)
+                chunks.mark_gone(ref, job.job_id, error.told)
         return True
 
-    def _run_chunk(self, job: Job, chunk: Chunk, deadline: float) -> bool:
-        work = self._settings.work_prefix
-        key = model.output_key(work, job.job_id, job.arn, chunk.ref.file_name)
-        written = self._storage.keys(model.output_folder(work, job.job_id))
+    def _run_chunk(self, job: Job, chunk: Chunk, run: Run) -> bool:
+        bucket, work = self._queue.bucket, self._queue.settings.work_prefix
+        key = names.output_key(work, job.job_id, job.arn, chunk.ref.file_name)
+        written = bucket.keys(names.output_folder(work, job.job_id))
         if key in written:
             return True
         parts = sorted(part for part in written if part.startswith(f"{key}."))
         seen = {
-            jsonl.digest(str(record.get("recordId")))
+            reading.digest(str(record.get("recordId")))
             for part in parts
-            for _, record in results.output_lines(self._storage.stream(ObjectRef(part)))
+            for _, record in outputs.output_lines(bucket.stream(ObjectRef(part)))
             if record is not None
         }
         source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
-        stream = self._storage.stream(source, None if chunk.whole else (chunk.start, chunk.end))
-        rows = results.unanswered(jsonl.tidied(stream), seen)
+        stream = bucket.stream(source, None if chunk.whole else (chunk.start, chunk.end))
+        rows = outputs.unanswered(reading.tidied(stream), seen)
         try:
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 while batch := [record for _, record in islice(rows, AT_ONCE)]:
-                    if self._clock() + BATCH_SECONDS > deadline:
+                    if run.has_less_than(BATCH_SECONDS):
                         return False
                     answers = pool.map(lambda record: self._line(job, record), batch)
                     part = f"{key}.{len(parts):06d}"
-                    self._storage.put_stream(part, iter(list(answers)))
+                    bucket.put_stream(part, iter(list(answers)))
                     parts.append(part)
         except ObjectGoneError:
             if not parts:
                 raise  # else what is answered stands
-        self._storage.concatenate(parts, key)
+        bucket.concatenate(parts, key)
         log.info("records answered on demand", extra={"job_id": job.job_id, "records": chunk.records})
         return True
 
@@ -88,4 +82,4 @@ class OnDemand:
         answer = self._runtime.answer(job.model_id, kind, body)
         line = {"recordId": record["recordId"], "modelInput": body, **answer}
         # Converse gives bytes where a batch output has base64.
-        return results.to_line(line, default=lambda raw: base64.b64encode(raw).decode())
+        return outputs.to_line(line, default=lambda raw: base64.b64encode(raw).decode())

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from batch_queue.aws.bucket import Current, Storage
-from batch_queue.aws.functions import Functions
-from batch_queue.aws.table.uploads import Table
+from batch_queue.aws.bucket import Current
 from batch_queue.aws.telemetry import EventError, log
-from batch_queue.core import rows as model
-from batch_queue.core.settings import Settings
-from batch_queue.steps.intake import NewObject, why_not
+from batch_queue.core import names
+from batch_queue.core.objects import NewObject, why_not
+
+from .queue import Queue
+from .run import Run
 
 # So many objects are looked up and handed over before the time is looked at again.
 AT_ONCE = 100
@@ -62,19 +62,8 @@ class Sweep:
     is tried again and becomes a dead letter like any event. Safe to run twice, also at the same time.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        table: Table,
-        storage: Storage,
-        functions: Functions,
-        clock: Callable[[], float],
-    ) -> None:
-        self._settings = settings
-        self._table = table
-        self._storage = storage
-        self._functions = functions
-        self._clock = clock
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
 
     def run(self, event: Mapping[str, Any], function_name: str, seconds_left: float) -> dict[str, int]:
         """Sweeps, or goes on where an earlier run stopped; gives the counts so far.
@@ -83,17 +72,18 @@ class Sweep:
         ``enqueued``: handed over to ``function_name``. ``goes_on`` is 1 where another run does the rest.
         Raises EventError for an order that makes no sense.
         """
-        deadline = self._clock() + seconds_left - STOP_SECONDS
-        wanted = order(event, self._settings.input_prefix)
+        run = Run(self._queue.clock, function_name, seconds_left)
+        settings = self._queue.settings
+        wanted = order(event, settings.input_prefix)
         counts = Counter({name: event.get("so_far", {}).get(name, 0) for name in COUNTS})
-        for page, end in self._storage.current(wanted.prefix, wanted.after):
-            uploads = [one for one in page if not why_not(self._settings.bucket, one.key, self._settings)]
+        for page, end in self._queue.bucket.current(wanted.prefix, wanted.after):
+            uploads = [one for one in page if not why_not(settings.bucket, one.key, settings)]
             for at in range(0, len(uploads), AT_ONCE):
                 some = uploads[at : at + AT_ONCE]
                 self._hand_over(some, wanted, counts, function_name)
-                if self._clock() > deadline:
+                if run.has_less_than(STOP_SECONDS):
                     return self._go_on(event, some[-1].key, counts, function_name)
-            if end and self._clock() > deadline:
+            if end and run.has_less_than(STOP_SECONDS):
                 return self._go_on(event, end, counts, function_name)
         log.info("sweep ended", extra={"prefix": wanted.prefix, **counts})
         return {**counts, "goes_on": 0}
@@ -101,10 +91,10 @@ class Sweep:
     def _hand_over(
         self, some: Sequence[Current], wanted: Order, counts: Counter[str], function_name: str
     ) -> None:
-        now = self._clock()
+        now = self._queue.clock()
         old = [one for one in some if wanted.takes(one, now)]
         objects = [self._object(one, now) for one in old]
-        known = self._table.taken_in([found.upload_id for found in objects])
+        known = self._queue.table.uploads.taken_in([found.upload_id for found in objects])
         counts.update(found=len(some), young=len(some) - len(old), known=len(known))
         for found, one in zip(objects, old, strict=True):
             if found.upload_id in known:
@@ -112,23 +102,23 @@ class Sweep:
             # One after the other, so that what is found leaves room for the account's other functions. The
             # intake looks up itself what an object without a version id is told apart by.
             listed = asdict(found) | ({} if one.version_id else {"modified_at": ""})
-            self._functions.wake(function_name, {"read_on": listed, "from": 0})
+            self._queue.functions.wake(function_name, {"read_on": listed, "from": 0})
             counts.update(enqueued=1)
 
     def _object(self, one: Current, now: float) -> NewObject:
         """The object as its event would have it, but waiting from now on: its time in the queue begins."""
         return NewObject(
-            bucket=self._settings.bucket,
+            bucket=self._queue.settings.bucket,
             key=one.key,
             version_id=one.version_id,
             etag=one.etag,
-            created_at=model.iso(now),
-            modified_at="" if one.version_id else model.iso(int(one.modified)),
+            created_at=names.iso(now),
+            modified_at="" if one.version_id else names.iso(int(one.modified)),
         )
 
     def _go_on(
         self, event: Mapping[str, Any], after: str, counts: Counter[str], function_name: str
     ) -> dict[str, int]:
         log.info("sweep goes on in another run", extra={"after": after, **counts})
-        self._functions.wake(function_name, {**event, "from": after, "so_far": dict(counts)})
+        self._queue.functions.wake(function_name, {**event, "from": after, "so_far": dict(counts)})
         return {**counts, "goes_on": 1}

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batch_queue.aws.table.uploads import Table
-from batch_queue.core import rows as model
-from batch_queue.core import scheduling
+from batch_queue.aws.table import Table
+from batch_queue.core import names, scheduling
 from batch_queue.core.rows import ACTIVE, TERMINAL, Route, Upload
 from botocore.config import Config
 
@@ -46,28 +45,30 @@ class Queue:
         self._bedrock: Any = stack.bedrock_client()
         self._control = SimulatorControl(stack.bedrock.endpoint, timeout=20)
         self._rows: dict[str, Upload] = {}
-        self.routes: Mapping[str, Route] = self._table.routes()
+        self.routes: Mapping[str, Route] = self._table.models.routes()
         self.shipped: list[Shipped] = []
 
     def ship(self, requests: Requests) -> None:
         """Upload one file; S3 tells the queue of it."""
         key = INPUT_PREFIX + requests.path
         done = self._s3.put_object(Bucket=self._bucket, Key=key, Body=requests.body)
-        upload_id = model.upload_id(self._bucket, key, done["VersionId"])
+        upload_id = names.upload_id(self._bucket, key, done["VersionId"])
         self.shipped.append(Shipped(requests, key, upload_id))
 
     def route(self, shipped: Shipped) -> Route:
         """The route that an upload is to take."""
-        return self.routes[model.route_name(shipped.key, INPUT_PREFIX, self.routes)]
+        return self.routes[names.route_name(shipped.key, INPUT_PREFIX, self.routes)]
 
     def look(self) -> Snapshot:
         """Read the uploads' rows, and from Bedrock the jobs."""
         for one in self.shipped:
             known = self._rows.get(one.upload_id)
-            if (known is None or known.status not in TERMINAL) and (row := self._table.upload(one.upload_id)):
+            if (known is None or known.status not in TERMINAL) and (
+                row := self._table.uploads.get(one.upload_id)
+            ):
                 self._rows[one.upload_id] = row
         found = self._jobs()
-        active = Counter(model.base_model(job["modelId"]) for job in found if job["status"] in ACTIVE)
+        active = Counter(names.base_model(job["modelId"]) for job in found if job["status"] in ACTIVE)
         limits = scheduling.model_limits(self.routes.values())
         return Snapshot(
             tuple(self._upload_line(one) for one in self.shipped),
@@ -92,7 +93,7 @@ class Queue:
 
     def _job_line(self, job: Mapping[str, Any]) -> JobLine:
         return JobLine(
-            model.job_id_of(self._stack.name, job["jobName"]) or job["jobName"],
+            names.job_id_of(self._stack.name, job["jobName"]) or job["jobName"],
             job["modelId"],
             job["status"],
             job.get("processedRecordCount", 0),
@@ -119,7 +120,7 @@ class Queue:
 
     def ended(self, one: Shipped) -> Ended:
         """What became of an upload, with its result (the version that its row names) or its report."""
-        row = self._table.upload(one.upload_id)
+        row = self._table.uploads.get(one.upload_id)
         if row is None:
             return Ended("")
         uri, body = "", None

@@ -1,1 +1,46 @@
-"""The queue's table. Adapter for DynamoDB."""
+"""The queue's table: every write is conditional, so that repeating it changes nothing. Adapter for DynamoDB.
+
+| item | pk / sk | status_key, or how long |
+|---|---|---|
+| upload | upload id / ``upload`` | ``upload#<status>`` |
+| chunk | upload id / ``chunk#000001`` | |
+| cut | upload id / ``cut`` | of an upload of many chunks |
+| entering | ``entering`` / upload id | of the same, until all its places are stored |
+| place | ``queue#<route>`` / order key | while its chunk is pending |
+| job | job id / ``job`` | ``job#<status>`` |
+| active job | ``active`` / job id | until its results are collected |
+| model | ``model`` / base model | |
+| route | ``route`` / route name | (written by Terraform) |
+| lease | ``control`` / ``lease`` | |
+
+What a run must not miss (places, active jobs) is read from the table itself with strong consistency; the
+index lags behind by a moment and answers people's questions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .chunks import Chunks
+from .dynamo import Dynamo
+from .jobs import Jobs
+from .lease import Lease
+from .models import Models
+from .uploads import Uploads
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table as DynamoTable
+
+
+class Table:
+    """The rows of one queue, by what they are about: uploads, chunks, jobs, models and the lease."""
+
+    def __init__(self, table: DynamoTable, pause: Callable[[float], None] = time.sleep) -> None:
+        dynamo = Dynamo(table, pause)
+        self.chunks = Chunks(dynamo)
+        self.uploads = Uploads(dynamo, self.chunks)
+        self.jobs = Jobs(dynamo)
+        self.models = Models(dynamo)
+        self.lease = Lease(dynamo)

@@ -1,0 +1,148 @@
+"""Chunks, and their places in the queue of their route."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from batch_queue.core.rows import Chunk, ChunkRef, Counts, Place, Status, Upload
+
+from .dynamo import EXISTS, Dynamo, Expression
+from .items import chunk_item, chunk_key, chunk_of, place_item, place_key, place_of, upload_key
+
+
+class Chunks:
+    """The chunks of all uploads: each is pending and has a place, or belongs to one job, or has ended."""
+
+    def __init__(self, dynamo: Dynamo) -> None:
+        self._dynamo = dynamo
+
+    def get(self, ref: ChunkRef) -> Chunk | None:
+        """One chunk, or None."""
+        item = self._dynamo.get(chunk_key(ref.upload_id, ref.number))
+        return None if item is None else chunk_of(item)
+
+    def of(self, upload: Upload) -> list[Chunk]:
+        """All chunks of an upload, in their order."""
+        # A run that died may have cut the upload otherwise: chunks beyond its number do not count.
+        (pk, first), (_, last) = chunk_key(upload.upload_id, 1), chunk_key(upload.upload_id, upload.chunks)
+        values = {":pk": pk, ":first": first, ":last": last}
+        found = self._dynamo.query("pk = :pk AND sk BETWEEN :first AND :last", values, consistent=True)
+        return [chunk_of(item) for item in found]
+
+    # --------------------------------------------------------------------------------------------- queue
+
+    def pending(self, route: str, most_records: int, most_places: int, now: float) -> list[Place]:
+        """The head of a route's queue, oldest first: as much as ``most_records`` records that may run now.
+
+        Reading stops there, or at ``most_places``, so a round costs what it can dispatch, not what waits.
+        """
+        found: list[Place] = []
+        records = 0
+        for item in self._dynamo.pages("pk = :pk", {":pk": f"queue#{route}"}, consistent=True):
+            place = place_of(item, route)
+            found.append(place)
+            records += place.ref.records if place.not_before <= now else 0
+            if records >= most_records or len(found) >= most_places:
+                break
+        return found
+
+    def adding(self, chunk: Chunk) -> list[dict[str, Any]]:
+        """The operations that store a new chunk with its place in the queue."""
+        return [self._dynamo.putting({**chunk_item(chunk), "placed": True}), self._placing(chunk)]
+
+    def enqueue(self, chunk: Chunk) -> bool:
+        """Puts a stored chunk into the queue; False where that was done before."""
+        mine = f"attribute_not_exists(placed) AND {EXISTS}"
+        placed = Expression().set({"placed": True})
+        key = chunk_key(chunk.upload_id, chunk.number)
+        return self._dynamo.transact([self._dynamo.updating(key, placed, mine), self._placing(chunk)])
+
+    def _placing(self, chunk: Chunk) -> dict[str, Any]:
+        return self._dynamo.putting(place_item(chunk.place))
+
+    # ----------------------------------------------------------------------------------------- its attempt
+
+    def claim(self, chunk: Chunk, job_id: str) -> bool:
+        """Gives a pending chunk to a job and takes it out of the queue; True also where the job has it.
+
+        False where another job has it, or where it is at another attempt by now.
+        """
+        claim = Expression().set({"status": Status.SUBMITTED, "job_id": job_id})
+        claim.values.update({":attempt": chunk.attempt, ":pending": Status.PENDING})
+        mine = "(#status = :status AND #job_id = :job_id)"
+        condition = f"attempt = :attempt AND (#status = :pending OR {mine})"
+        return self._dynamo.transact(
+            [
+                self._dynamo.updating(chunk_key(chunk.upload_id, chunk.number), claim, condition),
+                self._dynamo.deleting(place_key(chunk.place)),
+            ]
+        )
+
+    def mark_gone(self, ref: ChunkRef, job_id: str, message: str, error_code: str = "") -> None:
+        """Notes that a chunk could not be staged, and why."""
+        self._dynamo.update(
+            chunk_key(ref.upload_id, ref.number),
+            {"gone": True, "message": message, "error_code": error_code},
+            condition="job_id = :job AND #status = :submitted",
+            names={"#status": "status"},
+            values={":job": job_id, ":submitted": Status.SUBMITTED},
+        )
+
+    def settle(self, chunk: Chunk, counts: Counts) -> bool:
+        """Stores how a chunk ended and adds the counts to its upload, both or neither; False if it had ended.
+
+        ``counts`` are those of the last attempt alone.
+        """
+        ended = Expression().set(
+            {
+                "status": chunk.status,
+                "message": chunk.message,
+                "parts": list(chunk.parts),
+                "errors_by_code": dict(chunk.errors_by_code),
+            }
+        )
+        return self._close_attempt(chunk, chunk.attempt, ended, counts, chunks_open=-1)
+
+    def run_again(self, chunk: Chunk, job_id: str, counts: Counts) -> bool:
+        """Puts what is left of a chunk back into the queue, as its next attempt; False if it was before.
+
+        ``chunk`` is the chunk as it shall be; ``job_id`` the job that it had; ``counts`` those of that job.
+        """
+        item = {name: value for name, value in chunk_item(chunk).items() if name not in ("pk", "sk")}
+        empty = {field.name for field in fields(Chunk)} - set(item) - {"upload_id"}
+        again = Expression().set(item).remove(sorted(empty))
+        had = replace(chunk, job_id=job_id)
+        return self._close_attempt(
+            had, chunk.attempt - 1, again, counts, chunks_open=0, also=[self._placing(chunk)]
+        )
+
+    def _close_attempt(
+        self,
+        chunk: Chunk,
+        attempt: int,
+        change: Expression,
+        counts: Counts,
+        *,
+        chunks_open: int,
+        also: Sequence[dict[str, Any]] = (),
+    ) -> bool:
+        change.values.update({":job": chunk.job_id, ":submitted": Status.SUBMITTED, ":had": attempt})
+        mine = "job_id = :job AND #status = :submitted AND attempt = :had"
+        added = Expression().add(
+            {
+                "chunks_open": chunks_open,
+                "success_count": counts.success,
+                "error_count": counts.error,
+                "input_tokens": counts.input_tokens,
+                "output_tokens": counts.output_tokens,
+            }
+        )
+        return self._dynamo.transact(
+            [
+                self._dynamo.updating(chunk_key(chunk.upload_id, chunk.number), change, mine),
+                self._dynamo.updating(upload_key(chunk.upload_id), added, EXISTS),
+                *also,
+            ]
+        )

@@ -1,0 +1,249 @@
+"""Expressions, pages and transactions of DynamoDB."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from batch_queue.core.rows import Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table as DynamoTable
+
+Key = tuple[str, str]  # pk and sk
+
+INDEX = "status-index"
+NEW = "attribute_not_exists(pk)"
+EXISTS = "attribute_exists(pk)"
+_TRANSACTION_TRIES = 5
+BATCH_GET = 100  # BatchGetItem takes at most 100 keys
+
+
+@dataclass(slots=True)
+class Expression:
+    """An update expression under construction; every attribute goes by a ``#name`` (many are reserved)."""
+
+    parts: list[str]
+    names: dict[str, str]
+    values: dict[str, Any]
+
+    def __init__(self) -> None:
+        self.parts, self.names, self.values = [], {}, {}
+
+    def set(self, sets: Mapping[str, Any]) -> Expression:
+        """Adds a SET clause; gives the expression back."""
+        if sets:
+            self.parts.append("SET " + ", ".join(f"#{name} = :{name}" for name in sets))
+        self.names.update({f"#{name}": name for name in sets})
+        self.values.update({f":{name}": value for name, value in sets.items()})
+        return self
+
+    def remove(self, names: Iterable[str]) -> Expression:
+        """Adds a REMOVE clause; gives the expression back."""
+        removed = list(names)
+        if removed:
+            self.parts.append("REMOVE " + ", ".join(f"#{name}" for name in removed))
+        self.names.update({f"#{name}": name for name in removed})
+        return self
+
+    def add(self, adds: Mapping[str, Any]) -> Expression:
+        """Adds an ADD clause; gives the expression back."""
+        if adds:
+            self.parts.append("ADD " + ", ".join(f"#{name} :{name}" for name in adds))
+        self.names.update({f"#{name}": name for name in adds})
+        self.values.update({f":{name}": value for name, value in adds.items()})
+        return self
+
+    def arguments(self, condition: str) -> dict[str, Any]:
+        """The arguments of UpdateItem, or of an Update in a transaction."""
+        arguments: dict[str, Any] = {
+            "UpdateExpression": " ".join(self.parts),
+            "ExpressionAttributeNames": self.names,
+        }
+        if condition:
+            arguments["ConditionExpression"] = condition
+        if self.values:
+            arguments["ExpressionAttributeValues"] = self.values
+        return arguments
+
+
+class Dynamo:
+    """One DynamoDB table with the keys ``pk`` and ``sk``: reads by key, conditional writes, transactions."""
+
+    def __init__(self, table: DynamoTable, pause: Callable[[float], None] = time.sleep) -> None:
+        self._table = table
+        self._pause = pause
+
+    # --------------------------------------------------------------------------------------------- reads
+
+    def get(self, key: Key) -> dict[str, Any] | None:
+        """One item, read with strong consistency, or None."""
+        item = self._table.get_item(Key=_key(key), ConsistentRead=True).get("Item")
+        return None if item is None else plain(item)
+
+    def query(self, condition: str, values: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
+        """All items of ``pages``."""
+        return list(self.pages(condition, values, **options))
+
+    def pages(
+        self,
+        condition: str,
+        values: Mapping[str, Any],
+        *,
+        index: bool = False,
+        consistent: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """The items of a key condition in the order of their sort key; pages are read as they are needed."""
+        arguments: dict[str, Any] = {
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": dict(values),
+            **({"IndexName": INDEX} if index else {}),
+            **({"ConsistentRead": True} if consistent else {}),
+            **({} if limit is None else {"Limit": limit}),
+        }
+        given = 0
+        while True:
+            page = self._table.query(**arguments)
+            for item in page["Items"]:
+                yield plain(item)
+                given += 1
+                if given == limit:
+                    return
+            if "LastEvaluatedKey" not in page:
+                return
+            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def batch_get(self, keys: Sequence[Key], **read: Any) -> list[dict[str, Any]]:
+        """The items of these keys that exist, in no order. ``read``: other members of KeysAndAttributes."""
+        found: list[dict[str, Any]] = []
+        for at in range(0, len(keys), BATCH_GET):
+            found += self._batch_get({**read, "Keys": [_key(key) for key in keys[at : at + BATCH_GET]]})
+        return found
+
+    def _batch_get(self, read: Any) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = []
+        request: Any = {self._table.name: read}
+        for attempt in range(10):
+            answer = self._table.meta.client.batch_get_item(RequestItems=request)
+            items += [plain(item) for item in answer["Responses"].get(self._table.name, [])]
+            request = answer.get("UnprocessedKeys")
+            if not request:
+                return items
+            self._pause(0.05 * 2**attempt)
+        raise RuntimeError("DynamoDB left rows unread ten times over: the table is throttled")
+
+    # -------------------------------------------------------------------------------------------- writes
+
+    def update(
+        self,
+        key: Key,
+        sets: Mapping[str, Any],
+        *,
+        remove: Iterable[str] = (),
+        add: Mapping[str, Any] | None = None,
+        condition: str = "",
+        if_status: Sequence[Status] = (),
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Changes one item, or nothing where the condition does not hold (then False).
+
+        ``if_status``: in place of a condition, the statuses that the item may have. ``names`` and ``values``:
+        what the condition uses besides the attributes that are changed.
+        """
+        change = Expression().set(sets).remove(remove).add(add or {})
+        if if_status:
+            marks = {f":from{at}": status for at, status in enumerate(if_status)}
+            condition = f"#status IN ({', '.join(marks)})"
+            change.values.update(marks)
+            change.names["#status"] = "status"
+        change.names.update(names or {})
+        change.values.update(values or {})
+        try:
+            self._table.update_item(Key=_key(key), **change.arguments(condition))
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    def delete(self, key: Key) -> None:
+        """Deletes one item, if it exists."""
+        self._table.delete_item(Key=_key(key))
+
+    def transact(self, operations: list[Any]) -> bool:
+        """Writes all of these operations or none; False where a condition of one does not hold."""
+        client = self._table.meta.client
+        for attempt in range(_TRANSACTION_TRIES):
+            try:
+                client.transact_write_items(TransactItems=operations)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "TransactionCanceledException":
+                    raise
+                reasons: Any = error.response.get("CancellationReasons", [])
+                codes = {reason.get("Code") for reason in reasons}
+                if "ConditionalCheckFailed" in codes:
+                    return False
+                if attempt == _TRANSACTION_TRIES - 1 or "TransactionConflict" not in codes:
+                    raise
+            else:
+                return True
+            self._pause(0.05 * 2**attempt)
+        return False
+
+    # ------------------------------------------------------------------------ operations of a transaction
+
+    def putting(self, item: Mapping[str, Any], condition: str = "", **values: Any) -> dict[str, Any]:
+        """A Put. ``values``: what the condition uses, each under ``:name``."""
+        return {"Put": {"TableName": self._table.name, "Item": item, **_conditional(condition, values)}}
+
+    def updating(self, key: Key, change: Expression, condition: str) -> dict[str, Any]:
+        """An Update."""
+        return {"Update": {"TableName": self._table.name, "Key": _key(key), **change.arguments(condition)}}
+
+    def deleting(self, key: Key, condition: str = "") -> dict[str, Any]:
+        """A Delete."""
+        return {"Delete": {"TableName": self._table.name, "Key": _key(key), **_conditional(condition, {})}}
+
+    def checking(self, key: Key, condition: str, **values: Any) -> dict[str, Any]:
+        """A ConditionCheck. ``values``: what the condition uses, each under ``:name``."""
+        return {
+            "ConditionCheck": {
+                "TableName": self._table.name,
+                "Key": _key(key),
+                **_conditional(condition, values),
+            }
+        }
+
+
+def _key(key: Key) -> dict[str, str]:
+    return {"pk": key[0], "sk": key[1]}
+
+
+def _conditional(condition: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    if not condition:
+        return {}
+    used = {f":{name}": value for name, value in values.items()}
+    return {"ConditionExpression": condition, **({"ExpressionAttributeValues": used} if used else {})}
+
+
+def milliseconds(seconds: float) -> int:
+    """Seconds as the table holds them: whole milliseconds."""
+    return int(seconds * 1000)
+
+
+def plain(value: Any) -> Any:
+    """A value of an item with numbers as int: the table holds no fractions."""
+    if isinstance(value, Decimal):
+        return int(value)
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    return value

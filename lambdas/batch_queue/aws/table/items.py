@@ -1,0 +1,133 @@
+"""The rows as items of the table, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from batch_queue.core.rows import Chunk, ChunkRef, Job, Place, Status, Upload
+
+from .dynamo import Key
+
+
+def upload_key(upload_id: str) -> Key:
+    """The key of an upload."""
+    return upload_id, "upload"
+
+
+def chunk_key(upload_id: str, number: int) -> Key:
+    """The key of a chunk: an upload's chunks sort by their number."""
+    return upload_id, f"chunk#{number:06d}"
+
+
+def place_key(place: Place) -> Key:
+    """The key of a place: a route's places sort as its queue."""
+    return f"queue#{place.route}", place.order_key
+
+
+def job_key(job_id: str) -> Key:
+    """The key of a job."""
+    return job_id, "job"
+
+
+def active_key(job_id: str) -> Key:
+    """The key of the item that is there until the job's results are collected."""
+    return "active", job_id
+
+
+def upload_item(upload: Upload) -> dict[str, Any]:
+    """An upload as an item."""
+    return {
+        **_keys(upload_key(upload.upload_id)),
+        "status_key": f"upload#{upload.status}",
+        "order_key": f"{upload.created_at}#{upload.upload_id}",
+        **_filled(upload, "upload_id"),
+        **({"job_arns": set(upload.job_arns)} if upload.job_arns else {}),
+    }
+
+
+def upload_of(item: Mapping[str, Any]) -> Upload:
+    """The inverse of ``upload_item``."""
+    return Upload(
+        **{
+            **fields_of(Upload, item),
+            "upload_id": item["pk"],
+            "status": Status(item["status"]),
+            "job_arns": frozenset(item.get("job_arns", ())),
+        }
+    )
+
+
+def chunk_item(chunk: Chunk) -> dict[str, Any]:
+    """A chunk as an item."""
+    # False is not the default of `whole`, so it must be stored; DynamoDB has no tuples.
+    attributes = {**_filled(chunk, "upload_id"), "whole": chunk.whole, "parts": list(chunk.parts)}
+    return {**_keys(chunk_key(chunk.upload_id, chunk.number)), **attributes}
+
+
+def chunk_of(item: Mapping[str, Any]) -> Chunk:
+    """The inverse of ``chunk_item``."""
+    parts = tuple(item.get("parts", ()))
+    known = fields_of(Chunk, item)
+    return Chunk(**{**known, "upload_id": item["pk"], "status": Status(item["status"]), "parts": parts})
+
+
+def place_item(place: Place) -> dict[str, Any]:
+    """A place as an item."""
+    return {
+        **_keys(place_key(place)),
+        "created_at": place.created_at,
+        "size_bytes": place.size_bytes,
+        "not_before": place.not_before,
+        **ref_item(place.ref),
+    }
+
+
+def place_of(item: Mapping[str, Any], route: str) -> Place:
+    """The inverse of ``place_item``."""
+    ref = ChunkRef(**fields_of(ChunkRef, item))
+    return Place(ref, route, item["created_at"], item["size_bytes"], item["not_before"])
+
+
+def ref_item(ref: ChunkRef) -> dict[str, Any]:
+    """A chunk as a job's item lists it."""
+    return {name: getattr(ref, name) for name in ("upload_id", "number", "attempt", "records")}
+
+
+def job_item(job: Job) -> dict[str, Any]:
+    """A job as an item."""
+    return {
+        **_keys(job_key(job.job_id)),
+        "status_key": f"job#{job.status}",
+        "order_key": f"{job.created_at}#{job.job_id}",
+        **_filled(job, "job_id"),
+        "chunks": [ref_item(ref) for ref in job.chunks],
+    }
+
+
+def job_of(item: Mapping[str, Any]) -> Job:
+    """The inverse of ``job_item``."""
+    refs = tuple(ChunkRef(**fields_of(ChunkRef, ref)) for ref in item["chunks"])
+    known = fields_of(Job, item)
+    return Job(**{**known, "job_id": item["pk"], "status": Status(item["status"]), "chunks": refs})
+
+
+def fields_of(kind: Any, item: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of an item that are fields of a row; an item may have more, of a newer version."""
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in item.items() if name in names}
+
+
+def _keys(key: Key) -> dict[str, str]:
+    return {"pk": key[0], "sk": key[1]}
+
+
+def _filled(row: Any, leave_out: str) -> dict[str, Any]:
+    """The fields of a row that are not empty: an empty one takes no space and reads back as its default."""
+    values = {field.name: getattr(row, field.name) for field in fields(row) if field.name != leave_out}
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not False and value not in (None, "", frozenset(), ())
+    }

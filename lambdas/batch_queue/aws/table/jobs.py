@@ -1,0 +1,147 @@
+"""Jobs, from the intent to run one to its collected results."""
+
+from __future__ import annotations
+
+from batch_queue.core.rows import TERMINAL, Job, Status, statuses_before
+
+from .dynamo import EXISTS, NEW, Dynamo, Expression, milliseconds
+from .items import active_key, job_item, job_key, job_of, ref_item
+
+
+class Jobs:
+    """The jobs of the queue. Which of them are active is read with strong consistency."""
+
+    def __init__(self, dynamo: Dynamo) -> None:
+        self._dynamo = dynamo
+
+    def get(self, job_id: str) -> Job | None:
+        """One job, or None."""
+        item = self._dynamo.get(job_key(job_id))
+        return None if item is None else job_of(item)
+
+    def active(self) -> list[Job]:
+        """Every job whose results are not collected yet, oldest first."""
+        pointers = self._dynamo.query("pk = :pk", {":pk": "active"}, consistent=True)
+        keys = [job_key(pointer["sk"]) for pointer in pointers]
+        jobs = [job_of(item) for item in self._dynamo.batch_get(keys, ConsistentRead=True)]
+        return sorted(jobs, key=lambda job: (job.created_at, job.job_id))
+
+    # ---------------------------------------------------------------------------------------- submission
+
+    def add(self, job: Job) -> bool:
+        """Stores the intent to run a job; False where it is stored already."""
+        pk, sk = active_key(job.job_id)
+        return self._dynamo.transact(
+            [self._dynamo.putting(job_item(job), NEW), self._dynamo.putting({"pk": pk, "sk": sk})]
+        )
+
+    def seal(self, job: Job) -> bool:
+        """Makes the list of a job's chunks final; False where it is final already."""
+        return self._dynamo.update(
+            job_key(job.job_id),
+            {
+                "sealed": True,
+                "chunks": [ref_item(ref) for ref in job.chunks],
+                "records": job.records,
+                "updated_at": job.updated_at,
+            },
+            condition=f"{EXISTS} AND attribute_not_exists(sealed)",
+        )
+
+    def discard(self, job: Job) -> None:
+        """Removes a job that Bedrock never had."""
+        self._dynamo.transact(
+            [
+                self._dynamo.deleting(job_key(job.job_id), "attribute_not_exists(arn)"),
+                self._dynamo.deleting(active_key(job.job_id)),
+            ]
+        )
+
+    def store_arn(self, job: Job) -> bool:
+        """Stores that Bedrock has accepted a job; False where that is stored already."""
+        return self._dynamo.update(
+            job_key(job.job_id),
+            {
+                "arn": job.arn,
+                "status": job.status,
+                "status_key": f"job#{job.status}",
+                "submitted_at": job.submitted_at,
+                "updated_at": job.updated_at,
+            },
+            if_status=(Status.SUBMITTING,),
+        )
+
+    # -------------------------------------------------------------------------------------------- status
+
+    def update(self, job: Job) -> bool:
+        """Stores a job's new status, message and counts; False where the row is as far or further."""
+        return self._dynamo.update(
+            job_key(job.job_id),
+            {
+                "status": job.status,
+                "status_key": f"job#{job.status}",
+                "message": job.message,
+                "success_count": job.success_count,
+                "error_count": job.error_count,
+                "started_at": job.started_at,
+                "ended_at": job.ended_at,
+                "updated_at": job.updated_at,
+            },
+            if_status=(*statuses_before(job.status), *(() if job.status in TERMINAL else (job.status,))),
+        )
+
+    # ---------------------------------------------------------------------------------------- collection
+
+    def request_collect(self, job: Job, now: str, stale_before: str) -> bool:
+        """Notes that the collector is asked to collect a job; False where it was since ``stale_before``."""
+        return self._dynamo.update(
+            job_key(job.job_id),
+            {"collect_requested_at": now},
+            condition="attribute_not_exists(collected_at) AND "
+            "(attribute_not_exists(collect_requested_at) OR collect_requested_at < :stale)",
+            values={":stale": stale_before},
+        )
+
+    def withdraw_collect(self, job: Job, asked_at: str) -> None:
+        """Takes back the note of ``request_collect`` where the collector could not be asked after all."""
+        self._dynamo.update(
+            job_key(job.job_id),
+            {},
+            remove=("collect_requested_at",),
+            condition="collect_requested_at = :asked",
+            values={":asked": asked_at},
+        )
+
+    def start_work(self, job: Job, now: float, until: float) -> bool:
+        """Takes the right to run a job on demand until ``until`` (epoch seconds), or False."""
+        return self._dynamo.update(
+            job_key(job.job_id),
+            {"working_until": milliseconds(until)},
+            condition="#status = :running AND "
+            "(attribute_not_exists(#working_until) OR #working_until < :now)",
+            names={"#status": "status"},
+            values={":running": Status.IN_PROGRESS, ":now": milliseconds(now)},
+        )
+
+    def stop_work(self, job: Job) -> None:
+        """Gives the right of ``start_work`` back."""
+        self._dynamo.update(job_key(job.job_id), {}, remove=("working_until",), condition=EXISTS)
+
+    def finish(self, job: Job) -> None:
+        """Stores that a job's results are collected; from now on no run looks at it any more."""
+        done = Expression().set(
+            {
+                "collected_at": job.collected_at,
+                "success_count": job.success_count,
+                "error_count": job.error_count,
+                "input_tokens": job.input_tokens,
+                "output_tokens": job.output_tokens,
+                "updated_at": job.updated_at,
+            }
+        )
+        self._dynamo.transact(
+            [
+                self._dynamo.updating(job_key(job.job_id), done, EXISTS),
+                self._dynamo.deleting(active_key(job.job_id)),
+            ]
+        )

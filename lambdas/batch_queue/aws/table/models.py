@@ -1,0 +1,44 @@
+"""Routes, and what was learned of their models."""
+
+from __future__ import annotations
+
+from batch_queue.core.rows import Estimate, Route
+
+from .dynamo import Dynamo, milliseconds
+from .items import fields_of
+
+
+class Models:
+    """Which model runs the uploads of which folder, and how long each model's jobs take."""
+
+    def __init__(self, dynamo: Dynamo) -> None:
+        self._dynamo = dynamo
+
+    def routes(self) -> dict[str, Route]:
+        """The routes that Terraform has configured, by name."""
+        items = self._dynamo.query("pk = :pk", {":pk": "route"})
+        return {item["sk"]: Route(**{**fields_of(Route, item), "name": item["sk"]}) for item in items}
+
+    def estimates(self) -> dict[str, Estimate]:
+        """What was learned of each base model's jobs."""
+        items = self._dynamo.query("pk = :pk", {":pk": "model"})
+        return {
+            item["sk"]: Estimate(
+                overhead_seconds=item["overhead_ms"] / 1000,
+                records_per_second=item["records_per_1000_s"] / 1000,
+                jobs=item["jobs"],
+            )
+            for item in items
+        }
+
+    def learn(self, model: str, estimate: Estimate) -> bool:
+        """Stores what was learned of a base model; False where another run has learned meanwhile."""
+        return self._dynamo.update(
+            ("model", model),
+            {
+                "overhead_ms": milliseconds(estimate.overhead_seconds),
+                "records_per_1000_s": max(1, milliseconds(estimate.records_per_second)),
+                "jobs": estimate.jobs,
+            },
+            condition="attribute_not_exists(pk) OR #jobs < :jobs",
+        )

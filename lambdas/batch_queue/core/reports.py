@@ -1,0 +1,95 @@
+"""What the user reads of an upload: its status, its message, its summary and its rejection report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from .rows import Chunk, Route, Status, Upload
+
+MAX_MESSAGE = 2_000  # characters; a row holds 400 KB at most
+
+
+def upload_status(records: int, success: int, last: Iterable[Status]) -> Status:
+    """How an upload ends of whose records ``success`` were answered; ``last``: how its chunks ended.
+
+    ``Completed`` can hide a job in which every record failed, so the counts decide.
+    """
+    if success == records:
+        return Status.COMPLETED
+    if success:
+        return Status.PARTIALLY_COMPLETED
+    ends = set(last) - {Status.COMPLETED, Status.PARTIALLY_COMPLETED}
+    return ends.pop() if len(ends) == 1 else Status.FAILED
+
+
+def upload_message(records: int, success: int, errors: Mapping[str, int], words: Iterable[str]) -> str:
+    """A sentence for the user about what did not work, with Bedrock's own words first; "" if all did."""
+    parts = list(dict.fromkeys(word for word in words if word))
+    failed = records - success
+    if failed:
+        codes = ", ".join(f"{count:,} with {code}" for code, count in sorted(errors.items()))
+        told = f" ({codes})" if codes else ""
+        parts.append(f"{failed:,} of {records:,} records failed{told}: their lines in the result say why.")
+    return " ".join(parts)[:MAX_MESSAGE]
+
+
+def rejection(
+    upload: Upload, what_to_do: str, fault_count: int, faults: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The report beside an upload that was rejected, as a JSON document."""
+    return {
+        "upload_id": upload.upload_id,
+        "bucket": upload.bucket,
+        "key": upload.key,
+        "version_id": upload.version_id,
+        "status": Status.REJECTED,
+        "what_to_do": what_to_do,
+        "fault_count": fault_count,
+        "faults": faults,
+    }
+
+
+def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dict[str, Any]:
+    """The summary beside the result of an upload that has ended, as a JSON document.
+
+    ``chunks``: all of them, ended too. ``route``: for the prices; None where it is not configured any more.
+    """
+    return {
+        "upload_id": upload.upload_id,
+        "key": upload.key,
+        "version_id": upload.version_id,
+        "route": upload.route,
+        "status": upload.status,
+        "message": upload.message,
+        "records": upload.records,
+        "successes": upload.success_count,
+        "errors": upload.error_count,
+        "errors_by_code": dict(sorted(errors_by_code(chunks).items())),
+        "attempts": max(chunk.attempt for chunk in chunks),
+        "chunks": len(chunks),
+        "jobs": sorted(upload.job_arns),
+        "input_tokens": upload.input_tokens,
+        "output_tokens": upload.output_tokens,
+        **_cost(upload, route),
+        "created_at": upload.created_at,
+        "ended_at": upload.ended_at,
+        "result": {"key": upload.result_key, "version_id": upload.result_version_id},
+    }
+
+
+def errors_by_code(chunks: Iterable[Chunk]) -> Counter[str]:
+    """How many records of these chunks failed with each error code."""
+    return sum((Counter(chunk.errors_by_code) for chunk in chunks), Counter())
+
+
+def _cost(upload: Upload, route: Route | None) -> dict[str, str]:
+    if route is None or not (route.input_price and route.output_price):
+        return {}
+    million = Decimal(1_000_000)
+    cost = (
+        Decimal(route.input_price) * upload.input_tokens + Decimal(route.output_price) * upload.output_tokens
+    )
+    return {"cost": f"{cost / million:.6f}"}

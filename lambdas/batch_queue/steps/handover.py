@@ -1,0 +1,52 @@
+"""Step 6: what becomes of a job is handed over, to the rows of its uploads and to the collector."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from batch_queue.core import names
+from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Status
+
+from .queue import Queue
+
+# A collector that was asked this long ago has ended one way or another: its time-out is 900 s.
+COLLECT_SECONDS = 960.0
+
+
+def hand_over(queue: Queue, job: Job) -> None:
+    """Has the collector collect a job that has ended, or run one on demand; other jobs are left alone.
+
+    A request that was lost is repeated later.
+    """
+    now = queue.clock()
+    if job.status not in TERMINAL and not (job.instead and job.status in ACTIVE):
+        return
+    if queue.table.jobs.request_collect(job, names.iso(now), names.iso(now - COLLECT_SECONDS)):
+        try:
+            queue.functions.wake(queue.settings.collect_function, {"job_id": job.job_id})
+        except Exception:
+            queue.table.jobs.withdraw_collect(job, names.iso(now))
+            raise
+
+
+def advance_uploads(queue: Queue, job: Job, arn: str = "") -> None:
+    """Moves the uploads of a job on to the job's status; ``arn`` is added to their rows."""
+    for upload_id in job.upload_ids:
+        queue.table.uploads.advance(upload_id, job.status, job.updated_at, arn)
+
+
+def wait(queue: Queue, job: Job) -> Job:
+    """Stores why a job cannot be submitted now (its message), where the user looks too."""
+    queue.table.jobs.update(job)
+    for upload_id in job.upload_ids:
+        queue.table.uploads.note(upload_id, f"waiting: {job.message}")
+    return job
+
+
+def end(queue: Queue, job: Job, status: Status) -> Job:
+    """Ends a job that Bedrock does not run, and has it collected so that its uploads end too."""
+    now = queue.now()
+    ended = replace(job, status=status, ended_at=now, updated_at=now)
+    queue.table.jobs.update(ended)
+    hand_over(queue, ended)
+    return ended

@@ -1,0 +1,31 @@
+"""What every step works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from batch_queue.aws.bucket import Bucket
+from batch_queue.aws.functions import Functions
+from batch_queue.aws.table import Table
+from batch_queue.core import names
+from batch_queue.core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One queue: its settings, table and bucket, the functions that it wakes, and a clock (epoch seconds)."""
+
+    settings: Settings
+    table: Table
+    bucket: Bucket
+    functions: Functions
+    clock: Callable[[], float]
+
+    def now(self) -> str:
+        """The time as rows hold it: ISO 8601 in UTC."""
+        return names.iso(self.clock())
+
+    def age(self, stamp: str) -> float:
+        """For how many seconds something has been so, of which a row says since when."""
+        return self.clock() - names.epoch(stamp)

@@ -1,0 +1,41 @@
+"""One invocation of a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from batch_queue.aws.telemetry import log
+
+T = TypeVar("T")
+
+
+class Run:
+    """One invocation: its function's name, when its time is up, and the errors that it has kept."""
+
+    def __init__(self, clock: Callable[[], float], function_name: str, seconds_left: float) -> None:
+        self.function_name = function_name
+        self.deadline = clock() + seconds_left
+        self.errors: list[Exception] = []
+        self._clock = clock
+
+    def has_less_than(self, seconds: float) -> bool:
+        """Whether less time than this is left."""
+        return self._clock() + seconds > self.deadline
+
+    def attempt(self, step: Callable[..., T], *arguments: object, **about: str) -> T | None:
+        """Runs a step for one job, chunk or upload: its error is kept and does not stop the others.
+
+        ``about``: what the log is to say of it. Gives None where the step failed.
+        """
+        try:
+            return step(*arguments)
+        except Exception as error:
+            log.exception("a step failed", extra={**about, "step": step.__name__})
+            self.errors.append(error)
+            return None
+
+    def raise_first(self) -> None:
+        """Raises the first error that was kept, if any, so that Lambda tries the event again."""
+        if self.errors:
+            raise self.errors[0]

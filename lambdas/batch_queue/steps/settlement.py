@@ -1,0 +1,250 @@
+"""Step 10, a chunk: which of its records are answered for good, and which run again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import Any
+
+from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
+from batch_queue.core import names, outputs, reading
+from batch_queue.core.outputs import Tally
+from batch_queue.core.rows import TERMINAL, Chunk, ChunkRef, Counts, Job, Route, Status
+
+from .queue import Queue
+
+# What runs again after a whole job failed waits this long, four times longer after each attempt.
+BACKOFF_SECONDS = 60
+MAX_BACKOFF_SECONDS = 3600
+# The message and the error code of records whose input was deleted before they could run again.
+GONE = "The object was deleted while it ran: what failed or had no answer by then was not run again."
+GONE_CODE = "InputGone"
+
+
+class Settlement:
+    """Closes the attempt of each chunk of one job: by its output, or by the reason why there is none."""
+
+    def __init__(self, queue: Queue, job: Job, written: Collection[str], route: Route | None) -> None:
+        self._queue = queue
+        self._job = job
+        self._written = written
+        self._route = route
+        self._folder = f"{queue.settings.work_prefix}{job.job_id}"
+
+    def settle(self, ref: ChunkRef) -> int:
+        """Settles one chunk, unless that was done before; gives how many of its records run again."""
+        job = self._job
+        chunk = self._queue.table.chunks.get(ref)
+        mine = chunk is not None and (chunk.job_id, chunk.attempt) == (job.job_id, ref.attempt)
+        if chunk is None or not mine or chunk.status in TERMINAL:
+            return 0
+        key = names.output_key(self._queue.settings.work_prefix, job.job_id, job.arn, ref.file_name)
+        wrote = key in self._written
+        if chunk.gone and not wrote:  # two runs that staged it at once may have found different things
+            return self._not_staged(chunk)
+        if job.status == Status.REJECTED and (chunk.attempt > 1 or self._alone(chunk)):
+            return self._reject(chunk)
+        try:
+            return self._by_output(chunk, key if wrote else "")
+        except ObjectGoneError as error:
+            if wrote:
+                return self._end_without_input(chunk, key)
+            return self._not_staged(replace(chunk, message=error.told, error_code=""))
+
+    def _may_run_again(self, chunk: Chunk) -> bool:
+        attempts = self._route.max_record_attempts if self._route else 1
+        # A job that was cancelled before Bedrock had it, for the sake of a neighbour, costs no attempt.
+        attempts += self._job.status == Status.CANCELLED
+        failed = self._job.status in (Status.FAILED, Status.REJECTED)
+        lasting = failed and not outputs.passing_failure(self._job.message)
+        return chunk.attempt < attempts and not lasting
+
+    # ------------------------------------------------------------------------------------ with an output
+
+    def _by_output(self, chunk: Chunk, key: str) -> int:
+        """Settles a chunk by its output at ``key`` ("" where there is none); gives how much runs again.
+
+        Raises ObjectGoneError where its input is needed and does not exist any more.
+        """
+        may_run_again = self._may_run_again(chunk)
+        tally = outputs.tally(self._output(key), may_run_again) if key else Tally()
+        if key and not tally.is_of(chunk.records, chunk.ids):
+            records = outputs.unanswered(self._inputs(chunk), ())
+            known = {reading.digest(record["recordId"]) for _, record in records}
+            tally = outputs.tally(self._output(key), may_run_again, known)
+        missing = chunk.records - len(tally.seen)
+        if key and not missing and not tally.again and not tally.untidy:
+            return self._close(chunk, [key], tally.errors_by_code, _counts(tally))
+        parts = self._keep(chunk, key, tally.seen - tally.again)
+        if may_run_again and (tally.again or missing > 0):
+            return self._run_again(chunk, key, tally, parts)
+        return self._give_up(chunk, key, tally, parts)
+
+    def _keep(self, chunk: Chunk, key: str, answered: Collection[int]) -> list[str]:
+        """Writes what is answered for good to a part of its own; gives the key of that part, or none."""
+        if not answered:
+            return []
+        part = f"{self._folder}/settled/{chunk.ref.file_name}"
+        self._queue.bucket.put_stream(part, outputs.settled(self._output(key), answered))
+        return [part]
+
+    def _run_again(self, chunk: Chunk, key: str, tally: Tally, parts: list[str]) -> int:
+        """Puts the records that have no lasting answer back into the queue; gives how many they are."""
+        left = _Left()
+        again = f"{self._folder}/retry/{chunk.ref.file_name}"
+        records = outputs.unanswered(self._inputs(chunk), tally.seen - tally.again)
+        self._queue.bucket.put_stream(again, left.lines(records))
+        self._queue.bucket.put_stream(f"{again}.errors", self._errors(chunk, key, tally))
+        failed = self._job.status == Status.FAILED
+        wait = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 4 ** (chunk.attempt - 1)) if failed else 0
+        pending = Chunk(
+            upload_id=chunk.upload_id,
+            number=chunk.number,
+            route=chunk.route,
+            key=again,
+            start=0,
+            end=left.size,
+            records=left.records,
+            created_at=chunk.created_at,
+            ids=reading.digest_sum(left.ids),
+            rewrite=chunk.rewrite,
+            attempt=chunk.attempt + 1,
+            not_before=int(self._queue.clock()) + wait,
+            parts=(*chunk.parts, *parts),
+            last_errors=f"{again}.errors",
+            errors_by_code=Counter(chunk.errors_by_code) + tally.errors_by_code,
+        )
+        self._queue.table.chunks.run_again(pending, self._job.job_id, _counts(tally))
+        return left.records
+
+    def _give_up(self, chunk: Chunk, key: str, tally: Tally, parts: list[str]) -> int:
+        """Ends a chunk at its last attempt: what has no answer gets an error line."""
+        missing = max(0, chunk.records - len(tally.seen))
+        errors = Counter(tally.errors_by_code)
+        if missing:
+            part = f"{self._folder}/settled/{chunk.ref.file_name}.errors"
+            self._queue.bucket.put_stream(part, self._errors(chunk, key, tally))
+            parts = [*parts, part]
+            errors[self._code] += missing
+        return self._close(chunk, parts, errors, _counts(tally, missing))
+
+    def _errors(self, chunk: Chunk, key: str, tally: Tally) -> Iterator[bytes]:
+        """A line for each record that is to run again, and for each that has no line in the output."""
+        if key:
+            yield from outputs.settled(self._output(key), tally.again)
+        words = self._job.message or f"The job ended as {self._job.status} before this record was answered."
+        for _, record in outputs.unanswered(self._inputs(chunk), tally.seen):
+            yield outputs.error_line(record, self._code, words)
+
+    @property
+    def _code(self) -> str:
+        """The error code of records that a job did not answer."""
+        return f"Job{self._job.status}"
+
+    # ------------------------------------------------------------------------------------ without an output
+
+    def _end_without_input(self, chunk: Chunk, key: str) -> int:
+        """Ends a chunk by its output alone: what failed or had no answer cannot run again."""
+        tally = outputs.tally(self._output(key), may_run_again=False)
+        part = f"{self._folder}/settled/{chunk.ref.file_name}"
+        self._queue.bucket.put_stream(part, outputs.settled(self._output(key), tally.seen))
+        missing = max(0, chunk.records - len(tally.seen))
+        errors = tally.errors_by_code + Counter({GONE_CODE: missing})
+        return self._close(chunk, [part], errors, _counts(tally, missing), message=GONE)
+
+    def _not_staged(self, chunk: Chunk) -> int:
+        """Ends a chunk that could not be staged: its records get its message, where they can be read."""
+        message = chunk.message
+        if chunk.error_code:
+            try:
+                return self._explain(chunk)
+            except ObjectGoneError as error:
+                message = error.told
+        self._queue.table.chunks.settle(replace(chunk, status=Status.CANCELLED, message=message), Counts())
+        return 0
+
+    def _explain(self, chunk: Chunk) -> int:
+        """Ends a chunk with its message on a line for each record. Raises ObjectGoneError."""
+        part = f"{self._folder}/settled/{chunk.ref.file_name}.errors"
+        records = outputs.unanswered(self._source(chunk), ())
+        lines = (outputs.error_line(record, chunk.error_code, chunk.message) for _, record in records)
+        self._queue.bucket.put_stream(part, lines)
+        errors = Counter({chunk.error_code: chunk.records})
+        counts = Counts(error=chunk.records)
+        return self._close(chunk, [part], errors, counts, status=Status.FAILED, message=chunk.message)
+
+    def _alone(self, chunk: Chunk) -> bool:
+        upload = self._queue.table.uploads.get(chunk.upload_id)
+        return upload is not None and upload.chunks == 1
+
+    def _reject(self, chunk: Chunk) -> int:
+        """Ends a chunk that is too small for a job: nothing of it was run, or its last errors are final."""
+        message = self._job.message
+        if chunk.attempt == 1:
+            rejected = replace(chunk, status=Status.REJECTED, message=message)
+            self._queue.table.chunks.settle(rejected, Counts())
+            return 0
+        errors = Counter({"not run again": chunk.records})
+        counts = Counts(error=chunk.records)
+        return self._close(chunk, [chunk.last_errors], errors, counts, status=Status.FAILED)
+
+    # ------------------------------------------------------------------------------------------- pieces
+
+    def _close(
+        self,
+        chunk: Chunk,
+        parts: list[str],
+        errors: Counter[str],
+        counts: Counts,
+        *,
+        status: Status | None = None,
+        message: str | None = None,
+    ) -> int:
+        """Ends a chunk with these parts and errors besides those that it has; by default as its job ended."""
+        ended = replace(
+            chunk,
+            status=status or self._job.status,
+            message=self._job.message if message is None else message,
+            parts=(*chunk.parts, *parts),
+            errors_by_code=Counter(chunk.errors_by_code) + errors,
+        )
+        self._queue.table.chunks.settle(ended, counts)
+        return 0
+
+    def _output(self, key: str) -> Iterator[bytes]:
+        return self._queue.bucket.stream(ObjectRef(key))
+
+    def _inputs(self, chunk: Chunk) -> Iterator[bytes]:
+        """The lines that the job was given for a chunk, also where it never got as far as staging them."""
+        job = self._job
+        if job.arn and not job.instead:
+            folder = names.input_folder(self._queue.settings.work_prefix, job.job_id)
+            return self._queue.bucket.stream(ObjectRef(folder + chunk.ref.file_name))
+        return self._source(chunk)
+
+    def _source(self, chunk: Chunk) -> Iterator[bytes]:
+        """The lines that a chunk is to run, as Bedrock shall see them."""
+        source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
+        stream = self._queue.bucket.stream(source, None if chunk.whole else (chunk.start, chunk.end))
+        return reading.tidied(stream) if chunk.rewrite else stream
+
+
+def _counts(tally: Tally, missing: int = 0) -> Counts:
+    return Counts(tally.success, tally.error + missing, tally.input_tokens, tally.output_tokens)
+
+
+class _Left:
+    """Counts the lines that are to run again while they are written."""
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.size = 0  # bytes
+        self.ids: list[int] = []
+
+    def lines(self, records: Iterator[tuple[bytes, dict[str, Any]]]) -> Iterator[bytes]:
+        for raw, record in records:
+            self.records += 1
+            self.size += len(raw) + 1
+            self.ids.append(reading.digest(record["recordId"]))
+            yield raw + b"\n"

@@ -1,4 +1,6 @@
-"""The README's tables of inputs and outputs, and what the examples share."""
+"""The generated tables of the README, the links of the documentation, and what the examples share."""
+
+from pathlib import Path
 
 import pytest
 
@@ -7,7 +9,13 @@ from tools import docs
 pytestmark = pytest.mark.unit
 
 
-def test_the_readme_has_the_inputs_and_outputs_of_the_sources() -> None:
+def rows(table: str) -> dict[str, list[str]]:
+    """The cells of a Markdown table, by the name in the first one."""
+    cells = [[cell.strip() for cell in row.split(" | ")] for row in table.splitlines()[2:]]
+    return {row[0].strip("|` "): [cell.strip("| ") for cell in row[1:]] for row in cells}
+
+
+def test_the_readme_has_the_tables_of_the_sources() -> None:
     readme = docs.README.read_text(encoding="utf-8")
     assert docs.render(readme) == readme, "run `make docs` and commit README.md"
 
@@ -17,14 +25,118 @@ def test_every_input_and_output_has_a_row_and_a_description() -> None:
         (docs.inputs(), "variable", "variables.tf"),
         (docs.outputs(), "output", "outputs.tf"),
     ):
-        rows = {row.split("|")[1].strip(" `"): row for row in table.splitlines()[2:]}
-        assert set(rows) == set(docs.blocks(docs.ROOT / file, kind))
-        assert all(len(row.split("|")[-2].strip()) > 10 for row in rows.values())
+        found = rows(table)
+        assert set(found) == set(docs.blocks(docs.ROOT / file, kind))
+        assert all(len(cells[-1]) > 10 for cells in found.values())
 
 
-def test_a_readme_without_the_marks_is_an_error_that_names_them() -> None:
-    with pytest.raises(ValueError, match="<!-- inputs -->"):
-        docs.render("# Nothing")
+def test_the_requirements_are_those_of_versions_tf() -> None:
+    found = rows(docs.requirements())
+    source = (docs.ROOT / "versions.tf").read_text(encoding="utf-8")
+    assert [name.split("]")[0] for name in found] == ["Terraform", "[provider aws"]
+    assert all(f'"{cells[0].strip("`")}"' in source for cells in found.values())
+
+
+def test_every_attribute_of_a_route_has_one_row() -> None:
+    found = rows(docs.routes())
+    assert set(found) > {"model_id", "quota_code", "undersized"}
+    assert found["invocation_type"][:2] == ["`string`", '`"InvokeModel"`']
+    assert found["max_bytes_per_job"][:2] == ["`number`", "`5000000000`"]
+    assert found["tags"][:2] == ["`map(string)`", "`{}`"]
+    assert found["prices"][1] == "`null`"
+    assert all(len(cells) == 3 and len(cells[2]) > 10 for cells in found.values())
+
+
+def test_attributes_have_the_type_and_default_that_the_source_gives_them() -> None:
+    expression = """map(object({
+        plain  = string
+        bare   = optional(number)
+        text   = optional(string, "a, b")
+        labels = optional(map(string), {})
+        prices = optional(object({
+          input  = number
+          output = optional(number, 2)
+        }))
+    }))"""
+    assert docs.attributes(expression) == {
+        "plain": ("string", None),
+        "bare": ("number", None),
+        "text": ("string", '"a, b"'),
+        "labels": ("map(string)", "{}"),
+        "prices": ("object({ input = number, output = optional(number, 2) })", None),
+    }
+
+
+def test_a_line_that_names_several_attributes_describes_each_of_them() -> None:
+    text = "Routes: by name.\n- `a`, b: the first\n  and more.\n- c: the third."
+    assert docs.descriptions(text) == {
+        "a": "the first and more.",
+        "b": "the first and more.",
+        "c": "the third.",
+    }
+
+
+def test_defaults_may_be_in_a_local_map(tmp_path: Path) -> None:
+    (tmp_path / "variables.tf").write_text("")
+    (tmp_path / "table.tf").write_text("locals {\n  other = 1\n}\n")
+    assert docs.route_defaults(tmp_path) == {}
+    (tmp_path / "table.tf").write_text('locals {\n  route_defaults = { a = 3, b = "x", c = null }\n}\n')
+    assert docs.route_defaults(tmp_path) == {"a": "3", "b": '"x"', "c": "null"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("- a: first.", 'says nothing of b: add a line "- b: …"'),
+        ("- a: first.\n    - b: second.\n    - z: third.", "has a line about z, which is no attribute"),
+    ],
+)
+def test_an_attribute_and_its_description_without_each_other_are_an_error(
+    lines: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "table.tf").write_text("")
+    (tmp_path / "variables.tf").write_text(
+        f'variable "routes" {{\n  description = <<-EOT\n    Routes.\n    {lines}\n  EOT\n'
+        "  type = map(object({\n    a = string\n    b = optional(number, 1)\n  }))\n}\n"
+    )
+    monkeypatch.setattr(docs, "ROOT", tmp_path)
+    with pytest.raises(ValueError, match=message):
+        docs.routes()
+
+
+@pytest.mark.parametrize("name", docs.TABLES)
+def test_a_readme_without_the_marks_is_an_error_that_names_them(name: str) -> None:
+    readme = docs.README.read_text(encoding="utf-8").replace(f"<!-- {name} -->", "")
+    with pytest.raises(ValueError, match=f"<!-- {name} -->"):
+        docs.render(readme)
+
+
+def test_every_link_leads_to_a_file_and_a_heading() -> None:
+    assert docs.dead_links() == []
+
+
+def test_dead_links_are_found_where_they_are(tmp_path: Path) -> None:
+    # Given links that lead somewhere, links that lead nowhere, and code that only looks like links
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "b.md").write_text("# `B`: the *second*\n\n## Twice\n\n## Twice\n")
+    (tmp_path / "docs" / "a picture.svg").write_text("<svg/>")
+    (tmp_path / "a.md").write_text(
+        "# One\n"
+        "[one](#one) [b](docs/b.md#b-the-second) [again](docs/b.md#twice-1) [folder](docs) [web](https://a.b/c)\n"
+        "![picture](docs/a%20picture.svg) `[code](nowhere.md)`\n"
+        "```md\n[more code](nowhere.md)\n# Hidden\n```\n"
+        "[gone](nowhere.md) [heading](#hidden) [third](docs/b.md#twice-2)\n"
+        '<img src="docs/c.svg">\n'
+        "[out](../b.md)\n"
+    )
+    # Then those that lead nowhere are named, each with its line
+    assert docs.dead_links(tmp_path) == [
+        "a.md:8: nowhere.md: no such file",
+        "a.md:8: #hidden: a.md has no such heading",
+        "a.md:8: docs/b.md#twice-2: docs/b.md has no such heading",
+        "a.md:9: docs/c.svg: no such file",
+        "a.md:10: ../b.md: leads out of the repository",
+    ]
 
 
 def test_both_examples_with_a_key_make_it_the_same_way() -> None:

@@ -132,11 +132,23 @@ def descriptions(text: str) -> dict[str, str]:
 
 
 def route_defaults(root: Path) -> dict[str, str]:
-    """The values of the local map ``route_defaults`` in table.tf or variables.tf, where there is one."""
-    for file in ("table.tf", "variables.tf"):
-        for block in _load(root / file).get("locals", []):
-            if "route_defaults" in block:
-                return {_text(name): _value(value) for name, value in block["route_defaults"].items()}
+    """The values of the local map ``route_defaults`` in the Terraform files of a folder, where there is one.
+
+    A value is a default itself, or an object with the default as its attribute ``default``.
+
+    Raises:
+        ValueError: The local is no map, so that its values cannot be read.
+    """
+    for path in sorted(root.glob("*.tf")):
+        for block in _load(path).get("locals", []):
+            found = block.get("route_defaults", {})
+            if not isinstance(found, dict):
+                raise ValueError(
+                    f"{path.name}: route_defaults is not a map: write it as {{ name = default, … }}"
+                )
+            if found:
+                values = {_text(name): value for name, value in found.items()}
+                return {name: _value(_default(value)) for name, value in values.items()}
     return {}
 
 
@@ -236,6 +248,11 @@ def _sentence(text: str) -> str:
     """The text with a capital, unless it begins with a name or a value."""
     word = text.partition(" ")[0]
     return text if "_" in word or word in {"true", "false"} else text[:1].upper() + text[1:]
+
+
+def _default(value: Any) -> Any:
+    """A default, or what an object has as its attribute ``default``."""
+    return value.get("default", value) if isinstance(value, dict) else value
 
 
 def _text(value: str) -> str:

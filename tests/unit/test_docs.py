@@ -76,12 +76,29 @@ def test_a_line_that_names_several_attributes_describes_each_of_them() -> None:
     }
 
 
-def test_defaults_may_be_in_a_local_map(tmp_path: Path) -> None:
-    (tmp_path / "variables.tf").write_text("")
-    (tmp_path / "table.tf").write_text("locals {\n  other = 1\n}\n")
-    assert docs.route_defaults(tmp_path) == {}
-    (tmp_path / "table.tf").write_text('locals {\n  route_defaults = { a = 3, b = "x", c = null }\n}\n')
-    assert docs.route_defaults(tmp_path) == {"a": "3", "b": '"x"', "c": "null"}
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("other = { a = 3 }", {}),
+        (
+            'route_defaults = { a = 3, b = "x", c = null, d = {} }',
+            {"a": "3", "b": '"x"', "c": "null", "d": "{}"},
+        ),
+        (
+            "route_defaults = { a = { default = 3, least = 1 }, b = { default = null } }",
+            {"a": "3", "b": "null"},
+        ),
+    ],
+)
+def test_defaults_may_be_in_a_local_map(written: str, found: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "routes.tf").write_text(f"locals {{\n  {written}\n}}\n")
+    assert docs.route_defaults(tmp_path) == found
+
+
+def test_defaults_that_are_no_map_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "routes.tf").write_text("locals {\n  route_defaults = merge({ a = 1 }, var.more)\n}\n")
+    with pytest.raises(ValueError, match=r"routes\.tf: route_defaults is not a map"):
+        docs.route_defaults(tmp_path)
 
 
 @pytest.mark.parametrize(

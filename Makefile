@@ -36,8 +36,11 @@ status: setup ## say what runs
 test: setup ## all of them, with one summary; what .ci/run calls
 	@$(VENV) -m tools.checks
 
-test-unit: setup ## fast, in one process
+test-unit: setup ## one module at a time: the fast loop, in seconds
 	@$(VENV) -m tools.checks unit
+
+test-flows: setup ## the three functions together, in one process under a virtual clock
+	@$(VENV) -m tools.checks flows
 
 test-terraform: setup ## the module without AWS: format, validation, terraform test
 	@$(VENV) -m tools.checks format validate terraform
@@ -102,5 +105,5 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: bench clean demo docs down format help lint mutants package setup soak status test test-checkov test-faults test-iam \
-	test-integration test-policy test-terraform test-unit types up
+.PHONY: bench clean demo docs down format help lint mutants package setup soak status test test-checkov test-faults test-flows \
+	test-iam test-integration test-policy test-terraform test-unit types up

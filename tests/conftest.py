@@ -8,7 +8,7 @@ import pytest
 
 HERE = Path(__file__).parent
 #: Folders whose tests carry the marker of the same name.
-KINDS = ("unit", "faults", "terraform", "integration", "iam")
+KINDS = ("unit", "flows", "faults", "terraform", "integration", "iam")
 
 
 @pytest.hookimpl(tryfirst=True)

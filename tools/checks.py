@@ -217,6 +217,7 @@ PARTS: dict[str, tuple[str, Callable[[], Outcome]]] = {
     "format": ("terraform format", terraform_format),
     "validate": ("terraform validate", validate),
     "unit": ("unit", lambda: pytest("unit")),
+    "flows": ("flows", lambda: pytest("flows")),
     "terraform": ("terraform test", terraform_test),
     "faults": ("faults", lambda: pytest("faults", empty_is_fine=True)),
     "integration": ("integration", integration),
@@ -234,7 +235,7 @@ TERRAFORM_PARTS = {"format", "validate", "terraform", "integration", "iam"}
 #: integration's.
 LANES = (
     ("integration", "policy", "checkov"),
-    ("lint", "types", "format", "validate", "unit", "terraform"),
+    ("lint", "types", "format", "validate", "unit", "flows", "terraform"),
     ("iam", "faults"),
 )
 

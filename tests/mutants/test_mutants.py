@@ -19,10 +19,10 @@ from tests.support.world import package_root
 pytestmark = pytest.mark.mutants
 
 SECONDS = 900
-FLOW = "tests/unit/test_flow.py"
-TABLE = "tests/unit/test_table.py"
-ADVERSITY = "tests/unit/test_adversity.py"
-PAGES = "tests/unit/test_pages.py"
+FLOW = "tests/flows/test_flow.py"
+TABLE = "tests/flows/test_table.py"
+ADVERSITY = "tests/flows/test_adversity.py"
+PAGES = "tests/flows/test_pages.py"
 CALLS = "tests/faults/test_calls.py"
 SOAK = "tests/faults/test_soak.py"
 
@@ -139,7 +139,7 @@ MUTANTS = [
         "core/outputs.py",
         "elif may_run_again and passing(code):",
         "elif may_run_again:",
-        (FLOW, "tests/unit/test_results.py"),
+        (FLOW, "tests/unit/test_outputs.py"),
     ),
 ]
 
@@ -168,7 +168,7 @@ def test_a_mutant_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
                     "-o",
                     f"cache_dir={tmp_path}",
                 ),
-                *("-o", f"pythonpath={tmp_path / 'lambdas'} .", "-m", "unit or faults", tests),
+                *("-o", f"pythonpath={tmp_path / 'lambdas'} .", "-m", "unit or flows or faults", tests),
             ],
             cwd=package_root(),
             env={**os.environ, "SEEDS": "100"},

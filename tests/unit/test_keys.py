@@ -1,9 +1,6 @@
 """Keys as S3 allows them: 1 to 1,024 bytes of UTF-8, with any character and any dots and slashes."""
 
-import json
-import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -11,26 +8,17 @@ import boto3
 import pytest
 from batch_queue.aws.bucket import Bucket, ObjectRef
 from batch_queue.core import names, objects
-from batch_queue.core.rows import ChunkRef, Status
+from batch_queue.core.rows import ChunkRef
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from tests.support.world import REGION, Route, World, lines, records
-from tests.unit.test_poison import CONFIG, ROUTE, strictly
+from tests.support.keys import S3_URI
+from tests.support.world import REGION
 
 pytestmark = pytest.mark.unit
 
-# Service model of bedrock, shape S3Uri.
-S3_URI = re.compile(r"s3://[a-z0-9][\.\-a-z0-9]{1,61}[a-z0-9](/[a-zA-Z0-9\!\-_\.\*'\(\)/]*)?")
-PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
-NASTY = [
-    f"{PRINTABLE}ä日😀\u2028",
-    "../a/../../x",
-    "//x/./y/..",
-    "a+b c%20d%2Be%zz%\t\n\r\x01",
-    "?versionId=x&y#z",
-]
+
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
@@ -112,42 +100,3 @@ def test_the_client_sends_a_key_as_it_is(client: Any, key: str) -> None:
     path, _, version = (named.decode() if isinstance(named, bytes) else named).partition("?")
     assert unquote(path, errors="strict") == f"bucket/{key}"
     assert (path.isascii(), version) == (True, "versionId=v+/=")
-
-
-def test_uploads_with_nasty_keys_end_with_results_beside_them() -> None:
-    with World.open(replace(ROUTE, max_active_jobs=1), config=CONFIG) as world:
-        good = {world.upload(f"{name}.jsonl", lines(records(1))): f"{name}.jsonl" for name in NASTY}
-        bad = {world.upload(f"{name}.jsonl", b"{"): f"{name}.jsonl" for name in NASTY[:2]}
-        for event in list(world.events):
-            world.invoke("create", event[3])
-        world.events.clear()
-        world.invoke("process", {})
-        world.run()
-        assert not world.errors
-        for upload_id, key in good.items():
-            upload = world.one_upload(upload_id)
-            assert upload.status == Status.COMPLETED
-            assert upload.result_key == f"processed/{key}.out"
-            assert [each["recordId"] for each in strictly(world, upload)] == ["r0"]
-            summary = world.s3.get_object(Bucket=world.bucket, Key=f"processed/{key}.summary.json")
-            assert json.loads(summary["Body"].read())["key"] == f"to-process/{key}"
-        for upload_id, key in bad.items():
-            assert world.one_upload(upload_id).result_key == f"processed/{key}.rejected.json"
-            report = world.s3.get_object(Bucket=world.bucket, Key=f"processed/{key}.rejected.json")
-            assert json.loads(report["Body"].read())["key"] == f"to-process/{key}"
-        for job in world.jobs():
-            staged = world.s3.list_objects_v2(Bucket=world.bucket, Prefix=f"jobs/{job.job_id}/in/")
-            for each in staged.get("Contents", []):
-                assert S3_URI.fullmatch(f"s3://{world.bucket}/{each['Key']}")
-
-
-def test_a_key_whose_results_have_the_longest_names_runs() -> None:
-    room = names.MAX_KEY_BYTES - len("processed/.jsonl.rejected.json")
-    name = "😀" * (room // 4) + "x" * (room % 4)
-    with World.open(ROUTE, Route("..", ROUTE.model_id), config=CONFIG) as world:
-        good = world.upload(f"{name}.jsonl", lines(records(1)))
-        bad = world.upload(f"{name[:-1]}y.jsonl", b"{")
-        world.run()
-        assert world.one_upload(good).status == Status.COMPLETED
-        assert len(world.one_upload(bad).result_key.encode()) >= names.MAX_KEY_BYTES - 3
-        assert not world.errors

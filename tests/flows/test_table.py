@@ -12,7 +12,7 @@ from batch_queue.core.rows import Chunk, Counts, Route, Status
 
 from tests.support.world import HAIKU, Call, World, lines, records
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.flows
 
 ROUTE = Route("default", HAIKU, min_records_per_job=1)
 CONFIG = {"models": {"*": {"min_records": 1}}}

@@ -14,7 +14,7 @@ from tests.local_aws.simulator import expected_output
 from tests.support.invariants import check
 from tests.support.world import HAIKU, Call, World, lines, records, statuses
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.flows
 
 SMALL = Route(
     "default",

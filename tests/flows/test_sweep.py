@@ -16,7 +16,7 @@ from moto.s3.models import s3_backends
 from tests.support.invariants import check
 from tests.support.world import ACCOUNT, HAIKU, Call, World, lines, records, statuses
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.flows
 
 SWEEP = {"sweep": True}
 # Enough chunks that an upload does not fit one transaction.

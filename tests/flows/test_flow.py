@@ -10,7 +10,7 @@ from tests.local_aws.simulator import Fault, expected_output
 from tests.support import world as worlds
 from tests.support.world import HAIKU, Call, World, lines, records, statuses
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.flows
 
 NOVA = "amazon.nova-lite-v1:0"
 

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ParamValid
 from tests.local_aws.simulator import Fault
 from tests.support.world import HAIKU, HANDLERS, Call, Context, World, lines, records, statuses
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.flows
 
 RECORD, ANSWER, WORDS, ID = "canaryrecord", "canaryanswer", "canarywords", "canaryid"
 CANARIES = (RECORD, ANSWER, WORDS, ID)

@@ -21,7 +21,7 @@ from tests.local_aws.simulator import Fault
 from tests.support import world as worlds
 from tests.support.world import HAIKU, Call, World, lines, records, statuses
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.flows
 
 
 def aws_error(code: str, status: int = 400, message: str = "no") -> ClientError:

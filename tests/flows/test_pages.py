@@ -6,7 +6,7 @@ from batch_queue.core.rows import Route, Status
 
 from tests.support.world import HAIKU, World, lines, records
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.flows
 
 PAGE = 1_000  # the most that ListModelInvocationJobs gives at once
 

@@ -164,7 +164,7 @@ def test_a_key_whose_results_would_have_too_long_names_is_rejected(length: int) 
         world.run()
         too_long = length == 1024
         assert world.one_upload(good).status == (Status.REJECTED if too_long else Status.COMPLETED)
-        assert ("shorten it by" in world.one_upload(good).message) is too_long
+        assert ("shorten the name by" in world.one_upload(good).message) is too_long
         assert world.one_upload(bad).status == Status.REJECTED
 
 
@@ -188,7 +188,7 @@ def test_uploads_of_a_route_that_was_removed_say_so_and_run_when_it_is_back() ->
         world.invoke("create", world.events.pop(0)[3])
         world.table.delete_item(Key={"pk": "route", "sk": "chat"})
         world.run(lambda: not world.events)
-        assert "the route chat is not configured any more" in world.one_upload(upload_id).message
+        assert "the route chat is no longer configured" in world.one_upload(upload_id).message
         world.put_route(route)
         world.run()
         assert world.one_upload(upload_id).status == Status.COMPLETED
@@ -257,7 +257,7 @@ def test_a_job_that_stays_unknown_is_ended() -> None:
         world.simulator.reset()
         world.run()
         ended: list[Job] = world.jobs()
-        assert [job.message for job in ended] == ["Bedrock does not know this job any more."]
+        assert [job.message for job in ended] == ["Bedrock no longer knows this job."]
 
 
 def test_an_upload_whose_intake_died_in_the_middle_of_its_chunks_goes_on_though_some_run_already() -> None:

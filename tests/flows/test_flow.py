@@ -464,7 +464,7 @@ def test_a_job_that_bedrock_forgot_is_failed_and_says_so() -> None:
         world.simulator.reset()
         world.run()
         assert world.one_upload(upload_id).status == Status.FAILED
-        assert "does not know this job" in world.one_upload(upload_id).message
+        assert "no longer knows this job" in world.one_upload(upload_id).message
 
 
 def test_events_of_jobs_that_are_not_ours_wake_nobody() -> None:
@@ -483,7 +483,7 @@ def test_a_run_out_of_time_goes_on_in_a_new_one(monkeypatch: pytest.MonkeyPatch)
         world.invoke("create", world.events.pop(0)[3])
         world.invoke("process", world.events.pop(0)[3])
         assert [(event[2], event[3]["reason"]) for event in world.events] == [
-            ("process", "time was up with work left")
+            ("process", "time ran out with work left")
         ]
         assert world.at_rest() is False
         assert not [item for item in world.table.scan()["Items"] if item["sk"] == "lease" and "owner" in item]

@@ -1,4 +1,4 @@
-"""Step 10: what Bedrock wrote for a job that has ended becomes results. Safe to run twice."""
+"""Step 10: the outputs of a job that has ended become results. Safe to run twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .settlement import Settlement
 
 
 class Collector:
-    """Settles the chunks of a job that has ended, and ends the uploads that have no open chunk left."""
+    """Settles the chunks of an ended job, and finishes the uploads that have no open chunk left."""
 
     def __init__(self, queue: Queue, runtime: Runtime) -> None:
         self._queue = queue
@@ -27,10 +27,10 @@ class Collector:
         self._finish = Finish(queue)
 
     def collect(self, job_id: str, function_name: str = "", seconds_left: float = math.inf) -> bool:
-        """Collects one job; False where there is nothing to do (unknown, not ended, or collected already).
+        """Collects one job. Returns False if there is nothing to do (unknown, active, or collected before).
 
-        A job that is to run on demand is run first; where ``seconds_left`` are not enough for that, it goes
-        on in a new invocation of ``function_name``. Raises the first error of a chunk or upload at the end.
+        A job that runs on demand is run first. If ``seconds_left`` is not enough, a new invocation of
+        ``function_name`` continues. Raises the first error of a chunk or upload after all were tried.
         """
         run = Run(self._queue.clock, function_name, seconds_left)
         job = self._queue.table.jobs.get(job_id)
@@ -77,7 +77,7 @@ class Collector:
     # -------------------------------------------------------------------------------- what Bedrock wrote
 
     def _written(self, job: Job) -> set[str]:
-        """The keys of what Bedrock wrote for a job; none for one that it never had."""
+        """Returns the keys of a job's outputs. A job that was never submitted has none."""
         if not job.arn:
             return set()
         return self._queue.bucket.keys(names.output_folder(self._queue.settings.work_prefix, job.job_id))
@@ -107,7 +107,7 @@ class Collector:
         )
 
     def _learn(self, job: Job) -> None:
-        """Improves the estimate of the model's overhead and rate by a job that ran to its end."""
+        """Updates the estimate of the model's overhead and rate from a completed job."""
         if not scheduling.tells_its_times(job):
             return
         base = names.base_model(job.model_id)

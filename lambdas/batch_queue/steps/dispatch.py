@@ -1,4 +1,4 @@
-"""Step 7: the free slots are counted, and pending chunks are packed into jobs for them."""
+"""Step 7: counts the free slots and packs pending chunks into jobs for them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .queue import Queue
 from .run import Run
 from .submission import Submission
 
-# A job that cannot be submitted for an unexpected reason is given up when it is this old.
+# A job that keeps failing to submit for an unexpected reason ends as Failed at this age.
 GIVE_UP_SECONDS = 24 * 3600.0
-# How many of the uploads that have waited longest are told why.
+# How many of the oldest pending uploads get a message that says why they wait.
 TOLD_UPLOADS = 100
 
 
 class Dispatch:
-    """Fills the free slots: with jobs that earlier runs left unsubmitted, then with pending chunks."""
+    """Fills the free slots, first with jobs that earlier runs did not submit, then with pending chunks."""
 
     def __init__(self, queue: Queue, bedrock: Bedrock) -> None:
         self._queue = queue
@@ -32,16 +32,16 @@ class Dispatch:
         self._submission = Submission(queue, bedrock)
 
     def run(self, jobs: list[Job], run: Run, out_of_time: Callable[[], bool]) -> bool:
-        """Submits what fits; False where time was up before everything that fits was submitted.
+        """Submits the jobs that fit. Returns False if time ran out first.
 
-        ``jobs``: all whose results are not collected yet.
+        ``jobs``: all jobs whose results are not collected yet.
         """
         full: set[str] = set()  # base models that take no more jobs in this round
         known = {job.job_id: job for job in jobs}
         routes = self._queue.table.models.routes()
         unsubmitted = [job for job in jobs if job.status == Status.SUBMITTING]
         pending = self._pending(routes, self._ours(jobs, {}))
-        # Whose slots are taken matters only where there is something to start.
+        # Other users of the slots matter only if there is something to start.
         others = self._others(jobs) if unsubmitted or any(pending.values()) else []
 
         def submit(job: Job) -> None:
@@ -79,9 +79,9 @@ class Dispatch:
         return True
 
     def _pending(self, routes: Mapping[str, Route], running: list[Running]) -> dict[str, list[Place]]:
-        """The head of each route's queue, as much as the slots could take that ``running`` leaves free."""
+        """Returns the head of each route's queue, as much as the slots could take that ``running`` leaves."""
         return {
-            # What is left behind the last job is to be enough for another: else it would seem to be alone.
+            # One minimum more than fits, so that the last job's remainder is not mistaken for the end.
             name: self._queue.table.chunks.pending(
                 name,
                 room * route.max_records_per_job + route.min_records_per_job,
@@ -102,32 +102,32 @@ class Dispatch:
         ]
 
     def _others(self, jobs: Iterable[Job]) -> list[Running]:
-        """Every active job of the account that is not one of ours, from Bedrock's list."""
+        """Returns every active job of the account that is not one of ours, from Bedrock's list."""
         ours = {job.job_name for job in jobs}
         try:
             listed = [job for job in self._bedrock.active_jobs() if job.name not in ours]
         except BedrockError as error:
-            # Slots are then counted by our own jobs alone; the quota's own answer catches what is too many.
-            log.warning("active jobs of the account cannot be listed: %s", error.code)
+            # Count only our own jobs then. Bedrock's quota error stops what is too many.
+            log.warning("cannot list the active jobs of the account: %s", error.code)
             listed = []
         return [Running(job.model_id) for job in listed if self._counts(job)]
 
     def _counts(self, listed: ListedJob) -> bool:
-        """Whether a listed job that is not one of our open ones is active: the list may lag behind."""
+        """Returns whether a listed job is still active. The list is eventually consistent."""
         job_id = names.job_id_of(self._queue.settings.name, listed.name)
         job = self._queue.table.jobs.get(job_id) if job_id else None
         return job is None or job.status not in TERMINAL
 
     def _ends_in(self, job: Job, estimates: Mapping[str, Estimate]) -> float:
-        """In how many seconds a job of ours is expected to end, by what was learned of its model."""
+        """Returns in how many seconds a job of ours is expected to end."""
         estimate = estimates.get(names.base_model(job.model_id), Estimate())
         takes = estimate.overhead_seconds + job.records / estimate.records_per_second
         return max(0.0, names.epoch(job.submitted_at or job.created_at) + takes - self._queue.clock())
 
-    # ------------------------------------------------------------------------------------ what gets no slot
+    # -------------------------------------------------------------------------------- chunks without a slot
 
     def _note(self, waiting: Waiting) -> None:
-        """Says in the rows of the uploads what they wait for."""
+        """Writes into the rows of the uploads what they wait for."""
         least = waiting.route.min_records_per_job
         until = datetime.fromtimestamp(waiting.until, UTC).strftime("%H:%M UTC")
         message = f"waiting: {waiting.records:,} of {least:,} records, until {until}"
@@ -135,7 +135,7 @@ class Dispatch:
             self._queue.table.uploads.note(upload_id, message)
 
     def _undersized(self, few: Waiting) -> Job:
-        """The job that stands for chunks which are too few for Bedrock, and have waited long enough."""
+        """Returns the job for chunks that are too few for Bedrock and have waited long enough."""
         minutes, least = few.route.pack_wait_minutes, few.route.min_records_per_job
         message = (
             f"{few.records:,} records are fewer than the {least:,} that Bedrock requires for a batch job, "
@@ -146,17 +146,17 @@ class Dispatch:
         return replace(job, instead=few.route.undersized, message=message if rejected else "")
 
     def _gave_up(self, job: Job) -> Job:
-        """A job that could not be submitted for an unexpected reason: ended where that goes on too long."""
+        """Ends a job that failed to submit for an unexpected reason for too long; returns the job."""
         if self._queue.age(job.created_at) < GIVE_UP_SECONDS:
             return job
-        message = "The job could not be submitted for a day: the log of process_batch_jobs says why."
+        message = "The job could not be submitted for a day. See the log of process_batch_jobs for the error."
         return end(self._queue, replace(job, message=message), Status.FAILED)
 
     def _measure(self, jobs: Iterable[Job], routes: Mapping[str, Route]) -> None:
         pending = self._queue.table.uploads.pending(TOLD_UPLOADS)
         for upload in pending:
             if upload.route not in routes:
-                message = f"waiting: the route {upload.route} is not configured any more. Add it again."
+                message = f"waiting: the route {upload.route} is no longer configured. Add it again."
                 self._queue.table.uploads.note(upload.upload_id, message)
         now = self._queue.clock()
         oldest = min((names.epoch(upload.created_at) for upload in pending), default=now)
@@ -171,7 +171,7 @@ class Dispatch:
 
 
 def _has_slot(job: Job, known: Iterable[Job], others: Iterable[Running], routes: Mapping[str, Route]) -> bool:
-    """Whether a job that an earlier run left unsubmitted has a slot now: foreign jobs may have come."""
+    """Returns whether a slot is free for a job that an earlier run did not submit."""
     base = names.base_model(job.model_id)
     active = [Running(one.model_id) for one in known if one.status in ACTIVE and not one.instead]
     taken = sum(names.base_model(one.model_id) == base for one in (*active, *others))

@@ -1,4 +1,4 @@
-"""Step 10, the end of an upload: its parts become one result, and its row says how it ended."""
+"""Step 10, uploads: joins the parts of an upload into one result and ends the upload."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ class Finish:
         self._queue = queue
 
     def upload(self, upload_id: str) -> None:
-        """Ends an upload of which no chunk is open any more; leaves every other alone."""
+        """Ends an upload that has no open chunk left. Does nothing for any other upload."""
         table = self._queue.table
         upload = table.uploads.get(upload_id)
         if upload is None or upload.chunks_open or upload.status in TERMINAL:
             return
         chunks = table.chunks.of(upload)
         if any(chunk.status not in TERMINAL for chunk in chunks):
-            raise RuntimeError(f"upload {upload_id} has no open chunk, but one that has not ended")
+            raise RuntimeError(
+                f"upload {upload_id} counts no open chunk, but one of its chunks has not ended"
+            )
         ended = self._with_result(upload, chunks)
         if ended.status == Status.REJECTED:
             ended = self._rejected(ended, chunks[0].message)
@@ -37,7 +39,7 @@ class Finish:
         log.info("upload ended", extra={"upload_id": upload_id, "key": upload.key, "status": ended.status})
 
     def _with_result(self, upload: Upload, chunks: list[Chunk]) -> Upload:
-        """The upload as it ends, with its result in place where it has one."""
+        """Writes the result, if there is one, and returns the upload as it ends."""
         settings, bucket = self._queue.settings, self._queue.bucket
         key = names.result_key(upload.key, settings.input_prefix, settings.output_prefix)
         parts = [part for chunk in chunks for part in chunk.parts]
@@ -61,7 +63,7 @@ class Finish:
         )
 
     def _rejected(self, upload: Upload, reason: str) -> Upload:
-        """The upload with its report beside it, which says why it was not run."""
+        """Writes the rejection report and returns the upload with its key."""
         settings = self._queue.settings
         key = names.report_key(upload.key, settings.input_prefix, settings.output_prefix)
         faults = [{"line": 0, "reason": reason}]

@@ -1,4 +1,4 @@
-"""Step 6: what becomes of a job is handed over, to the rows of its uploads and to the collector."""
+"""Step 6: passes a job's news on to the rows of its uploads and to the collector."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Status
 
 from .queue import Queue
 
-# A collector that was asked this long ago has ended one way or another: its time-out is 900 s.
+# A collector that was invoked this long ago has ended: its timeout is 900 s.
 COLLECT_SECONDS = 960.0
 
 
 def hand_over(queue: Queue, job: Job) -> None:
-    """Has the collector collect a job that has ended, or run one on demand; other jobs are left alone.
+    """Invokes the collector for a job that has ended or that runs on demand. Ignores other jobs.
 
-    A request that was lost is repeated later.
+    A request that was lost is repeated after ``COLLECT_SECONDS``.
     """
     now = queue.clock()
     if job.status not in TERMINAL and not (job.instead and job.status in ACTIVE):
@@ -30,13 +30,13 @@ def hand_over(queue: Queue, job: Job) -> None:
 
 
 def advance_uploads(queue: Queue, job: Job, arn: str = "") -> None:
-    """Moves the uploads of a job on to the job's status; ``arn`` is added to their rows."""
+    """Moves the uploads of a job to the job's status, and adds ``arn`` to their rows."""
     for upload_id in job.upload_ids:
         queue.table.uploads.advance(upload_id, job.status, job.updated_at, arn)
 
 
 def wait(queue: Queue, job: Job) -> Job:
-    """Stores why a job cannot be submitted now (its message), where the user looks too."""
+    """Stores why a job cannot be submitted now (its message), also in the rows of its uploads."""
     queue.table.jobs.update(job)
     for upload_id in job.upload_ids:
         queue.table.uploads.note(upload_id, f"waiting: {job.message}")
@@ -44,7 +44,7 @@ def wait(queue: Queue, job: Job) -> Job:
 
 
 def end(queue: Queue, job: Job, status: Status) -> Job:
-    """Ends a job that Bedrock does not run, and has it collected so that its uploads end too."""
+    """Ends a job that Bedrock does not run and hands it over, so that its uploads end too."""
     now = queue.now()
     ended = replace(job, status=status, ended_at=now, updated_at=now)
     queue.table.jobs.update(ended)

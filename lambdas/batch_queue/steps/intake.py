@@ -1,4 +1,4 @@
-"""Steps 1 and 2: a new object becomes an upload with its chunks, Pending, or Rejected with a report."""
+"""Steps 1 and 2: validates a new object and stores it as an upload, Pending or Rejected."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 from .queue import Queue
 from .run import Run
 
-# A chunk is a tenth of what one file of a job may hold.
+# A chunk is a tenth of what one file of a job may contain.
 CHUNKS_PER_FILE = 10
-# Reading stops at a boundary between chunks when there is less time left than this.
+# Reading stops at a chunk boundary when less time than this is left.
 READ_SECONDS = 60.0
-# So many doubled recordIds are looked for at most; a report lists no more than a hundred.
+# How many duplicate recordIds to look for at most. A report lists no more than a hundred.
 MAX_SUSPECTS = 1_000
 
 
 class Intake:
-    """Turns objects into uploads. Safe to run twice on the same object, also at the same time."""
+    """Turns objects into uploads. Safe to run twice on the same object, even at the same time."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
     def run(self, event: Mapping[str, Any], function_name: str, seconds_left: float) -> None:
-        """Takes in every object of an S3 event, or goes on reading one where an earlier run stopped.
+        """Takes in every object of an S3 event, or continues reading one where an earlier run stopped.
 
-        Wakes the processor where there may be pending work, and ``function_name`` where reading is to go on.
-        Raises the first error at the end, when the other objects are taken in; EventError at once for an
-        event that is of neither kind.
+        Wakes the processor if there may be pending work, and ``function_name`` if reading must continue.
+        Raises the first error after all objects were tried, or EventError for any other event.
         """
         if not {"Records", "read_on"} & set(event) and event.get("Event") != "s3:TestEvent":
             known = ", ".join(sorted(event)) or "nothing"
-            raise EventError(f'this function takes S3 events and {{"sweep": true}}; the event has {known}')
+            raise EventError(
+                f'this function takes S3 events and {{"sweep": true}}, but the event has {known}'
+            )
         run = Run(self._queue.clock, function_name, seconds_left)
         routes: dict[str, Route] = {}
         going_on = "read_on" in event
@@ -55,7 +56,7 @@ class Intake:
         run.raise_first()
 
     def _take(self, listed: NewObject, offset: int, routes: dict[str, Route], run: Run) -> Status | None:
-        """``take_in``, for an object that may be gone by now; ``routes`` are read when they are needed."""
+        """Calls ``take_in`` unless the object is gone. Fills ``routes`` when it first needs them."""
         found = self._identified(listed)
         if found is None:
             return None
@@ -69,7 +70,7 @@ class Intake:
         return bool(reason)
 
     def _identified(self, found: NewObject) -> NewObject | None:
-        """The object with what tells it apart; None where it is gone and nothing does."""
+        """Returns the object with what identifies it, or None if it is gone and nothing does."""
         if found.version_id or found.modified_at:
             return found
         try:
@@ -77,20 +78,20 @@ class Intake:
         except ObjectGoneError:
             if found.sequencer:
                 return found
-            log.info("object deleted since it was found", extra={"key": found.key})
+            log.info("object was deleted after it was found", extra={"key": found.key})
             return None
         return replace(found, etag=etag, modified_at=names.iso(modified))
 
     def take_in(self, found: NewObject, routes: Mapping[str, Route], offset: int, run: Run) -> Status | None:
-        """Validates one object and stores its rows; gives the upload's status, also where it was known.
+        """Validates one object and stores its rows. Returns the upload's status, also if it is known.
 
-        None where time was up first: then the state at the last boundary is stored, and reading goes on
-        from there, at ``offset``, in another invocation.
+        Returns None if time ran out first. The state at the last chunk boundary is then stored, and
+        another invocation continues from there (``offset``, in bytes).
         """
         table = self._queue.table
         known = table.uploads.get(found.upload_id)
         if known is not None:
-            log.info("upload known already", extra={"upload_id": found.upload_id, "key": found.key})
+            log.info("upload is known", extra={"upload_id": found.upload_id, "key": found.key})
             if not known.ready and known.status not in TERMINAL:
                 table.uploads.enqueue(known, table.chunks.of(known))
                 return Status.PENDING
@@ -124,7 +125,7 @@ class Intake:
     # ------------------------------------------------------------------------------------------ reading
 
     def _scan(self, found: NewObject, route: Route, offset: int, run: Run) -> tuple[int, reading.Scan]:
-        """The object's size in bytes and what was found in it, from ``offset`` on. Raises ObjectGoneError."""
+        """Returns the object's size in bytes and what it contains. Raises ObjectGoneError."""
         bucket, settings = self._queue.bucket, self._queue.settings
         ref = ObjectRef(found.key, found.version_id, found.etag)
         size = bucket.size(ref)
@@ -133,7 +134,9 @@ class Intake:
             over = len(result.encode()) - names.MAX_KEY_BYTES
             scan = reading.Scan(done=True)
             scan.add(
-                reading.Fault(0, f"the names of its results would be too long: shorten it by {over} bytes")
+                reading.Fault(
+                    0, f"the keys of its results would be too long: shorten the name by {over} bytes"
+                )
             )
             return size, scan
         limits = chunk_limits(route)
@@ -155,11 +158,11 @@ class Intake:
         return reading.Scan.from_document(self._queue.bucket.read_json(f"{key}.json"), ids)
 
     def _go_on(self, found: NewObject, scan: reading.Scan, run: Run) -> None:
-        """Stores how far the reading came, and has the next invocation go on from there."""
+        """Stores how far the reading came, and invokes the function again to continue."""
         key = self._state_key(found, scan.offset)
         self._queue.bucket.put_stream(f"{key}.ids", scan.ids.to_bytes())
         self._queue.bucket.put_json(f"{key}.json", scan.to_document())
-        log.info("reading goes on in another run", extra={"key": found.key, "offset": scan.offset})
+        log.info("reading continues in another run", extra={"key": found.key, "offset": scan.offset})
         self._queue.functions.wake(run.function_name, {"read_on": asdict(found), "from": scan.offset})
 
     # ----------------------------------------------------------------------------------------- storing
@@ -171,7 +174,7 @@ class Intake:
         where = f"line {first.line}: " if first.line else ""
         more = f" ({scan.fault_count - 1:,} more faults)" if scan.fault_count > 1 else ""
         message = f"Rejected, nothing was run: {where}{first.reason}{more}."
-        if names.key_too_long(key):  # then the row alone tells it
+        if names.key_too_long(key):  # then only the row says so
             rejected = _ended(upload, Status.REJECTED, message)
             return self._store(replace(rejected, size_bytes=size), [])
         message += f" All in {key}"
@@ -190,7 +193,7 @@ class Intake:
 
     def _store(self, upload: Upload, chunks: list[Chunk]) -> Status:
         if not self._queue.table.uploads.add(upload, chunks):
-            log.info("upload known already", extra={"upload_id": upload.upload_id, "key": upload.key})
+            log.info("upload is known", extra={"upload_id": upload.upload_id, "key": upload.key})
         else:
             log.info(
                 "upload taken in",
@@ -224,7 +227,7 @@ def _chunk(upload: Upload, number: int, cut: reading.Cut, size: int) -> Chunk:
 
 
 def chunk_limits(route: Route) -> reading.Limits:
-    """Chunks are a tenth of what one file may hold, so that they can be shared out over the slots."""
+    """Returns the limits of a route's chunks: a tenth of a file, so that they spread over the slots."""
     most_records = min(route.max_records_per_file, route.max_records_per_job)
     most_bytes = min(route.max_bytes_per_file, route.max_bytes_per_job)
     tenth = max(route.min_records_per_job, route.max_records_per_file // CHUNKS_PER_FILE)

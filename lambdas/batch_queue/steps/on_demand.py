@@ -1,4 +1,4 @@
-"""Runs the records that are too few for a batch job one by one, with the same kind of output."""
+"""Runs records that are too few for a batch job one by one, and writes the same kind of output."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .run import Run
 # How many records are asked about at once. Their answers are stored together, so that a run which dies has
 # at most so many answered in vain.
 AT_ONCE = 8
-# A run that has less time than this left goes on in a new one: longer than the client waits for an answer.
+# A run with less time than this continues in a new one: the client may wait this long for an answer.
 BATCH_SECONDS = 660.0
 
 
 class OnDemand:
-    """Writes for each chunk of a job the output file that Bedrock would have written."""
+    """Writes the output file of each chunk of a job, as Bedrock would."""
 
     def __init__(self, queue: Queue, runtime: Runtime) -> None:
         self._queue = queue
         self._runtime = runtime
 
     def run(self, job: Job, run: Run) -> bool:
-        """Answers all records of a job; False where time was up first. What was answered stays answered."""
+        """Answers all records of a job. Returns False if time ran out first; stored answers are kept."""
         chunks = self._queue.table.chunks
         for ref in job.chunks:
             chunk = chunks.get(ref)
@@ -71,7 +71,7 @@ class OnDemand:
                     parts.append(part)
         except ObjectGoneError:
             if not parts:
-                raise  # else what is answered stands
+                raise  # else the stored answers count
         bucket.concatenate(parts, key)
         log.info("records answered on demand", extra={"job_id": job.job_id, "records": chunk.records})
         return True

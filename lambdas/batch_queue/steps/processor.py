@@ -1,4 +1,4 @@
-"""Step 3: one run at a time holds the lease and goes its rounds: refresh, hand over, dispatch."""
+"""Step 3: one run at a time holds the lease and repeats its round: refresh, hand over, dispatch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .queue import Queue
 from .refresh import Refresh
 from .run import Run
 
-# A run that has less time than this left does not start another round, nor another job.
+# A run with less time than this starts neither another round nor another job.
 ROUND_SECONDS = 60.0
-# An intake that began this long ago, and was tried again twice, has ended one way or another.
+# An intake that began this long ago has ended, its two retries included.
 ENTER_SECONDS = 3600.0
 
 
 class Processor:
-    """Keeps the slots full. Any number may run at once: the lease saves waste, the writes keep it correct."""
+    """Keeps the slots full. The lease saves work; the conditional writes keep concurrent runs correct."""
 
     def __init__(self, queue: Queue, bedrock: Bedrock) -> None:
         self._queue = queue
@@ -28,18 +28,18 @@ class Processor:
         self._dispatch = Dispatch(queue, bedrock)
 
     def run(self, owner: str, function_name: str, seconds_left: float) -> bool:
-        """Runs rounds until nobody has woken it meanwhile; False where another run holds the lease.
+        """Runs rounds until none was requested meanwhile. Returns False if another run has the lease.
 
-        ``owner`` names this invocation; it may run for ``seconds_left`` and goes on in a new invocation of
-        ``function_name`` where that is not enough. One job's error does not stop the others; the first error
-        is raised after the round.
+        ``owner``: the invocation's request id. If ``seconds_left`` is not enough, a new invocation of
+        ``function_name`` continues. One job's error does not stop the others; the first error is raised
+        after the round.
         """
         lease = self._queue.table.lease
         run = Run(self._queue.clock, function_name, seconds_left)
-        # Lambda may deliver one event twice, under one request id.
+        # Lambda may deliver an event twice with the same request id.
         owner = f"{owner}/{uuid4().hex}"
         if not lease.acquire(owner, self._queue.clock(), run.deadline):
-            log.info("another run holds the lease and will go round again")
+            log.info("another run holds the lease and will run another round")
             return False
         released = False
         try:
@@ -54,11 +54,11 @@ class Processor:
                 lease.drop(owner)
         run.raise_first()
         if not finished:
-            self._queue.functions.wake(run.function_name, {"reason": "time was up with work left"})
+            self._queue.functions.wake(run.function_name, {"reason": "time ran out with work left"})
         return True
 
     def _round(self, run: Run) -> bool:
-        """One round; False where time was up before everything that could be started was started."""
+        """Runs one round. Returns False if time ran out before everything that fits was started."""
         jobs = [
             run.attempt(self._refresh.job, job, job_id=job.job_id) or job
             for job in self._queue.table.jobs.active()
@@ -70,7 +70,7 @@ class Processor:
         return self._dispatch.run(jobs, run, lambda: run.has_less_than(ROUND_SECONDS))
 
     def _enter(self, upload_id: str, since: str) -> None:
-        """Puts what an intake that died has left of a large upload into the queue."""
+        """Enqueues the rest of a large upload whose intake died."""
         table = self._queue.table
         upload = table.uploads.get(upload_id)
         if upload is not None and not upload.ready:

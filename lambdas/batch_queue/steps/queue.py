@@ -1,4 +1,4 @@
-"""What every step works on."""
+"""The queue that every step works on."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Queue:
     clock: Callable[[], float]
 
     def now(self) -> str:
-        """The time as rows hold it: ISO 8601 in UTC."""
+        """Returns the time as rows store it: ISO 8601 in UTC."""
         return names.iso(self.clock())
 
     def age(self, stamp: str) -> float:
-        """For how many seconds something has been so, of which a row says since when."""
+        """Returns the seconds since a time that a row stores."""
         return self.clock() - names.epoch(stamp)

@@ -1,4 +1,4 @@
-"""Steps 4 and 5: what Bedrock says of an active job goes into the rows."""
+"""Steps 4 and 5: looks up active jobs at Bedrock and stores their status."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Status
 from .handover import advance_uploads
 from .queue import Queue
 
-# Bedrock does not promise that a job can be looked up as soon as it is made.
+# Bedrock does not guarantee that a job can be looked up as soon as it is created.
 UNKNOWN_SECONDS = 3600.0
-UNKNOWN = "Bedrock does not know this job any more."
+UNKNOWN = "Bedrock no longer knows this job."
 
 
 class Refresh:
@@ -25,7 +25,7 @@ class Refresh:
         self._bedrock = bedrock
 
     def job(self, job: Job) -> Job:
-        """Looks up a job that is active at Bedrock, stores what changed, and gives the job as it is now."""
+        """Looks up a job if it is active, stores what changed, and returns the job as it is now."""
         if job.status not in ACTIVE or job.instead:
             return job
         found = self._bedrock.state(job.arn)

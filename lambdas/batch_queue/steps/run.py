@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Run:
-    """One invocation: its function's name, when its time is up, and the errors that it has kept."""
+    """One invocation: its function's name, its deadline (epoch seconds), and the errors it has kept."""
 
     def __init__(self, clock: Callable[[], float], function_name: str, seconds_left: float) -> None:
         self.function_name = function_name
@@ -20,13 +20,13 @@ class Run:
         self._clock = clock
 
     def has_less_than(self, seconds: float) -> bool:
-        """Whether less time than this is left."""
+        """Returns whether less time than this is left."""
         return self._clock() + seconds > self.deadline
 
     def attempt(self, step: Callable[..., T], *arguments: object, **about: str) -> T | None:
-        """Runs a step for one job, chunk or upload: its error is kept and does not stop the others.
+        """Runs a step for one job, chunk or upload, and keeps its error so that it does not stop the others.
 
-        ``about``: what the log is to say of it. Gives None where the step failed.
+        ``about``: what the log names it by. Returns None if the step failed.
         """
         try:
             return step(*arguments)
@@ -36,6 +36,6 @@ class Run:
             return None
 
     def raise_first(self) -> None:
-        """Raises the first error that was kept, if any, so that Lambda tries the event again."""
+        """Raises the first error that was kept, if any, so that Lambda retries the event."""
         if self.errors:
             raise self.errors[0]

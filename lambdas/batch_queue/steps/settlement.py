@@ -1,4 +1,4 @@
-"""Step 10, a chunk: which of its records are answered for good, and which run again."""
+"""Step 10, chunks: decides which records of a chunk are final and which run again."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from batch_queue.core.rows import TERMINAL, Chunk, ChunkRef, Counts, Job, Route,
 
 from .queue import Queue
 
-# What runs again after a whole job failed waits this long, four times longer after each attempt.
+# The back-off after a whole job failed, four times longer after each attempt.
 BACKOFF_SECONDS = 60
 MAX_BACKOFF_SECONDS = 3600
 # The message and the error code of records whose input was deleted before they could run again.
-GONE = "The object was deleted while it ran: what failed or had no answer by then was not run again."
+GONE = "The object was deleted while it ran. Records that failed or had no answer were not run again."
 GONE_CODE = "InputGone"
 
 
 class Settlement:
-    """Closes the attempt of each chunk of one job: by its output, or by the reason why there is none."""
+    """Closes the attempt of each chunk of one job, by its output or by the reason why there is none."""
 
     def __init__(self, queue: Queue, job: Job, written: Collection[str], route: Route | None) -> None:
         self._queue = queue
@@ -33,7 +33,7 @@ class Settlement:
         self._folder = f"{queue.settings.work_prefix}{job.job_id}"
 
     def settle(self, ref: ChunkRef) -> int:
-        """Settles one chunk, unless that was done before; gives how many of its records run again."""
+        """Settles one chunk, unless it is settled. Returns how many of its records run again."""
         job = self._job
         chunk = self._queue.table.chunks.get(ref)
         mine = chunk is not None and (chunk.job_id, chunk.attempt) == (job.job_id, ref.attempt)
@@ -41,7 +41,7 @@ class Settlement:
             return 0
         key = names.output_key(self._queue.settings.work_prefix, job.job_id, job.arn, ref.file_name)
         wrote = key in self._written
-        if chunk.gone and not wrote:  # two runs that staged it at once may have found different things
+        if chunk.gone and not wrote:  # concurrent runs that staged it may have come to different results
             return self._not_staged(chunk)
         if job.status == Status.REJECTED and (chunk.attempt > 1 or self._alone(chunk)):
             return self._reject(chunk)
@@ -54,7 +54,7 @@ class Settlement:
 
     def _may_run_again(self, chunk: Chunk) -> bool:
         attempts = self._route.max_record_attempts if self._route else 1
-        # A job that was cancelled before Bedrock had it, for the sake of a neighbour, costs no attempt.
+        # A job that was cancelled before it was submitted does not count as an attempt.
         attempts += self._job.status == Status.CANCELLED
         failed = self._job.status in (Status.FAILED, Status.REJECTED)
         lasting = failed and not outputs.passing_failure(self._job.message)
@@ -63,9 +63,9 @@ class Settlement:
     # ------------------------------------------------------------------------------------ with an output
 
     def _by_output(self, chunk: Chunk, key: str) -> int:
-        """Settles a chunk by its output at ``key`` ("" where there is none); gives how much runs again.
+        """Settles a chunk by its output at ``key`` ("" if there is none). Returns how many records run again.
 
-        Raises ObjectGoneError where its input is needed and does not exist any more.
+        Raises ObjectGoneError if its input is needed and no longer exists.
         """
         may_run_again = self._may_run_again(chunk)
         tally = outputs.tally(self._output(key), may_run_again) if key else Tally()
@@ -82,7 +82,7 @@ class Settlement:
         return self._give_up(chunk, key, tally, parts)
 
     def _keep(self, chunk: Chunk, key: str, answered: Collection[int]) -> list[str]:
-        """Writes what is answered for good to a part of its own; gives the key of that part, or none."""
+        """Writes the final lines to a part of the result. Returns the key of that part, or nothing."""
         if not answered:
             return []
         part = f"{self._folder}/settled/{chunk.ref.file_name}"
@@ -90,7 +90,7 @@ class Settlement:
         return [part]
 
     def _run_again(self, chunk: Chunk, key: str, tally: Tally, parts: list[str]) -> int:
-        """Puts the records that have no lasting answer back into the queue; gives how many they are."""
+        """Puts the records without a final line back into the queue. Returns how many they are."""
         left = _Left()
         again = f"{self._folder}/retry/{chunk.ref.file_name}"
         records = outputs.unanswered(self._inputs(chunk), tally.seen - tally.again)
@@ -119,7 +119,7 @@ class Settlement:
         return left.records
 
     def _give_up(self, chunk: Chunk, key: str, tally: Tally, parts: list[str]) -> int:
-        """Ends a chunk at its last attempt: what has no answer gets an error line."""
+        """Ends a chunk at its last attempt. Records without an answer get an error line."""
         missing = max(0, chunk.records - len(tally.seen))
         errors = Counter(tally.errors_by_code)
         if missing:
@@ -130,7 +130,7 @@ class Settlement:
         return self._close(chunk, parts, errors, _counts(tally, missing))
 
     def _errors(self, chunk: Chunk, key: str, tally: Tally) -> Iterator[bytes]:
-        """A line for each record that is to run again, and for each that has no line in the output."""
+        """Yields an error line for each record that is to run again or that the output does not have."""
         if key:
             yield from outputs.settled(self._output(key), tally.again)
         words = self._job.message or f"The job ended as {self._job.status} before this record was answered."
@@ -139,13 +139,13 @@ class Settlement:
 
     @property
     def _code(self) -> str:
-        """The error code of records that a job did not answer."""
+        """Returns the error code of records that the job did not answer."""
         return f"Job{self._job.status}"
 
     # ------------------------------------------------------------------------------------ without an output
 
     def _end_without_input(self, chunk: Chunk, key: str) -> int:
-        """Ends a chunk by its output alone: what failed or had no answer cannot run again."""
+        """Ends a chunk by its output alone: without its input, no record can run again."""
         tally = outputs.tally(self._output(key), may_run_again=False)
         part = f"{self._folder}/settled/{chunk.ref.file_name}"
         self._queue.bucket.put_stream(part, outputs.settled(self._output(key), tally.seen))
@@ -154,7 +154,7 @@ class Settlement:
         return self._close(chunk, [part], errors, _counts(tally, missing), message=GONE)
 
     def _not_staged(self, chunk: Chunk) -> int:
-        """Ends a chunk that could not be staged: its records get its message, where they can be read."""
+        """Ends a chunk that was not staged. Its records get its message, if they can be read."""
         message = chunk.message
         if chunk.error_code:
             try:
@@ -165,7 +165,7 @@ class Settlement:
         return 0
 
     def _explain(self, chunk: Chunk) -> int:
-        """Ends a chunk with its message on a line for each record. Raises ObjectGoneError."""
+        """Ends a chunk with an error line for each record. Raises ObjectGoneError."""
         part = f"{self._folder}/settled/{chunk.ref.file_name}.errors"
         records = outputs.unanswered(self._source(chunk), ())
         lines = (outputs.error_line(record, chunk.error_code, chunk.message) for _, record in records)
@@ -179,7 +179,7 @@ class Settlement:
         return upload is not None and upload.chunks == 1
 
     def _reject(self, chunk: Chunk) -> int:
-        """Ends a chunk that is too small for a job: nothing of it was run, or its last errors are final."""
+        """Ends a chunk that is too small for a job. It never ran, or its last errors are final."""
         message = self._job.message
         if chunk.attempt == 1:
             rejected = replace(chunk, status=Status.REJECTED, message=message)
@@ -201,7 +201,7 @@ class Settlement:
         status: Status | None = None,
         message: str | None = None,
     ) -> int:
-        """Ends a chunk with these parts and errors besides those that it has; by default as its job ended."""
+        """Ends a chunk and adds these parts and errors to it. The default status is that of the job."""
         ended = replace(
             chunk,
             status=status or self._job.status,
@@ -216,7 +216,7 @@ class Settlement:
         return self._queue.bucket.stream(ObjectRef(key))
 
     def _inputs(self, chunk: Chunk) -> Iterator[bytes]:
-        """The lines that the job was given for a chunk, also where it never got as far as staging them."""
+        """Returns the job's input lines of a chunk, from the upload if they were never staged."""
         job = self._job
         if job.arn and not job.instead:
             folder = names.input_folder(self._queue.settings.work_prefix, job.job_id)
@@ -224,7 +224,7 @@ class Settlement:
         return self._source(chunk)
 
     def _source(self, chunk: Chunk) -> Iterator[bytes]:
-        """The lines that a chunk is to run, as Bedrock shall see them."""
+        """Returns the lines that a chunk runs, as they are sent to Bedrock."""
         source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
         stream = self._queue.bucket.stream(source, None if chunk.whole else (chunk.start, chunk.end))
         return reading.tidied(stream) if chunk.rewrite else stream
@@ -235,7 +235,7 @@ def _counts(tally: Tally, missing: int = 0) -> Counts:
 
 
 class _Left:
-    """Counts the lines that are to run again while they are written."""
+    """Counts the lines to run again while they are written."""
 
     def __init__(self) -> None:
         self.records = 0

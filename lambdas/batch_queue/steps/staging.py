@@ -1,4 +1,4 @@
-"""Step 8: a job's chunks are claimed, and their bytes copied into the job's input folder."""
+"""Step 8: claims the chunks of a job and copies their bytes into the job's input folder."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from batch_queue.core.rows import Chunk, ChunkRef, Job, Status
 from .handover import end, wait
 from .queue import Queue
 
-# What may heal (access denied, by S3 or Bedrock) is tried again by later runs until the job is this old.
+# Denied access (by S3 or Bedrock) is retried by later runs until the job is this old.
 HEALING_SECONDS = 600.0
 _SHOWN = 500  # characters of what S3 says
 
 
 class MediaError(Exception):
-    """Objects that a chunk links to cannot be copied; the text is for the user."""
+    """Objects that a chunk links cannot be copied. The text is for the user."""
 
 
 class Staging:
-    """Claims and stages the chunks of a job; every step may be repeated by any number of runs."""
+    """Claims and stages the chunks of a job. Any number of runs may repeat each step."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
     def seal(self, job: Job) -> Job:
-        """Claims the job's chunks and stages those that it got; then the list of chunks is final.
+        """Claims the job's chunks, stages those that it got, and makes the list of chunks final.
 
-        Gives a job that is Cancelled where none is left, or too few records for Bedrock. Raises
-        ObjectDeniedError where S3 denies access that may still come.
+        Returns a Cancelled job if too few records are left for Bedrock. Raises ObjectDeniedError if S3
+        denies access and the job is young enough for a retry.
         """
         got: list[ChunkRef] = []
         staged = 0
         folder = self._folder(job)
-        there = self._queue.bucket.keys(folder)  # of a run that was cut short
+        there = self._queue.bucket.keys(folder)  # from a run that died
         for ref in job.chunks:
             if chunk := self._claim(ref, job):
                 got.append(ref)
@@ -52,7 +52,7 @@ class Staging:
             return table.jobs.get(job.job_id) or replace(job, status=Status.CANCELLED)
         route = table.models.routes().get(job.route)
         if not staged or (not job.instead and route and staged < route.min_records_per_job):
-            # Bedrock would refuse what is left: it goes back into the queue.
+            # Bedrock would refuse the rest, so it returns to the queue.
             return end(self._queue, sealed, Status.CANCELLED)
         return sealed
 
@@ -60,7 +60,7 @@ class Staging:
         return names.input_folder(self._queue.settings.work_prefix, job.job_id)
 
     def _claim(self, ref: ChunkRef, job: Job) -> Chunk | None:
-        """The chunk, where the job has it now; None where another job has it, or it is at another attempt."""
+        """Returns the chunk, or None if another job has it or it is at another attempt."""
         chunk = self._queue.table.chunks.get(ref)
         if chunk is None or chunk.attempt != ref.attempt:
             return None
@@ -69,9 +69,9 @@ class Staging:
     def _stage(self, job: Job, chunk: Chunk) -> bool:
         """Copies a chunk's bytes, and the media that they link, into the job's input folder.
 
-        False where the upload was deleted or a linked object cannot be copied: nothing of it is staged then.
+        Returns False, with nothing staged, if the upload or a linked object cannot be copied.
         """
-        if chunk.gone:  # an earlier run of this job found that; an object that has come back is too late
+        if chunk.gone:  # as an earlier run of this job decided, whatever exists now
             return False
         bucket, chunks, folder = self._queue.bucket, self._queue.table.chunks, self._folder(job)
         key = folder + chunk.ref.file_name
@@ -95,22 +95,22 @@ class Staging:
         return True
 
     def _with_media(self, lines: Iterable[bytes], folder: str) -> Iterator[bytes]:
-        """The lines with their links rewritten; after the last one the linked objects are below ``folder``.
+        """Yields the lines with their links rewritten, and at the end copies the linked objects.
 
-        Raises MediaError where they cannot be: whoever writes the lines to an object then writes none.
+        Raises MediaError if an object cannot be copied, so that the lines are not written either.
         """
         bucket = self._queue.bucket
         sources: dict[str, str] = {}
         yield from media.staged(lines, bucket.name, folder, sources)
         if not sources:
             return
-        there = bucket.keys(f"{folder}media/")  # of other chunks, or of a run that was cut short
+        there = bucket.keys(f"{folder}media/")  # from other chunks, or from a run that died
         missing = bucket.copy_all({key: source for key, source in sources.items() if key not in there})
         if missing:
             raise MediaError(media.unavailable(missing, bucket.name))
 
     def _denied(self, job: Job, key: str, error: ObjectDeniedError) -> str:
-        """What a user is to know of an upload that S3 does not let us read. Raises the error at first."""
+        """Returns the message for an upload that S3 denies access to. Raises the error at first."""
         message = (
             f"S3 denied access to {key} ({str(error)[:_SHOWN]}). Allow the role of process_batch_jobs to "
             "read it and to write below the work prefix, and to use their KMS keys"

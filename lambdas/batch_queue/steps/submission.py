@@ -1,4 +1,4 @@
-"""Steps 8 and 9: a job is made, staged and submitted, and its ARN and status go into the rows."""
+"""Steps 8 and 9: submits jobs with CreateModelInvocationJob, and stores their ARN and status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .staging import HEALING_SECONDS, Staging
 
 
 class Submission:
-    """Submits jobs, each with the id as its client token: the same call again gives the same job."""
+    """Submits jobs. The job id is the client token, so that repeating a call returns the same job."""
 
     def __init__(self, queue: Queue, bedrock: Bedrock) -> None:
         self._queue = queue
@@ -24,7 +24,7 @@ class Submission:
         self._staging = Staging(queue)
 
     def new_job(self, refs: tuple[ChunkRef, ...], route: Route) -> Job:
-        """The intent to run these chunks of a route in one job; nothing is stored yet."""
+        """Returns the intent to run these chunks of a route in one job. Stores nothing."""
         job_id = names.job_id(refs)
         now = self._queue.now()
         return Job(
@@ -41,7 +41,7 @@ class Submission:
         )
 
     def _request(self, job_id: str, route: Route) -> dict[str, Any]:
-        """The parameters of CreateModelInvocationJob; the job's id is its client token and in its name."""
+        """Returns the parameters of CreateModelInvocationJob. The name contains the job id."""
         settings = self._queue.settings
         bucket, work = f"s3://{settings.bucket}/", settings.work_prefix
         output: dict[str, Any] = {"s3Uri": bucket + names.output_folder(work, job_id)}
@@ -71,10 +71,10 @@ class Submission:
         return request
 
     def submit(self, job: Job) -> Job:
-        """Claims, stages and submits a job, or goes on where an earlier run stopped; gives the job as it is.
+        """Claims, stages and submits a job, or continues where an earlier run stopped. Returns the job.
 
-        Still Submitting: Bedrock would not have it now. Every step may be repeated by any number of runs.
-        Raises BedrockError for an answer that is about the caller and not about the job.
+        A job that is still Submitting was not accepted now. Any number of runs may repeat each step.
+        Raises BedrockError for an answer about the caller rather than the job.
         """
         if not job.sealed:
             job = self._staging.seal(job)
@@ -87,7 +87,7 @@ class Submission:
         return self._create(job)
 
     def _create(self, job: Job) -> Job:
-        """Calls CreateModelInvocationJob for a job that is sealed, and stores what Bedrock answers."""
+        """Calls CreateModelInvocationJob for a sealed job and stores the answer."""
         try:
             answer = self._bedrock.submit(job.request)
         except BedrockError as error:
@@ -101,17 +101,17 @@ class Submission:
             log.info("job submitted", extra={"job_id": job.job_id, "arn": job.arn, "records": job.records})
             return job
         if isinstance(answer, NotNow):
-            log.info("Bedrock takes no more jobs of this model now", extra={"job_id": job.job_id})
+            log.info("Bedrock accepts no more jobs of this model now", extra={"job_id": job.job_id})
             return wait(self._queue, replace(job, message=answer.reason, updated_at=now))
         job = replace(job, message=answer.message, updated_at=now)
         if answer.may_heal and self._queue.age(job.created_at) < HEALING_SECONDS:
-            log.warning("Bedrock denied a job; a later run tries again", extra={"job_id": job.job_id})
+            log.warning("Bedrock denied access for a job; a later run retries", extra={"job_id": job.job_id})
             return wait(self._queue, job)
         log.error("Bedrock refused a job", extra={"job_id": job.job_id})
         return end(self._queue, job, Status.FAILED)
 
     def _begin_on_demand(self, job: Job) -> Job:
-        """Hands a job over to the collector, which asks the model about each of its records."""
+        """Hands a job over to the collector, which invokes the model for each record."""
         now = self._queue.now()
         begun = replace(job, arn=ON_DEMAND_ARN, status=Status.IN_PROGRESS, submitted_at=now, updated_at=now)
         self._queue.table.jobs.store_arn(begun)

@@ -1,4 +1,4 @@
-"""The sweep: finds objects without an upload, because their event was lost or there was no queue yet."""
+"""Step 1, sweep: finds objects whose S3 event was lost or that are older than the queue."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from batch_queue.core.objects import NewObject, why_not
 from .queue import Queue
 from .run import Run
 
-# So many objects are looked up and handed over before the time is looked at again.
+# How many objects are looked up and handed over between two looks at the time.
 AT_ONCE = 100
-# The sweep goes on in another run when there is less time left than this.
+# The sweep continues in another run when less time than this is left.
 STOP_SECONDS = 60.0
 KEYS = {"sweep", "prefix", "min_age_minutes", "from", "so_far"}
 COUNTS = ("found", "known", "young", "enqueued")
@@ -25,19 +25,19 @@ COUNTS = ("found", "known", "young", "enqueued")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to sweep: ``prefix``; only what is ``min_age_minutes`` old; from behind the key ``after``."""
+    """What to sweep: objects below ``prefix``, at least ``min_age_minutes`` old, after the key ``after``."""
 
     prefix: str
     min_age_minutes: float = 0.0
     after: str = ""
 
     def takes(self, one: Current, now: float) -> bool:
-        """Whether an object is old enough. Without a least age it is, also where S3's clock is ahead."""
+        """Returns whether an object is old enough. Without a minimum age, every object is."""
         return not self.min_age_minutes or now - one.modified >= self.min_age_minutes * 60
 
 
 def order(event: Mapping[str, Any], input_prefix: str) -> Order:
-    """Reads the event of a sweep. Raises EventError that says what to write instead."""
+    """Reads the event of a sweep. Raises an EventError that says what to write instead."""
     right = 'write {"sweep": true}, with "prefix" and "min_age_minutes" only if you want less than everything'
     if unknown := set(event) - KEYS:
         raise EventError(f"a sweep has no {', '.join(sorted(unknown))}: {right}")
@@ -46,31 +46,33 @@ def order(event: Mapping[str, Any], input_prefix: str) -> Order:
     prefix = event.get("prefix", input_prefix)
     if not isinstance(prefix, str) or not prefix.startswith(input_prefix):
         raise EventError(
-            f"uploads lie below {input_prefix}, so {prefix!r} has none to sweep: write the prefix as "
+            f"uploads are below {input_prefix}, and {prefix!r} is not: write the prefix as "
             f'"{input_prefix}some/folder/", or leave it out to sweep them all'
         )
     age = event.get("min_age_minutes", 0)
     if isinstance(age, bool) or not isinstance(age, int | float) or age < 0:
-        raise EventError(f"min_age_minutes is a number from 0 on, not {age!r}: write 60, or leave it out")
+        raise EventError(
+            f"min_age_minutes must be a number of 0 or more, not {age!r}: write 60, or leave it out"
+        )
     return Order(prefix, age, event.get("from", ""))
 
 
 class Sweep:
     """Finds objects without an upload and hands each over to the intake, as its event would have.
 
-    The intake runs for each in an invocation of its own: one that fails, however it does, holds up no other,
-    is tried again and becomes a dead letter like any event. Safe to run twice, also at the same time.
+    The intake runs for each in its own invocation. One that fails does not hold up the others, is retried,
+    and ends in the dead-letter queue like any event. Safe to run twice, even at the same time.
     """
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
     def run(self, event: Mapping[str, Any], function_name: str, seconds_left: float) -> dict[str, int]:
-        """Sweeps, or goes on where an earlier run stopped; gives the counts so far.
+        """Sweeps, or continues where an earlier run stopped. Returns the counts so far.
 
-        ``found``: objects that are uploads; of them ``known`` to the queue, too ``young`` for the order, and
-        ``enqueued``: handed over to ``function_name``. ``goes_on`` is 1 where another run does the rest.
-        Raises EventError for an order that makes no sense.
+        ``found``: objects that are uploads. Of these, ``known`` are in the table, ``young`` are below the
+        minimum age, and ``enqueued`` were handed over to ``function_name``. ``goes_on`` is 1 if another run
+        does the rest. Raises EventError for an invalid event.
         """
         run = Run(self._queue.clock, function_name, seconds_left)
         settings = self._queue.settings
@@ -99,14 +101,14 @@ class Sweep:
         for found, one in zip(objects, old, strict=True):
             if found.upload_id in known:
                 continue
-            # One after the other, so that what is found leaves room for the account's other functions. The
-            # intake looks up itself what an object without a version id is told apart by.
+            # One after the other, to leave concurrency for the account's other functions. The intake looks up
+            # what identifies an object without a version id.
             listed = asdict(found) | ({} if one.version_id else {"modified_at": ""})
             self._queue.functions.wake(function_name, {"read_on": listed, "from": 0})
             counts.update(enqueued=1)
 
     def _object(self, one: Current, now: float) -> NewObject:
-        """The object as its event would have it, but waiting from now on: its time in the queue begins."""
+        """Returns the object as its event would describe it, but waiting from now on."""
         return NewObject(
             bucket=self._queue.settings.bucket,
             key=one.key,
@@ -119,6 +121,6 @@ class Sweep:
     def _go_on(
         self, event: Mapping[str, Any], after: str, counts: Counter[str], function_name: str
     ) -> dict[str, int]:
-        log.info("sweep goes on in another run", extra={"after": after, **counts})
+        log.info("sweep continues in another run", extra={"after": after, **counts})
         self._queue.functions.wake(function_name, {**event, "from": after, "so_far": dict(counts)})
         return {**counts, "goes_on": 1}

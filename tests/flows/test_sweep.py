@@ -337,7 +337,7 @@ def test_a_sweep_that_runs_out_of_time_goes_on_in_another_run(caplog: pytest.Log
         assert not world.errors
         (ended,) = [record for record in caplog.records if record.message == "sweep ended"]
         assert (ended.found, ended.enqueued) == (16, 16)  # type: ignore[attr-defined]  # extra fields
-        assert len([record for record in caplog.records if "goes on" in record.message]) > 2
+        assert len([record for record in caplog.records if "continues" in record.message]) > 2
 
 
 @pytest.mark.usefixtures("small_pages")

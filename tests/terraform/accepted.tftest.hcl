@@ -23,7 +23,7 @@ run "foundation_model" {
 
   assert {
     condition = one([
-      for statement in data.aws_iam_policy_document.process_batch_jobs.statement : toset(statement.resources) if statement.sid == "CreateJobs"
+      for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : toset(statement.resources) if statement.sid == "CreateJobs"
       ]) == toset([
       "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*",
       "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-5-haiku-20241022-v1:0",
@@ -33,7 +33,7 @@ run "foundation_model" {
 
   assert {
     condition = [
-      for statement in data.aws_iam_policy_document.bedrock[0].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
+      for statement in data.aws_iam_policy_document.role["bedrock"].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
     ] == []
     error_message = "Bedrock's jobs may invoke models only where an inference profile needs it."
   }
@@ -53,7 +53,7 @@ run "inference_profile" {
 
   assert {
     condition = one([
-      for statement in data.aws_iam_policy_document.process_batch_jobs.statement : toset(statement.resources) if statement.sid == "CreateJobs"
+      for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : toset(statement.resources) if statement.sid == "CreateJobs"
       ]) == toset([
       "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*",
       "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-3-5-haiku-20241022-v1:0",
@@ -64,7 +64,7 @@ run "inference_profile" {
 
   assert {
     condition = [
-      for statement in data.aws_iam_policy_document.bedrock[0].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
+      for statement in data.aws_iam_policy_document.role["bedrock"].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
     ] == [toset(["arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-3-5-haiku-20241022-v1:0", "arn:aws:bedrock:*::foundation-model/anthropic.claude-3-5-haiku-20241022-v1:0"])]
     error_message = "Bedrock's jobs may invoke models only where an inference profile needs it."
   }
@@ -84,7 +84,7 @@ run "foundation_model_with_context_length" {
 
   assert {
     condition = one([
-      for statement in data.aws_iam_policy_document.process_batch_jobs.statement : toset(statement.resources) if statement.sid == "CreateJobs"
+      for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : toset(statement.resources) if statement.sid == "CreateJobs"
       ]) == toset([
       "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*",
       "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-sonnet-20240229-v1:0:28k",
@@ -94,7 +94,7 @@ run "foundation_model_with_context_length" {
 
   assert {
     condition = [
-      for statement in data.aws_iam_policy_document.bedrock[0].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
+      for statement in data.aws_iam_policy_document.role["bedrock"].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
     ] == []
     error_message = "Bedrock's jobs may invoke models only where an inference profile needs it."
   }
@@ -114,7 +114,7 @@ run "foundation_model_with_dot_in_version" {
 
   assert {
     condition = one([
-      for statement in data.aws_iam_policy_document.process_batch_jobs.statement : toset(statement.resources) if statement.sid == "CreateJobs"
+      for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : toset(statement.resources) if statement.sid == "CreateJobs"
       ]) == toset([
       "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*",
       "arn:aws:bedrock:us-east-1::foundation-model/zai.glm-4.7",
@@ -124,7 +124,7 @@ run "foundation_model_with_dot_in_version" {
 
   assert {
     condition = [
-      for statement in data.aws_iam_policy_document.bedrock[0].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
+      for statement in data.aws_iam_policy_document.role["bedrock"].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
     ] == []
     error_message = "Bedrock's jobs may invoke models only where an inference profile needs it."
   }
@@ -144,7 +144,7 @@ run "foundation_model_arn" {
 
   assert {
     condition = one([
-      for statement in data.aws_iam_policy_document.process_batch_jobs.statement : toset(statement.resources) if statement.sid == "CreateJobs"
+      for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : toset(statement.resources) if statement.sid == "CreateJobs"
       ]) == toset([
       "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*",
       "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0",
@@ -154,7 +154,7 @@ run "foundation_model_arn" {
 
   assert {
     condition = [
-      for statement in data.aws_iam_policy_document.bedrock[0].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
+      for statement in data.aws_iam_policy_document.role["bedrock"].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
     ] == []
     error_message = "Bedrock's jobs may invoke models only where an inference profile needs it."
   }
@@ -174,7 +174,7 @@ run "inference_profile_arn" {
 
   assert {
     condition = one([
-      for statement in data.aws_iam_policy_document.process_batch_jobs.statement : toset(statement.resources) if statement.sid == "CreateJobs"
+      for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : toset(statement.resources) if statement.sid == "CreateJobs"
       ]) == toset([
       "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*",
       "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0",
@@ -185,7 +185,7 @@ run "inference_profile_arn" {
 
   assert {
     condition = [
-      for statement in data.aws_iam_policy_document.bedrock[0].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
+      for statement in data.aws_iam_policy_document.role["bedrock"].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
     ] == [toset(["arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0", "arn:aws:bedrock:*::foundation-model/amazon.nova-lite-v1:0"])]
     error_message = "Bedrock's jobs may invoke models only where an inference profile needs it."
   }
@@ -205,7 +205,7 @@ run "application_inference_profile_arn" {
 
   assert {
     condition = one([
-      for statement in data.aws_iam_policy_document.process_batch_jobs.statement : toset(statement.resources) if statement.sid == "CreateJobs"
+      for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : toset(statement.resources) if statement.sid == "CreateJobs"
       ]) == toset([
       "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*",
       "arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:application-inference-profile/abc123def456",
@@ -216,7 +216,7 @@ run "application_inference_profile_arn" {
 
   assert {
     condition = [
-      for statement in data.aws_iam_policy_document.bedrock[0].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
+      for statement in data.aws_iam_policy_document.role["bedrock"].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
     ] == [toset(["arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:application-inference-profile/abc123def456", "arn:aws:bedrock:*::foundation-model/*"])]
     error_message = "Bedrock's jobs may invoke models only where an inference profile needs it."
   }
@@ -236,7 +236,7 @@ run "custom_model_arn" {
 
   assert {
     condition = one([
-      for statement in data.aws_iam_policy_document.process_batch_jobs.statement : toset(statement.resources) if statement.sid == "CreateJobs"
+      for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : toset(statement.resources) if statement.sid == "CreateJobs"
       ]) == toset([
       "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*",
       "arn:aws:bedrock:us-east-1:123456789012:custom-model/amazon.nova-lite-v1:0:300k/abc123def456",
@@ -246,7 +246,7 @@ run "custom_model_arn" {
 
   assert {
     condition = [
-      for statement in data.aws_iam_policy_document.bedrock[0].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
+      for statement in data.aws_iam_policy_document.role["bedrock"].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
     ] == []
     error_message = "Bedrock's jobs may invoke models only where an inference profile needs it."
   }

@@ -186,7 +186,7 @@ run "permissions" {
   command = plan
 
   assert {
-    condition = { for statement in data.aws_iam_policy_document.create_batch_queue.statement : statement.sid => [toset(statement.actions), toset(statement.resources)] } == {
+    condition = { for statement in data.aws_iam_policy_document.role["create_batch_queue"].statement : statement.sid => [toset(statement.actions), toset(statement.resources)] } == {
       ReadUploads                 = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::mock-bucket/to-process/*"])]
       SeeThatUploadsAreGone       = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::mock-bucket"])]
       WriteRejectionReports       = [toset(["s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/processed/*.rejected.json"])]
@@ -200,7 +200,7 @@ run "permissions" {
 
   assert {
     condition = one(flatten([
-      for statement in data.aws_iam_policy_document.create_batch_queue.statement :
+      for statement in data.aws_iam_policy_document.role["create_batch_queue"].statement :
       [for condition in statement.condition : "${condition.test} ${condition.variable} ${join(" ", condition.values)}"] if statement.sid == "ListUploads"
     ])) == "StringLike s3:prefix to-process/*"
     error_message = "create_batch_queue lists the versions of uploads, and of nothing else in the bucket."
@@ -208,7 +208,7 @@ run "permissions" {
 
   assert {
     condition = {
-      for statement in data.aws_iam_policy_document.process_batch_jobs.statement :
+      for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement :
       statement.sid => [toset(statement.actions), toset(statement.resources)] if anytrue([for action in statement.actions : startswith(action, "s3:") || startswith(action, "lambda:")])
       } == {
       ReadUploads           = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::mock-bucket/to-process/*"])]
@@ -221,7 +221,7 @@ run "permissions" {
   }
 
   assert {
-    condition = { for statement in data.aws_iam_policy_document.collect_results.statement : statement.sid => [toset(statement.actions), toset(statement.resources)] } == {
+    condition = { for statement in data.aws_iam_policy_document.role["collect_results"].statement : statement.sid => [toset(statement.actions), toset(statement.resources)] } == {
       SettleUploads = [toset(["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/mock-queue"])]
       ReadWorkArea  = [toset(["s3:GetObject"]), toset([for part in ["in", "out", "retry", "settled"] : "arn:aws:s3:::mock-bucket/jobs/*/${part}/*"])]
       WriteWorkArea = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset([for part in ["out", "retry", "settled"] : "arn:aws:s3:::mock-bucket/jobs/*/${part}/*"])]

@@ -269,7 +269,7 @@ run "on_demand" {
   }
 
   assert {
-    condition = one([for statement in data.aws_iam_policy_document.collect_results.statement : [statement.actions, toset(statement.resources)] if statement.sid == "InvokeModelsOnDemand"]) == [toset(["bedrock:InvokeModel"]), toset([
+    condition = one([for statement in data.aws_iam_policy_document.role["collect_results"].statement : [statement.actions, toset(statement.resources)] if statement.sid == "InvokeModelsOnDemand"]) == [toset(["bedrock:InvokeModel"]), toset([
       "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0",
       "arn:aws:bedrock:*::foundation-model/amazon.nova-lite-v1:0",
       "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0",
@@ -278,7 +278,7 @@ run "on_demand" {
   }
 
   assert {
-    condition = one([for statement in data.aws_iam_policy_document.bedrock[0].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"]) == toset([
+    condition = one([for statement in data.aws_iam_policy_document.role["bedrock"].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"]) == toset([
       "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0",
       "arn:aws:bedrock:*::foundation-model/amazon.nova-lite-v1:0",
     ])
@@ -297,13 +297,13 @@ run "media" {
   }
 
   assert {
-    condition     = one([for statement in data.aws_iam_policy_document.process_batch_jobs.statement : [statement.actions, statement.resources] if statement.sid == "ReadMedia"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/*"])]
+    condition     = one([for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMedia"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/*"])]
     error_message = "With a media route process_batch_jobs may read the bucket's objects, wherever they lie."
   }
 
   assert {
     condition = alltrue([
-      for document in [data.aws_iam_policy_document.create_batch_queue, data.aws_iam_policy_document.collect_results, data.aws_iam_policy_document.bedrock[0]] :
+      for document in [data.aws_iam_policy_document.role["create_batch_queue"], data.aws_iam_policy_document.role["collect_results"], data.aws_iam_policy_document.role["bedrock"]] :
       length([for statement in document.statement : statement if contains(statement.resources, "arn:aws:s3:::mock-bucket/*")]) == 0
     ])
     error_message = "No other role may."
@@ -418,7 +418,7 @@ run "own_role" {
   }
 
   assert {
-    condition     = one([for statement in data.aws_iam_policy_document.process_batch_jobs.statement : one(statement.resources) if statement.sid == "PassRoleToBedrock"]) == var.role_arn
+    condition     = one([for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : one(statement.resources) if statement.sid == "PassRoleToBedrock"]) == var.role_arn
     error_message = "Only the given role may be passed."
   }
 }
@@ -464,15 +464,15 @@ run "key" {
 
   assert {
     condition = alltrue([
-      for document in concat(values(data.aws_iam_policy_document.function_runtime), data.aws_iam_policy_document.bedrock) :
-      toset(flatten([for statement in document.statement : statement.resources if startswith(statement.sid, "UseKey")])) == toset([var.kms_key_arn])
+      for key, document in data.aws_iam_policy_document.role :
+      toset(flatten([for statement in document.statement : statement.resources if startswith(statement.sid, "UseKey")])) == toset([var.kms_key_arn]) if key == "bedrock" || endswith(key, "_runtime")
     ])
     error_message = "Each role may use the key, and no other."
   }
 
   assert {
     condition = alltrue([
-      for name, document in data.aws_iam_policy_document.function_runtime : {
+      for name, document in { for key, document in data.aws_iam_policy_document.role : trimsuffix(key, "_runtime") => document if endswith(key, "_runtime") } : {
         for statement in document.statement : statement.sid => {
           (one(statement.condition).variable) = { for action in statement.actions : action => toset(one(statement.condition).values) }
         } if startswith(statement.sid, "UseKey")
@@ -487,7 +487,7 @@ run "key" {
 
   assert {
     condition = {
-      for statement in data.aws_iam_policy_document.bedrock[0].statement : statement.sid => {
+      for statement in data.aws_iam_policy_document.role["bedrock"].statement : statement.sid => {
         for condition in statement.condition : condition.variable => one(condition.values)
       } if startswith(statement.sid, "UseKey")
     } == { UseKeyForFiles = { "kms:ViaService" = "s3.us-east-1.amazonaws.com" } }
@@ -514,12 +514,12 @@ run "vpc" {
   }
 
   assert {
-    condition     = alltrue([for document in data.aws_iam_policy_document.function_runtime : length([for statement in document.statement : statement if contains(["ManageNetworkInterfaces", "DenyNetworkInterfacesToCode"], statement.sid)]) == 2])
+    condition     = alltrue([for key, document in data.aws_iam_policy_document.role : length([for statement in document.statement : statement if contains(["ManageNetworkInterfaces", "DenyNetworkInterfacesToCode"], statement.sid)]) == 2 if endswith(key, "_runtime")])
     error_message = "Lambda may manage network interfaces for the functions, their code may not."
   }
 
   assert {
-    condition = one([for statement in data.aws_iam_policy_document.bedrock[0].statement : toset(statement.resources) if statement.sid == "CreateNetworkInterfacesInSubnets"]) == toset([
+    condition = one([for statement in data.aws_iam_policy_document.role["bedrock"].statement : toset(statement.resources) if statement.sid == "CreateNetworkInterfacesInSubnets"]) == toset([
       "arn:aws:ec2:us-east-1:123456789012:subnet/subnet-d4",
       "arn:aws:ec2:us-east-1:123456789012:security-group/sg-e5",
       "arn:aws:ec2:us-east-1:123456789012:security-group/sg-f6",
@@ -607,7 +607,7 @@ run "no_sweep" {
   }
 
   assert {
-    condition     = contains([for statement in data.aws_iam_policy_document.create_batch_queue.statement : statement.sid], "ListUploads")
+    condition     = contains([for statement in data.aws_iam_policy_document.role["create_batch_queue"].statement : statement.sid], "ListUploads")
     error_message = "A sweep by hand works without the rule."
   }
 }
@@ -688,20 +688,14 @@ run "permissions" {
 
   assert {
     condition = alltrue(flatten([
-      for document in concat(
-        values(data.aws_iam_policy_document.function_runtime), data.aws_iam_policy_document.bedrock,
-        [data.aws_iam_policy_document.create_batch_queue, data.aws_iam_policy_document.process_batch_jobs, data.aws_iam_policy_document.collect_results],
-      ) : [for statement in document.statement : [for action in statement.actions : !strcontains(action, "*")]]
+      for document in data.aws_iam_policy_document.role : [for statement in document.statement : [for action in statement.actions : !strcontains(action, "*")]]
     ]))
     error_message = "No role has an action with a wildcard."
   }
 
   assert {
     condition = toset(flatten([
-      for document in concat(
-        values(data.aws_iam_policy_document.function_runtime), data.aws_iam_policy_document.bedrock,
-        [data.aws_iam_policy_document.create_batch_queue, data.aws_iam_policy_document.process_batch_jobs, data.aws_iam_policy_document.collect_results],
-      ) : [for statement in document.statement : statement.sid if contains(statement.resources, "*")]
+      for document in data.aws_iam_policy_document.role : [for statement in document.statement : statement.sid if contains(statement.resources, "*")]
     ])) == toset(["DenyNetworkInterfacesToCode", "DescribeNetwork", "ListJobs", "ManageNetworkInterfaces", "ManageOwnNetworkInterfaces"])
     error_message = "The resource \"*\" stands only where AWS knows nothing finer."
   }
@@ -709,8 +703,8 @@ run "permissions" {
   assert {
     condition = alltrue(flatten([
       for document in concat(
-        values(data.aws_iam_policy_document.function_runtime), data.aws_iam_policy_document.bedrock, data.aws_iam_policy_document.bucket, data.aws_iam_policy_document.bedrock_trust,
-        [data.aws_iam_policy_document.create_batch_queue, data.aws_iam_policy_document.process_batch_jobs, data.aws_iam_policy_document.collect_results, data.aws_iam_policy_document.function_trust, data.aws_iam_policy_document.dead_letters],
+        values(data.aws_iam_policy_document.role), data.aws_iam_policy_document.bucket, data.aws_iam_policy_document.bedrock_trust,
+        [data.aws_iam_policy_document.function_trust, data.aws_iam_policy_document.dead_letters],
       ) : [for statement in document.statement : try(length(statement.sid) > 0, false)]
     ]))
     error_message = "Every statement has a name."
@@ -725,7 +719,7 @@ run "permissions" {
   }
 
   assert {
-    condition     = one([for statement in data.aws_iam_policy_document.process_batch_jobs.statement : one(statement.condition).values if statement.sid == "PassRoleToBedrock"]) == tolist(["bedrock.amazonaws.com"])
+    condition     = one([for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : one(statement.condition).values if statement.sid == "PassRoleToBedrock"]) == tolist(["bedrock.amazonaws.com"])
     error_message = "The role may be passed to Bedrock only."
   }
 }
@@ -738,7 +732,7 @@ run "media_on_demand" {
   }
 
   assert {
-    condition     = one([for statement in data.aws_iam_policy_document.collect_results.statement : [statement.actions, statement.resources] if statement.sid == "ReadMediaOnDemand"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/*"])]
+    condition     = one([for statement in data.aws_iam_policy_document.role["collect_results"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMediaOnDemand"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/*"])]
     error_message = "On demand, Bedrock reads linked media as collect_results."
   }
 }

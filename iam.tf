@@ -1,104 +1,89 @@
 # The functions' roles: what each may do, as lists of statements, and the one document that makes policies of them
-# (also of those of Bedrock's role, in iam_bedrock.tf). A condition is written { operator = { key = values } }.
+# (also of those of Bedrock's role, in iam_bedrock.tf). A condition is written { operator = { key = values } };
+# a statement with "when" is there only when that is true.
 #
 # Resources are as narrow as AWS allows. "*" stands only where IAM has nothing narrower: for
 # bedrock:ListModelInvocationJobs, and for the network interface actions of the VPC options.
 
 locals {
-  work_arn = "${local.bucket_arn}/${local.work_prefix}"
-  job_arns = "${local.bedrock_arn}:model-invocation-job/*"
+  table_arn  = aws_dynamodb_table.this.arn
+  index_arn  = "${aws_dynamodb_table.this.arn}/index/status-index"
+  job_arns   = "${local.bedrock_arn}:model-invocation-job/*"
+  input_arn  = "${local.bucket_arn}/${var.input_prefix}"
+  output_arn = "${local.bucket_arn}/${var.output_prefix}"
+  work_arn   = "${local.bucket_arn}/${local.work_prefix}"
 
-  network_interface_actions = [
-    "ec2:AssignPrivateIpAddresses",
-    "ec2:CreateNetworkInterface",
-    "ec2:DeleteNetworkInterface",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSubnets",
-    "ec2:UnassignPrivateIpAddresses",
+  write_actions = ["s3:AbortMultipartUpload", "s3:PutObject"]
+  interface_actions = [
+    "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
   ]
+
+  file_services = ["s3.${local.region}.amazonaws.com", "sqs.${local.region}.amazonaws.com"]
 
   # What Lambda itself needs to run a function with its settings.
   runtime_statements = {
-    for key in keys(local.functions) : key => concat(
-      [
-        {
-          sid       = "WriteOwnLogs"
-          actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-          resources = ["${aws_cloudwatch_log_group.function[key].arn}:*"]
-        },
-        {
-          sid       = "SendDeadLetters"
-          actions   = ["sqs:SendMessage"]
-          resources = [aws_sqs_queue.dead_letters.arn]
-        },
-      ],
+    for key in keys(local.functions) : key => [
+      {
+        sid       = "WriteOwnLogs"
+        actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        resources = ["${aws_cloudwatch_log_group.function[key].arn}:*"]
+      },
+      { sid = "SendDeadLetters", actions = ["sqs:SendMessage"], resources = [aws_sqs_queue.dead_letters.arn] },
       # The key only through the services that store with it: docs/kms.md.
-      [
-        for statement in [
-          {
-            sid       = "UseKeyForFilesAndDeadLetters"
-            actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-            condition = { "kms:ViaService" = ["s3.${local.region}.amazonaws.com", "sqs.${local.region}.amazonaws.com"] }
-          },
-          {
-            sid       = "UseKeyForTable"
-            actions   = ["kms:Decrypt"]
-            condition = { "kms:ViaService" = ["dynamodb.${local.region}.amazonaws.com"] }
-          },
-          # Lambda decrypts a function's environment in the name of its role, and says for which function.
-          {
-            sid       = "UseKeyForOwnEnvironment"
-            actions   = ["kms:Decrypt"]
-            condition = { "kms:EncryptionContext:aws:lambda:FunctionArn" = [local.function_arns[key]] }
-          },
-        ] : merge(statement, { resources = [var.kms_key_arn], condition = { StringEquals = statement.condition } })
-        if var.kms_key_arn != null
-      ],
+      {
+        sid       = "UseKeyForFilesAndDeadLetters"
+        when      = var.kms_key_arn != null
+        actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+        resources = [var.kms_key_arn]
+        condition = { StringEquals = { "kms:ViaService" = local.file_services } }
+      },
+      {
+        sid       = "UseKeyForTable"
+        when      = var.kms_key_arn != null
+        actions   = ["kms:Decrypt"]
+        resources = [var.kms_key_arn]
+        condition = { StringEquals = { "kms:ViaService" = ["dynamodb.${local.region}.amazonaws.com"] } }
+      },
+      # Lambda decrypts a function's environment in the name of its role, and says for which function.
+      {
+        sid       = "UseKeyForOwnEnvironment"
+        when      = var.kms_key_arn != null
+        actions   = ["kms:Decrypt"]
+        resources = [var.kms_key_arn]
+        condition = { StringEquals = { "kms:EncryptionContext:aws:lambda:FunctionArn" = [local.function_arns[key]] } }
+      },
       # Lambda needs the network interfaces; the code that runs in the function never does.
-      [
-        for statement in [
-          { sid = "ManageNetworkInterfaces" },
-          {
-            sid       = "DenyNetworkInterfacesToCode"
-            effect    = "Deny"
-            condition = { ArnEquals = { "lambda:SourceFunctionArn" = [local.function_arns[key]] } }
-          },
-        ] : merge(statement, { actions = local.network_interface_actions, resources = ["*"] })
-        if var.vpc != null
-      ],
-    )
+      { sid = "ManageNetworkInterfaces", when = var.vpc != null, actions = local.interface_actions, resources = ["*"] },
+      {
+        sid       = "DenyNetworkInterfacesToCode"
+        when      = var.vpc != null
+        effect    = "Deny"
+        actions   = local.interface_actions
+        resources = ["*"]
+        condition = { ArnEquals = { "lambda:SourceFunctionArn" = [local.function_arns[key]] } }
+      },
+    ]
   }
 
   read_uploads = {
-    sid       = "ReadUploads"
-    actions   = ["s3:GetObject", "s3:GetObjectVersion"]
-    resources = ["${local.bucket_arn}/${var.input_prefix}*"]
+    sid = "ReadUploads", actions = ["s3:GetObject", "s3:GetObjectVersion"], resources = ["${local.input_arn}*"]
   }
 
   # Without s3:ListBucket, S3 answers 403 and not 404 for an upload that has been deleted. Such a read carries no
   # s3:prefix to set a condition on.
   see_that_uploads_are_gone = {
-    sid       = "SeeThatUploadsAreGone"
-    actions   = ["s3:ListBucket"]
-    resources = [local.bucket_arn]
+    sid = "SeeThatUploadsAreGone", actions = ["s3:ListBucket"], resources = [local.bucket_arn]
   }
 
   # The objects that records link to can be anywhere in the bucket.
-  read_media = {
-    sid       = "ReadMedia"
-    actions   = ["s3:GetObject"]
-    resources = ["${local.bucket_arn}/*"]
-  }
+  read_media = { sid = "ReadMedia", actions = ["s3:GetObject"], resources = ["${local.bucket_arn}/*"] }
 
   function_statements = {
     create_batch_queue = [
       local.read_uploads,
       local.see_that_uploads_are_gone,
-      {
-        sid       = "WriteRejectionReports"
-        actions   = ["s3:PutObject"]
-        resources = ["${local.bucket_arn}/${var.output_prefix}*.rejected.json"]
-      },
+      { sid = "WriteRejectionReports", actions = ["s3:PutObject"], resources = ["${local.output_arn}*.rejected.json"] },
       # The sweep.
       {
         sid       = "ListUploads"
@@ -109,10 +94,10 @@ locals {
       {
         sid = "QueueUploads"
         actions = [
-          for action in ["BatchGetItem", "ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"] :
-          "dynamodb:${action}"
+          "dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem",
+          "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
         ]
-        resources = [aws_dynamodb_table.this.arn]
+        resources = [local.table_arn]
       },
       # How far a large upload has been read, for the invocation that continues.
       {
@@ -123,108 +108,84 @@ locals {
       {
         sid       = "WakeProcessBatchJobsAndGoOn"
         actions   = ["lambda:InvokeFunction"]
-        resources = [for key in ["create_batch_queue", "process_batch_jobs"] : local.function_arns[key]]
+        resources = [local.function_arns["create_batch_queue"], local.function_arns["process_batch_jobs"]]
       },
     ]
 
-    process_batch_jobs = concat(
-      [
-        {
-          sid = "ManageQueue"
-          actions = [
-            for action in ["BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"] :
-            "dynamodb:${action}"
-          ]
-          resources = [aws_dynamodb_table.this.arn]
-        },
-        {
-          sid       = "QueryQueueByStatus"
-          actions   = ["dynamodb:Query"]
-          resources = ["${aws_dynamodb_table.this.arn}/index/status-index"]
-        },
-        local.read_uploads,
-        local.see_that_uploads_are_gone,
-        {
-          sid       = "ReadRecordsToRunAgain"
-          actions   = ["s3:GetObject"]
-          resources = ["${local.work_arn}*/retry/*"]
-        },
-      ],
-      [for statement in [local.read_media] : statement if local.media],
-      [
-        {
-          sid       = "StageInputs"
-          actions   = ["s3:AbortMultipartUpload", "s3:PutObject"]
-          resources = ["${local.work_arn}*/in/*"]
-        },
-        {
-          sid       = "CreateJobs"
-          actions   = ["bedrock:CreateModelInvocationJob"]
-          resources = distinct(concat([local.job_arns], flatten(values(local.model_arns))))
-        },
-        { sid = "FollowJobs", actions = ["bedrock:GetModelInvocationJob"], resources = [local.job_arns] },
-        { sid = "TagJobs", actions = ["bedrock:TagResource"], resources = [local.job_arns] },
-        { sid = "ListJobs", actions = ["bedrock:ListModelInvocationJobs"], resources = ["*"] },
-        {
-          sid       = "PassRoleToBedrock"
-          actions   = ["iam:PassRole"]
-          resources = [local.bedrock_role_arn]
-          condition = { StringEquals = { "iam:PassedToService" = ["bedrock.amazonaws.com"] } }
-        },
-        {
-          sid       = "CollectResultsAndGoOn"
-          actions   = ["lambda:InvokeFunction"]
-          resources = [for key in ["collect_results", "process_batch_jobs"] : local.function_arns[key]]
-        },
-      ],
-    )
+    process_batch_jobs = [
+      {
+        sid = "ManageQueue"
+        actions = [
+          "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem",
+          "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+        ]
+        resources = [local.table_arn]
+      },
+      { sid = "QueryQueueByStatus", actions = ["dynamodb:Query"], resources = [local.index_arn] },
+      local.read_uploads,
+      local.see_that_uploads_are_gone,
+      { sid = "ReadRecordsToRunAgain", actions = ["s3:GetObject"], resources = ["${local.work_arn}*/retry/*"] },
+      merge(local.read_media, { when = local.media }),
+      { sid = "StageInputs", actions = local.write_actions, resources = ["${local.work_arn}*/in/*"] },
+      {
+        sid       = "CreateJobs"
+        actions   = ["bedrock:CreateModelInvocationJob"]
+        resources = distinct(concat([local.job_arns], flatten(values(local.model_arns))))
+      },
+      { sid = "FollowJobs", actions = ["bedrock:GetModelInvocationJob"], resources = [local.job_arns] },
+      { sid = "TagJobs", actions = ["bedrock:TagResource"], resources = [local.job_arns] },
+      { sid = "ListJobs", actions = ["bedrock:ListModelInvocationJobs"], resources = ["*"] },
+      {
+        sid       = "PassRoleToBedrock"
+        actions   = ["iam:PassRole"]
+        resources = [local.bedrock_role_arn]
+        condition = { StringEquals = { "iam:PassedToService" = ["bedrock.amazonaws.com"] } }
+      },
+      {
+        sid       = "CollectResultsAndGoOn"
+        actions   = ["lambda:InvokeFunction"]
+        resources = [local.function_arns["collect_results"], local.function_arns["process_batch_jobs"]]
+      },
+    ]
 
-    collect_results = concat(
-      [
-        {
-          sid       = "SettleUploads"
-          actions   = [for action in ["DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"] : "dynamodb:${action}"]
-          resources = [aws_dynamodb_table.this.arn]
-        },
-        # What went into the jobs, what came out of them, and what has been made of it so far.
-        {
-          sid       = "ReadWorkArea"
-          actions   = ["s3:GetObject"]
-          resources = [for part in ["in", "out", "retry", "settled"] : "${local.work_arn}*/${part}/*"]
-        },
-        # "out" is for records that are run on demand.
-        {
-          sid       = "WriteWorkArea"
-          actions   = ["s3:AbortMultipartUpload", "s3:PutObject"]
-          resources = [for part in ["out", "retry", "settled"] : "${local.work_arn}*/${part}/*"]
-        },
-        # The records of a job that Bedrock never ran are read from the upload itself.
-        local.read_uploads,
-        merge(local.see_that_uploads_are_gone, { sid = "ListJobOutputsAndSeeThatUploadsAreGone" }),
-        {
-          sid       = "WriteResults"
-          actions   = ["s3:AbortMultipartUpload", "s3:PutObject"]
-          resources = ["${local.bucket_arn}/${var.output_prefix}*"]
-        },
-      ],
-      [
-        for statement in [
-          { sid = "InvokeModelsOnDemand", actions = ["bedrock:InvokeModel"], resources = local.on_demand_arns },
-        ] : statement if length(local.on_demand_arns) > 0
-      ],
+    collect_results = [
+      {
+        sid = "SettleUploads"
+        actions = [
+          "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+        ]
+        resources = [local.table_arn]
+      },
+      # What went into the jobs, what came out of them, and what has been made of it so far.
+      {
+        sid       = "ReadWorkArea"
+        actions   = ["s3:GetObject"]
+        resources = [for part in ["in", "out", "retry", "settled"] : "${local.work_arn}*/${part}/*"]
+      },
+      # "out" is for records that are run on demand.
+      {
+        sid       = "WriteWorkArea"
+        actions   = local.write_actions
+        resources = [for part in ["out", "retry", "settled"] : "${local.work_arn}*/${part}/*"]
+      },
+      # The records of a job that Bedrock never ran are read from the upload itself.
+      local.read_uploads,
+      merge(local.see_that_uploads_are_gone, { sid = "ListJobOutputsAndSeeThatUploadsAreGone" }),
+      { sid = "WriteResults", actions = local.write_actions, resources = ["${local.output_arn}*"] },
+      {
+        sid       = "InvokeModelsOnDemand"
+        when      = length(local.on_demand_arns) > 0
+        actions   = ["bedrock:InvokeModel"]
+        resources = local.on_demand_arns
+      },
       # On demand, Bedrock reads what a record links to with the caller's permissions.
-      [
-        for statement in [merge(local.read_media, { sid = "ReadMediaOnDemand" })] : statement
-        if local.media && length(local.on_demand_arns) > 0
-      ],
-      [
-        {
-          sid       = "WakeProcessBatchJobsAndGoOn"
-          actions   = ["lambda:InvokeFunction"]
-          resources = [for key in ["collect_results", "process_batch_jobs"] : local.function_arns[key]]
-        },
-      ],
-    )
+      merge(local.read_media, { sid = "ReadMediaOnDemand", when = local.media && length(local.on_demand_arns) > 0 }),
+      {
+        sid       = "WakeProcessBatchJobsAndGoOn"
+        actions   = ["lambda:InvokeFunction"]
+        resources = [local.function_arns["collect_results"], local.function_arns["process_batch_jobs"]]
+      },
+    ]
   }
 }
 
@@ -232,11 +193,11 @@ data "aws_iam_policy_document" "role" {
   for_each = merge(
     local.function_statements,
     { for key, statements in local.runtime_statements : "${key}_runtime" => statements },
-    { for key, statements in local.bedrock_statements : key => statements if var.role_arn == null },
+    { for key, statements in { bedrock = local.bedrock_statements } : key => statements if var.role_arn == null },
   )
 
   dynamic "statement" {
-    for_each = each.value
+    for_each = [for statement in each.value : statement if lookup(statement, "when", true)]
 
     content {
       sid       = statement.value.sid

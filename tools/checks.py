@@ -89,8 +89,12 @@ def terraform_roots() -> list[Path]:
 
 
 def terraform_in(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Terraform in ``root`` with a data folder of its own."""
-    name = "-".join(root.relative_to(ROOT).parts) or "module"
+    """Run Terraform in ``root``, a folder of this checkout, with a data folder of its own."""
+    return terraform_at(root, "-".join(root.relative_to(ROOT).parts) or "module", *arguments)
+
+
+def terraform_at(root: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Terraform in any folder; its data are kept under ``name``."""
     return subprocess.run(
         ["terraform", *arguments],
         env=terraform_env.environment(BUILD / "terraform" / name) | DUMMY_KEYS,
@@ -142,7 +146,8 @@ def terraform_test() -> Outcome:
     print(done.stdout + done.stderr)
     lines = [line for line in done.stdout.splitlines() if line.startswith(("Success!", "Failure!"))]
     extra = pytest("terraform", empty_is_fine=True)
-    return Outcome(not done.returncode and extra.ok, f"terraform test: {lines[-1] if lines else 'no result'}")
+    result = lines[-1] if lines else "no result"
+    return Outcome(not done.returncode and extra.ok, f"terraform test: {result} Messages: {extra.detail}")
 
 
 def pytest(marker: str, *, folder: str = "tests", empty_is_fine: bool = False) -> Outcome:

@@ -1,0 +1,86 @@
+# What validations share. These values depend on no input: a validation may refer to no others.
+
+locals {
+  patterns = {
+    model_id = join("|", [
+      "^[a-z0-9-]+\\.[a-zA-Z0-9.:-]+$",
+      join("", [
+        "^arn:aws[a-z-]*:bedrock:[a-z0-9-]+:([0-9]{12})?:",
+        "(foundation-model|(application-)?inference-profile|custom-model|provisioned-model)/[a-zA-Z0-9./:-]+$",
+      ]),
+    ])
+    schedule = join("|", [
+      "^rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)$",
+      join(" ", [
+        "^cron\\([0-9*,/-]+ [0-9*,/-]+",
+        "(\\? [0-9A-Za-z*,/-]+ [0-9A-Za-z*,/L#-]+|[0-9*,/LW-]+ [0-9A-Za-z*,/-]+ \\?) [0-9*,/-]+\\)$",
+      ]),
+    ])
+    prefix     = "^([a-zA-Z0-9][a-zA-Z0-9_.-]*/)+$"
+    quota_code = "^L-[0-9A-F]{8}$"
+    route      = "^[a-zA-Z0-9!_.*'()-]{1,64}$"
+    role_arn   = "^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$"
+    policy_arn = "^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$"
+    key_arn    = "^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[a-zA-Z0-9-]+$"
+    layer_arn  = "^arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:layer:[a-zA-Z0-9_-]+:[0-9]+$"
+    tag_key    = "^[a-zA-Z0-9\\s._:/=+@-]{1,128}$"
+    tag_value  = "^[a-zA-Z0-9\\s._:/=+@-]{0,256}$"
+  }
+
+  network_ids = {
+    subnet_ids         = { pattern = "^subnet-[0-9a-zA-Z]+$", most = 16 }
+    security_group_ids = { pattern = "^sg-[0-9a-zA-Z]+$", most = 5 }
+  }
+
+  log_retention_days = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+  ]
+
+  # What the module sets in the functions' environment.
+  own_environment = [
+    "NAME", "TABLE", "BUCKET", "INPUT_PREFIX", "OUTPUT_PREFIX", "WORK_PREFIX", "KMS_KEY_ARN", "PROCESS_FUNCTION",
+    "COLLECT_FUNCTION", "ROLE_ARN", "JOB_VPC",
+  ]
+
+  # What error messages say to write instead.
+  advice = {
+    for name, text in {
+      name        = <<-EOT
+        write 3 to 30 lowercase letters, digits and single hyphens between them, such as "br-batch-inference". The name
+        of a function, which begins with it, has no room for more.
+      EOT
+      model_id    = <<-EOT
+        write a model ID such as amazon.nova-lite-v1:0, an inference profile such as
+        global.anthropic.claude-haiku-4-5-20251001-v1:0, or an ARN arn:aws:bedrock:…:foundation-model/…,
+        inference-profile/…, application-inference-profile/… or custom-model/….
+      EOT
+      provisioned = <<-EOT
+        batch inference does not run on provisioned throughput: write the ID of the model itself, such as
+        anthropic.claude-haiku-4-5-20251001-v1:0.
+      EOT
+      prefix      = <<-EOT
+        write folders of letters, digits and _ . -, with a slash at the end and none at the start, such as "files/in/".
+      EOT
+      folders     = <<-EOT
+        write two separate folders, such as "to-process/" and "processed/". Neither may be, contain or be within the
+        other or the work area "jobs/".
+      EOT
+      schedule    = <<-EOT
+        write rate(15 minutes), rate(1 day) (the unit is singular after 1 only) or cron(0/15 * * * ? *), which has six
+        fields, with a ? for either the day of the month or the day of the week.
+      EOT
+      tags        = <<-EOT
+        write 1 to 128 letters, digits, spaces and . _ : / = + @ - in a key, which must not begin with aws:, and up to
+        256 of them in a value. Bedrock's jobs accept nothing else.
+      EOT
+      key_arn     = <<-EOT
+        write the ARN of a key, not its ID or an alias, such as
+        arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab.
+      EOT
+      network     = <<-EOT
+        write 1 to 16 subnet_ids such as "subnet-0123456789abcdef0" and 1 to 5 security_group_ids such as
+        "sg-0123456789abcdef0", or leave it out to use no VPC.
+      EOT
+    } : name => join(" ", split("\n", trimspace(text)))
+  }
+}

@@ -1,0 +1,236 @@
+# The routes: their defaults, what is checked, their models, and their rows in the table.
+
+locals {
+  # By attribute: the whole numbers that it takes (max null: no maximum) and the default. Null is left out of the row.
+  route_numbers = {
+    max_active_jobs      = { default = null, min = 1, max = null, hint = "by default, the input max_active_jobs" }
+    reserved_slots       = { default = 0, min = 0, max = null, hint = "below max_active_jobs" }
+    priority             = { default = 50, min = 0, max = 100, hint = "0 is last, 100 is first" }
+    timeout_hours        = { default = null, min = 24, max = 168, hint = "what Bedrock allows" }
+    min_records_per_job  = { default = 100, min = 1, max = null, hint = "the model's quota" }
+    max_records_per_job  = { default = 50000, min = 1, max = null, hint = "the model's quota" }
+    max_records_per_file = { default = 50000, min = 1, max = null, hint = "the model's quota" }
+    # Less than a thousand bytes is a number of gigabytes.
+    max_bytes_per_file  = { default = 1000000000, min = 1000, max = null, hint = "in bytes: 1 GB is 1000000000" }
+    max_bytes_per_job   = { default = 5000000000, min = 1000, max = null, hint = "in bytes: 1 GB is 1000000000" }
+    pack_wait_minutes   = { default = 15, min = 0, max = 1440, hint = "0 does not wait, 1440 is a day" }
+    max_record_attempts = { default = 3, min = 1, max = 10, hint = "1 runs no record again" }
+  }
+
+  # By attribute: the values that it takes, the default first.
+  route_choices = {
+    invocation_type = ["InvokeModel", "Converse"]
+    undersized      = ["reject", "on_demand"]
+  }
+
+  route_defaults = merge(
+    { model_id = var.model_id, quota_code = null, media = false, prices = null, tags = {} },
+    { for attribute, number in local.route_numbers : attribute => number.default },
+    { for attribute, values in local.route_choices : attribute => values[0] },
+  )
+
+  # What is null is as if it were left out.
+  routes = {
+    for name, route in merge({ default = {} }, var.routes) : name => {
+      for attribute, default in local.route_defaults : attribute =>
+      lookup(route, attribute, null) == null ? default : route[attribute]
+    }
+  }
+
+  # A quota whose code is not one is left to the route's faults.
+  quota_codes = toset([
+    for route in local.routes : route.quota_code if can(regex(local.patterns.quota_code, route.quota_code))
+  ])
+  quotas = { for code, quota in data.aws_servicequotas_service_quota.active_jobs : code => quota.value }
+  max_active_jobs = {
+    for name, route in local.routes : name =>
+    lookup(local.quotas, coalesce(route.quota_code, "none"), coalesce(route.max_active_jobs, var.max_active_jobs))
+  }
+
+  # Everything that is wrong with a route as it is written: "" where nothing is.
+  route_faults = {
+    for name, route in local.routes : name => compact(concat(
+      [
+        for attribute, number in local.route_numbers : join(" ", [
+          "${attribute} is ${route[attribute]}: write a whole number",
+          number.max == null ? "of ${number.min} or more" : "from ${number.min} to ${number.max}",
+          "(${number.hint}), or leave it out${number.default == null ? "" : " for ${number.default}"}.",
+        ])
+        if route[attribute] != null && !try(
+          route[attribute] >= number.min && route[attribute] <= coalesce(number.max, route[attribute]) &&
+          floor(route[attribute]) == route[attribute], false
+        )
+      ],
+      [
+        for attribute, values in local.route_choices :
+        "${attribute} is \"${route[attribute]}\": write \"${join("\" or \"", values)}\"."
+        if !contains(values, route[attribute])
+      ],
+      [
+        for fault in [
+          {
+            found = route.quota_code != null && route.max_active_jobs != null
+            text  = "max_active_jobs and quota_code are both given: write only one of them."
+          },
+          {
+            found = route.quota_code != null && !can(regex(local.patterns.quota_code, route.quota_code))
+            text = join(" ", [
+              "quota_code is ${jsonencode(route.quota_code)}: write the QuotaCode, such as \"L-1A2B3C4D\", that",
+              "`aws service-quotas list-service-quotas --service-code bedrock` shows for the quota.",
+            ])
+          },
+          {
+            found = route.quota_code == null && route.reserved_slots >= max(1, local.max_active_jobs[name])
+            text = join(" ", [
+              "reserved_slots is ${route.reserved_slots} of ${local.max_active_jobs[name]} jobs, which leaves the",
+              "route none: write reserved_slots below max_active_jobs.",
+            ])
+          },
+          {
+            found = route.min_records_per_job > route.max_records_per_job
+            text = join(" ", [
+              "min_records_per_job is ${route.min_records_per_job} and max_records_per_job is",
+              "${route.max_records_per_job}: write a minimum that is not above the maximum.",
+            ])
+          },
+          {
+            found = route.prices != null && !try(
+              route.prices.input_per_million_tokens >= 0 && route.prices.output_per_million_tokens >= 0, false
+            )
+            text = join(" ", [
+              "prices is ${jsonencode(route.prices)}: write two numbers of 0 or more, such as",
+              "{ input_per_million_tokens = 0.4, output_per_million_tokens = 2 }, or leave it out.",
+            ])
+          },
+          {
+            found = !alltrue([
+              for key, value in route.tags : !startswith(lower(key), "aws:") &&
+              can(regex(local.patterns.tag_key, key)) && can(regex(local.patterns.tag_value, value))
+            ])
+            text = "tags is ${jsonencode(route.tags)}: ${local.advice.tags}"
+          },
+          # A model that is not known yet leaves the rest to be checked: it is the last.
+          {
+            found = name != "default" && try(var.routes[name].model_id == null, false)
+            text  = "model_id is missing: ${local.advice.model_id}"
+          },
+          {
+            found = strcontains(route.model_id, ":provisioned-model/")
+            text  = "model_id is \"${route.model_id}\", but ${local.advice.provisioned}"
+          },
+          {
+            found = !can(regex(local.patterns.model_id, route.model_id))
+            text  = "model_id is \"${route.model_id}\", which is not a model: ${local.advice.model_id}"
+          },
+          {
+            found = route.undersized == "on_demand" && strcontains(route.model_id, ":custom-model/")
+            text  = "undersized is \"on_demand\", but a custom model's ARN cannot be invoked: write \"reject\"."
+          },
+        ] : fault.text if fault.found
+      ],
+    ))
+  }
+}
+
+# The models of the routes, as IAM knows them.
+locals {
+  # us.anthropic.…, global.anthropic.…: a geography before provider.model is an inference profile.
+  geography = "^(?:[a-z]{2}|us-gov|apac|global)\\."
+  models = {
+    for id in distinct([for route in local.routes : route.model_id]) : id => {
+      system_profile      = can(regex(":inference-profile/", id)) || can(regex("${local.geography}[^.:/]+\\.", id))
+      application_profile = can(regex(":application-inference-profile/", id))
+    }
+  }
+
+  # By model id, what may be invoked for it: the model, or the profile and what it routes to. That is its model
+  # in several Regions; behind the random id of an application inference profile it can be any model.
+  profile_arns = {
+    for id, model in local.models : id => [
+      startswith(id, "arn:") ? id : "${local.bedrock_arn}:inference-profile/${id}",
+      join("/", [
+        "arn:${local.partition}:bedrock:*::foundation-model",
+        model.application_profile ? "*" : replace(reverse(split("/", id))[0], "/${local.geography}/", ""),
+      ]),
+    ] if model.system_profile || model.application_profile
+  }
+  model_arns = {
+    for id in keys(local.models) : id => lookup(local.profile_arns, id, [
+      startswith(id, "arn:") ? id : "arn:${local.partition}:bedrock:${local.region}::foundation-model/${id}",
+    ])
+  }
+
+  on_demand_arns = distinct(flatten([
+    for route in local.routes : local.model_arns[route.model_id] if route.undersized == "on_demand"
+  ]))
+  media = anytrue([for route in local.routes : route.media])
+}
+
+# The value that holds for the account: the increased one where there is one, else AWS's own.
+data "aws_servicequotas_service_quota" "active_jobs" {
+  for_each = local.quota_codes
+
+  service_code = "bedrock"
+  quota_code   = each.key
+
+  lifecycle {
+    # All of Bedrock's quotas are numbers: that of records taken for that of jobs would go unnoticed.
+    postcondition {
+      condition     = can(regex("(?i)submitted batch inference jobs", self.quota_name))
+      error_message = <<-EOT
+        The quota ${each.key} is "${self.quota_name}": write as quota_code the code of "Sum of in-progress and submitted
+        batch inference jobs using a base model for" the route's model.
+      EOT
+    }
+  }
+}
+
+resource "aws_dynamodb_table_item" "route" {
+  for_each = local.routes
+
+  table_name = aws_dynamodb_table.this.name
+  hash_key   = aws_dynamodb_table.this.hash_key
+  range_key  = aws_dynamodb_table.this.range_key
+
+  item = jsonencode(merge(
+    {
+      pk       = { S = "route" }
+      sk       = { S = each.key }
+      model_id = { S = each.value.model_id }
+      media    = { BOOL = each.value.media }
+      tags     = { M = { for key, value in merge(local.tags, each.value.tags) : key => { S = value } } }
+    },
+    { for attribute in keys(local.route_choices) : attribute => { S = each.value[attribute] } },
+    {
+      for attribute, number in merge(each.value, { max_active_jobs = local.max_active_jobs[each.key] }) :
+      attribute => { N = tostring(number) } if contains(keys(local.route_numbers), attribute) && number != null
+    },
+    # Decimal text: a price is no binary fraction.
+    each.value.prices == null ? {} : {
+      input_price  = { S = tostring(each.value.prices.input_per_million_tokens) }
+      output_price = { S = tostring(each.value.prices.output_per_million_tokens) }
+    },
+  ))
+
+  lifecycle {
+    precondition {
+      condition = length(local.route_faults[each.key]) == 0
+      error_message = join("\n", concat(
+        ["routes[\"${each.key}\"] cannot be used as it is written:"],
+        [for fault in local.route_faults[each.key] : "- ${fault}"],
+      ))
+    }
+
+    precondition {
+      condition = (
+        !contains(local.quota_codes, coalesce(each.value.quota_code, "none")) ||
+        each.value.reserved_slots < local.max_active_jobs[each.key]
+      )
+      error_message = <<-EOT
+        routes["${each.key}"] reserves ${each.value.reserved_slots} of the ${local.max_active_jobs[each.key]} jobs that
+        its quota ${coalesce(each.value.quota_code, "of jobs")} allows in this account, which leaves the route none:
+        request an increase, write fewer reserved_slots, or write max_active_jobs instead of quota_code.
+      EOT
+    }
+  }
+}

@@ -1,0 +1,385 @@
+"""Given a wrong input, the plan fails, and the message says what is wrong and what to write instead.
+
+`expect_failures` tells that a check failed, but not what it said: here the reports of `terraform test` are
+read. The cases share as few runs as can be.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tools import checks
+
+pytestmark = pytest.mark.terraform
+
+MODEL = {"model_id": "amazon.nova-lite-v1:0"}
+ROUTE_ROW = 'resource "aws_dynamodb_table_item" "route"'
+CUSTOM_MODEL = "arn:aws:bedrock:us-east-1:123456789012:custom-model/amazon.nova-lite-v1:0:300k/abc123def456"
+PROVISIONED = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abc123def456"
+SUBNETS, GROUPS = ["subnet-0123456789abcdef0"], ["sg-0123456789abcdef0"]
+
+#: By case: the inputs, and words of the message. The message is that of the first input.
+INPUTS: dict[str, tuple[dict[str, Any], str]] = {
+    "name too long": (
+        {"name": "br-batch-inference-of-the-analytics-team"},
+        '"br-batch-inference-of-the-analytics-team" (40 characters): write 3 to 30',
+    ),
+    "name too short": ({"name": "br"}, '"br" (2 characters): write 3 to 30'),
+    "name with upper case": ({"name": "Batch"}, "lowercase"),
+    "name with a double hyphen": ({"name": "batch--queue"}, "single hyphens"),
+    "name with a hyphen at the end": ({"name": "batch-"}, "hyphens between them"),
+    "name with an underscore": ({"name": "batch_queue"}, "letters, digits and single hyphens"),
+    "sweep by a word": ({"sweep_schedule_expression": "daily"}, '"daily": write rate(15 minutes)'),
+    "sweep with a plural unit": ({"sweep_schedule_expression": "rate(1 days)"}, "singular after 1"),
+    "sweep with five fields": ({"sweep_schedule_expression": "cron(0 3 * * *)"}, "six fields"),
+    "sweep by an empty schedule": ({"sweep_schedule_expression": ""}, '"": write rate(15 minutes)'),
+    "schedule without rate": ({"schedule_expression": "15 minutes"}, '"15 minutes": write rate(15 minutes)'),
+    "schedule with a singular unit": ({"schedule_expression": "rate(15 minute)"}, "singular after 1 only"),
+    "schedule with a plural unit": ({"schedule_expression": "rate(1 minutes)"}, "singular after 1"),
+    "schedule in seconds": ({"schedule_expression": "rate(30 seconds)"}, "write rate(15 minutes)"),
+    "schedule with five fields": ({"schedule_expression": "cron(0/15 * * * *)"}, "six fields"),
+    "schedule with both days": ({"schedule_expression": "cron(0 12 * * * *)"}, "with a ? for either"),
+    "model of unknown form": (
+        {"model_id": "claude"},
+        '"claude", which is not a model: write a model ID such as',
+    ),
+    "model with provisioned throughput": ({"model_id": PROVISIONED}, "write the ID of the model itself"),
+    "model of another service": (
+        {"model_id": "arn:aws:sagemaker:us-east-1:123456789012:endpoint/my-model"},
+        "or an ARN arn:aws:bedrock:",
+    ),
+    "route with a path as its name": ({"routes": {"a/b": MODEL}}, '["a/b"]'),
+    "route with dots as its name": ({"routes": {"..": MODEL}}, 'neither "." nor ".."'),
+    "route with an empty name": ({"routes": {"": MODEL}}, "1 to 64 letters"),
+    "no job at once": ({"max_active_jobs": 0}, "max_active_jobs is 0: write a whole number of 1 or more"),
+    "half a job at once": ({"max_active_jobs": 2.5}, "max_active_jobs is 2.5"),
+    "tag that Bedrock refuses": ({"tags": {"Team": "R&D"}}, "letters, digits, spaces and . _ : / = + @ -"),
+    "tag with a reserved key": ({"tags": {"aws:team": "a"}}, "must not begin with aws:"),
+    "bucket by its URI": ({"bucket_name": "s3://my-bucket"}, 'write "my-bucket", not an ARN, a URI'),
+    "bucket with upper case": ({"bucket_name": "My-Bucket"}, "not an ARN, a URI or a path"),
+    "input prefix without a slash": ({"input_prefix": "to-process"}, "with a slash at the end"),
+    "input prefix with a slash at the start": ({"input_prefix": "/to-process/"}, "none at the start"),
+    "empty input prefix": ({"input_prefix": ""}, '"": write folders'),
+    "input prefix with a wildcard": ({"input_prefix": "to-*/"}, "letters, digits and _ . -"),
+    "output prefix without a slash": ({"output_prefix": "processed"}, '"processed": write folders'),
+    "equal prefixes": (
+        {"output_prefix": "files/", "input_prefix": "files/"},
+        'The prefixes are "files/" and "files/": write two separate folders',
+    ),
+    "output within input": ({"output_prefix": "to-process/done/"}, "within the other"),
+    "input within output": (
+        {"output_prefix": "processed/", "input_prefix": "processed/new/"},
+        '"processed/new/" and "processed/"',
+    ),
+    "input within the work area": (
+        {"output_prefix": "a/", "input_prefix": "jobs/in/"},
+        'the work area "jobs/"',
+    ),
+    "output in the work area": ({"output_prefix": "jobs/"}, 'the work area "jobs/"'),
+    "work area gone before a job ends": ({"work_retention_days": 7}, "work_retention_days is 7: write"),
+    "role by its name": ({"role_arn": "my-bedrock-role"}, "arn:aws:iam::123456789012:role/my-bedrock-role"),
+    "role of a user": ({"role_arn": "arn:aws:iam::123456789012:user/me"}, "not the ARN of a role"),
+    "boundary by its name": ({"permissions_boundary": "my-boundary"}, ":policy/my-boundary"),
+    "role path without a slash": ({"role_path": "team"}, 'role_path is "team": write "/" or'),
+    "key by its alias": ({"kms_key_arn": "alias/my-key"}, '"alias/my-key": write the ARN of a key'),
+    "key by its id": ({"kms_key_arn": "1234abcd-12ab-34cd-56ef-1234567890ab"}, "not its ID or an alias"),
+    "VPC without subnets": ({"vpc": {"subnet_ids": [], "security_group_ids": GROUPS}}, "1 to 16 subnet_ids"),
+    "VPC without security groups": (
+        {"vpc": {"subnet_ids": SUBNETS, "security_group_ids": []}},
+        "1 to 5 security_group_ids",
+    ),
+    "VPC with the ids mixed up": (
+        {"vpc": {"subnet_ids": GROUPS, "security_group_ids": GROUPS}},
+        '"subnet_ids":["sg-0123456789abcdef0"]',
+    ),
+    "VPC of null": ({"vpc": {"subnet_ids": None, "security_group_ids": GROUPS}}, '"subnet_ids":null'),
+    "job VPC with 17 subnets": (
+        {"job_vpc": {"subnet_ids": [f"subnet-{i}" for i in range(17)], "security_group_ids": GROUPS}},
+        "1 to 16 subnet_ids",
+    ),
+    "job VPC with 6 security groups": (
+        {"job_vpc": {"subnet_ids": SUBNETS, "security_group_ids": [f"sg-{i}" for i in range(6)]}},
+        "1 to 5 security_group_ids",
+    ),
+    "job VPC without subnets": (
+        {"job_vpc": {"subnet_ids": [], "security_group_ids": GROUPS}},
+        '"subnet_ids":[]',
+    ),
+    "runtime of another language": (
+        {"lambda_runtime": "nodejs22.x"},
+        '"nodejs22.x": write python3.11 or newer',
+    ),
+    "runtime too old": ({"lambda_runtime": "python3.9"}, "write python3.11 or newer"),
+    "memory too small": ({"lambda_memory_size": 128}, "lambda_memory_size is 128: write"),
+    "memory too large": ({"lambda_memory_size": 20480}, "from 256 to 10240"),
+    "environment of the module": ({"lambda_environment": {"TABLE": "another"}}, "sets NAME, TABLE, BUCKET"),
+    "environment with a hyphen": ({"lambda_environment": {"MY-KEY": "a"}}, "letters, digits and _"),
+    "layer without a version": (
+        {"lambda_layers": ["arn:aws:lambda:us-east-1:123456789012:layer:boto3"]},
+        "layer:boto3:1",
+    ),
+    "six layers": (
+        {"lambda_layers": [f"arn:aws:lambda:us-east-1:123456789012:layer:l{i}:1" for i in range(6)]},
+        "up to 5 ARNs",
+    ),
+    "log retention that is not offered": ({"log_retention_days": 100}, "is 100: write 1, 3, 5, 7"),
+    "alarm action by its name": (
+        {"alarm_actions": ["my-topic"]},
+        "arn:aws:sns:us-east-1:123456789012:my-topic",
+    ),
+    "alarm at once": ({"pending_age_alarm_hours": 0}, "write a number above 0"),
+}
+
+#: By case: a route (with MODEL, unless it has a model_id), and its faults, each as the message has it.
+ROUTES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "no-model": ({"model_id": None}, ["model_id is missing: write a model ID such as"]),
+    "provisioned-model": (
+        {"model_id": PROVISIONED},
+        [f'model_id is "{PROVISIONED}", but batch inference does not'],
+    ),
+    "unknown-model": (
+        {"model_id": "claude haiku"},
+        ['model_id is "claude haiku", which is not a model: write'],
+    ),
+    "invocation-type": (
+        {"invocation_type": "converse"},
+        ['invocation_type is "converse": write "InvokeModel" or "Converse".'],
+    ),
+    "no-slot": (
+        {"max_active_jobs": 0},
+        ["max_active_jobs is 0: write a whole number of 1 or more (by default, the input max_active_jobs)"],
+    ),
+    "half-a-slot": ({"max_active_jobs": 1.5}, ["max_active_jobs is 1.5: write a whole number of 1 or more"]),
+    "priority-above": (
+        {"priority": 101},
+        ["priority is 101: write a whole number from 0 to 100 (0 is last, 100 is first), or leave"],
+    ),
+    "priority-below": ({"priority": -1}, ["priority is -1: write a whole number from 0 to 100"]),
+    "timeout-short": (
+        {"timeout_hours": 23},
+        ["timeout_hours is 23: write a whole number from 24 to 168 (what Bedrock allows), or leave it out."],
+    ),
+    "timeout-long": ({"timeout_hours": 169}, ["timeout_hours is 169: write a whole number from 24 to 168"]),
+    "tag": ({"tags": {"Team": "R&D"}}, ['tags is {"Team":"R\\u0026D"}: write 1 to 128 letters']),
+    "tag-reserved": ({"tags": {"AWS:team": "a"}}, ['tags is {"AWS:team":"a"}: write']),
+    "quota-by-name": (
+        {"quota_code": "batch inference jobs"},
+        ['quota_code is "batch inference jobs": write the QuotaCode, such as "L-1A2B3C4D"'],
+    ),
+    "quota-lower-case": ({"quota_code": "l-1a2b3c4d"}, ['quota_code is "l-1a2b3c4d": write']),
+    "quota-and-number": (
+        {"quota_code": "L-1A2B3C4D", "max_active_jobs": 5},
+        ["max_active_jobs and quota_code are both given: write only one of them."],
+    ),
+    "all-reserved": (
+        {"max_active_jobs": 3, "reserved_slots": 3},
+        ["reserved_slots is 3 of 3 jobs, which leaves the route none: write reserved_slots below"],
+    ),
+    "all-of-the-module-reserved": ({"reserved_slots": 10}, ["reserved_slots is 10 of 10 jobs"]),
+    "reserve-below": (
+        {"reserved_slots": -1},
+        ["reserved_slots is -1: write a whole number of 0 or more (below max_active_jobs), or"],
+    ),
+    "reserve-half": ({"reserved_slots": 0.5}, ["reserved_slots is 0.5: write a whole number of 0 or more"]),
+    "minimum-of-none": (
+        {"min_records_per_job": 0},
+        ["min_records_per_job is 0: write a whole number of 1 or more"],
+    ),
+    "fraction-of-records": (
+        {"max_records_per_job": 1000.5},
+        ["max_records_per_job is 1000.5: write a whole"],
+    ),
+    "files-of-none": ({"max_records_per_file": 0}, ["max_records_per_file is 0: write a whole number of 1"]),
+    "minimum-above-maximum": (
+        {"min_records_per_job": 500, "max_records_per_job": 499},
+        ["min_records_per_job is 500 and max_records_per_job is 499: write a minimum that is not above"],
+    ),
+    "maximum-below-the-usual-minimum": (
+        {"max_records_per_job": 50},
+        ["min_records_per_job is 100 and max_records_per_job is 50"],
+    ),
+    "file-in-gigabytes": (
+        {"max_bytes_per_file": 1},
+        ["max_bytes_per_file is 1: write a whole number of 1000 or more (in bytes: 1 GB is 1000000000)"],
+    ),
+    "job-in-gigabytes": ({"max_bytes_per_job": 5}, ["max_bytes_per_job is 5: write a whole number of 1000"]),
+    "fraction-of-a-byte": ({"max_bytes_per_file": 1000.5}, ["max_bytes_per_file is 1000.5: write a whole"]),
+    "wait-below": (
+        {"pack_wait_minutes": -1},
+        ["pack_wait_minutes is -1: write a whole number from 0 to 1440"],
+    ),
+    "wait-above": ({"pack_wait_minutes": 1441}, ["pack_wait_minutes is 1441: write a whole number from 0"]),
+    "wait-half": ({"pack_wait_minutes": 0.5}, ["pack_wait_minutes is 0.5: write a whole number from 0"]),
+    "undersized": ({"undersized": "drop"}, ['undersized is "drop": write "reject" or "on_demand".']),
+    "custom-model-on-demand": (
+        {"model_id": CUSTOM_MODEL, "undersized": "on_demand"},
+        ['undersized is "on_demand", but a custom model\'s ARN cannot be invoked: write "reject".'],
+    ),
+    "no-attempt": (
+        {"max_record_attempts": 0},
+        ["max_record_attempts is 0: write a whole number from 1 to 10"],
+    ),
+    "eleven-attempts": (
+        {"max_record_attempts": 11},
+        ["max_record_attempts is 11: write a whole number from 1"],
+    ),
+    "half-an-attempt": (
+        {"max_record_attempts": 1.5},
+        ["max_record_attempts is 1.5: write a whole number from 1"],
+    ),
+    "price-below": (
+        {"prices": {"input_per_million_tokens": 0.4, "output_per_million_tokens": -2}},
+        ["write two numbers of 0 or more, such as { input_per_million_tokens = 0.4, output_per"],
+    ),
+    "price-of-null": (
+        {"prices": {"input_per_million_tokens": None, "output_per_million_tokens": 2}},
+        ['prices is {"input_per_million_tokens":null,"output_per_million_tokens":2}: write two numbers'],
+    ),
+    "everything": (
+        {
+            "model_id": "claude haiku",
+            "invocation_type": "converse",
+            "undersized": "drop",
+            "priority": 101,
+            "max_record_attempts": 0,
+            "reserved_slots": 10,
+            "quota_code": "",
+            "max_active_jobs": 2.5,
+            "min_records_per_job": 60000,
+            "tags": {"Team": None},
+        },
+        [
+            "max_active_jobs is 2.5: write",
+            "max_record_attempts is 0: write",
+            "priority is 101: write",
+            'invocation_type is "converse": write',
+            'undersized is "drop": write',
+            "max_active_jobs and quota_code are both given",
+            'quota_code is "": write',
+            "min_records_per_job is 60000 and max_records_per_job is 50000",
+            'tags is {"Team":null}: write',
+            'model_id is "claude haiku", which is not a model',
+        ],
+    ),
+}
+
+
+@dataclass
+class Run:
+    """What one `terraform test` file plans, and the messages that it ended with, by the block they are of."""
+
+    inputs: dict[str, Any]
+    messages: list[tuple[str, str]] = field(default_factory=list)
+
+    def of(self, block: str) -> list[str]:
+        """Return the messages of one block, such as ``variable "name"``."""
+        return [text for where, text in self.messages if where == block]
+
+
+def together(cases: Mapping[str, tuple[dict[str, Any], str]]) -> dict[str, Run]:
+    """Spread the cases over as few runs as can be; one run has one value of an input."""
+    runs: list[Run] = []
+    placed: dict[str, Run] = {}
+    for case, (inputs, _) in cases.items():
+        # output_prefix is held against input_prefix: where that is wrong, nothing is said of the other.
+        taken = set(inputs) | ({"input_prefix", "output_prefix"} if "_prefix" in str(inputs) else set())
+        run = next((each for each in runs if not taken & each.inputs.keys()), None)
+        if run is None:
+            runs.append(run := Run({}))
+        run.inputs |= {key: None for key in taken if key.endswith("_prefix")} | inputs
+        placed[case] = run
+    return placed
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Every case's run, after all of them have failed in one `terraform test`."""
+    by_case = together(INPUTS)
+    rows = {name: {**MODEL, **route} for name, (route, _) in ROUTES.items()}
+    by_case |= dict.fromkeys(ROUTES, Run({"routes": rows}))
+    by_case["default"] = Run({"model_id": CUSTOM_MODEL, "routes": {"default": {"undersized": "on_demand"}}})
+    by_case["existing bucket"] = Run({"create_bucket": False})
+
+    copy = tmp_path_factory.mktemp("module")
+    for part in [*checks.ROOT.glob("*.tf"), checks.ROOT / "dist" / "lambdas.zip"]:
+        (copy / part.relative_to(checks.ROOT)).parent.mkdir(exist_ok=True)
+        shutil.copy(part, copy / part.relative_to(checks.ROOT))
+    shutil.copytree(checks.ROOT / "tests" / "terraform" / "mocks", copy / "tests" / "mocks")
+    runs = {
+        f"run_{number}": run for number, run in enumerate({id(run): run for run in by_case.values()}.values())
+    }
+    for name, run in runs.items():
+        inputs = {key: value for key, value in {**MODEL, **run.inputs}.items() if value is not None}
+        values = "\n".join(f"    {key} = {json.dumps(value)}" for key, value in inputs.items())
+        (copy / "tests" / f"{name}.tftest.hcl").write_text(
+            'mock_provider "aws" {\n  source = "./tests/mocks"\n  override_during = plan\n}\n'
+            f'run "{name}" {{\n  command = plan\n  variables {{\n{values}\n  }}\n}}\n'
+        )
+    started = checks.terraform_at(copy, "messages", "init", "-backend=false", "-input=false", "-no-color")
+    assert started.returncode == 0, started.stdout + started.stderr
+    done = checks.terraform_at(copy, "messages", "test", "-json")
+    for line in done.stdout.splitlines():
+        report = json.loads(line)
+        if report["type"] == "diagnostic" and report["diagnostic"]["severity"] == "error":
+            found = report["diagnostic"]
+            snippet = found.get("snippet") or {"context": found["summary"]}
+            where = snippet["context"]
+            if where.startswith("run "):  # The value is to blame that the run gives to a variable.
+                where = f'variable "{snippet["code"].partition("=")[0].strip()}"'
+            text = found["detail"].partition("\n\nThis was checked by")[0]
+            runs[report["@testrun"]].messages.append((where, text))
+    return by_case
+
+
+@pytest.mark.parametrize("case", INPUTS)
+def test_a_wrong_input_is_told_by_its_validation(ended: dict[str, Run], case: str) -> None:
+    inputs, words = INPUTS[case]
+
+    (message,) = ended[case].of(f'variable "{next(iter(inputs))}"')
+
+    assert words in message
+
+
+def test_nothing_but_the_wrong_inputs_is_told(ended: dict[str, Run]) -> None:
+    wrong = {f'variable "{next(iter(inputs))}"' for inputs, _ in INPUTS.values()}
+
+    for case in INPUTS:
+        assert {where for where, _ in ended[case].messages} <= wrong
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_all_faults_of_a_route_are_told_at_once(ended: dict[str, Run], name: str) -> None:
+    told = [text for text in ended[name].of(ROUTE_ROW) if text.startswith(f'routes["{name}"]')]
+
+    (message,) = told
+    first, *faults = message.split("\n- ")
+    assert first == f'routes["{name}"] cannot be used as it is written:'
+    expected = ROUTES[name][1]
+    assert len(faults) == len(expected), message
+    for fault, words in zip(faults, expected, strict=True):
+        assert words in fault
+
+
+def test_no_other_error_hides_what_is_wrong_with_routes(ended: dict[str, Run]) -> None:
+    assert {where for where, _ in ended["everything"].messages} == {ROUTE_ROW}
+
+
+def test_the_default_route_is_checked_with_the_module_s_model(ended: dict[str, Run]) -> None:
+    ((where, message),) = ended["default"].messages
+
+    assert where == ROUTE_ROW
+    assert 'routes["default"]' in message
+    assert "a custom model's ARN cannot be invoked" in message
+
+
+def test_an_existing_bucket_needs_its_name(ended: dict[str, Run]) -> None:
+    ((where, message),) = ended["existing bucket"].messages
+
+    assert where == 'data "aws_s3_bucket" "existing"'
+    assert 'write bucket_name = "my-bucket"' in message

@@ -17,6 +17,13 @@ locals {
   bucket_name = "${local.name}-files-${local.account_id}-${local.region}"
 }
 
+module "key" {
+  source = "../../modules/kms-key"
+
+  name = local.name
+  tags = local.tags
+}
+
 module "batch_inference" {
   source = "../.."
 
@@ -75,7 +82,7 @@ module "batch_inference" {
   schedule_expression       = "cron(0/10 * * * ? *)"
   sweep_schedule_expression = "cron(0 3 * * ? *)"
 
-  kms_key_arn          = aws_kms_key.this.arn
+  kms_key_arn          = module.key.arn
   permissions_boundary = aws_iam_policy.boundary.arn
   role_path            = "/batch-inference/"
 
@@ -101,6 +108,12 @@ module "batch_inference" {
 
 resource "aws_sns_topic" "alarms" {
   name              = "${local.name}-alarms"
-  kms_master_key_id = aws_kms_key.this.id
+  kms_master_key_id = module.key.id
   tags              = local.tags
+}
+
+# The key was a resource of this example in earlier versions.
+moved {
+  from = aws_kms_key.this
+  to   = module.key.aws_kms_key.this
 }

@@ -35,5 +35,5 @@ output "log_groups" {
 
 output "kms_key_arn" {
   description = "The key: who reads results needs kms:Decrypt on it, who uploads kms:GenerateDataKey (and kms:Decrypt for large files)."
-  value       = aws_kms_key.this.arn
+  value       = module.key.arn
 }

@@ -215,6 +215,7 @@ def sources_digest() -> str:
         [
             *ROOT.glob("*.tf"),
             *(ROOT / "examples/kms").glob("*.tf"),
+            *(ROOT / "modules/kms-key").glob("*.tf"),
             *(ROOT / "tests/local_aws/stack").glob("*.tf"),
             ROOT / "dist/lambdas.zip",
         ]
@@ -237,7 +238,7 @@ def keyed(stack: LocalAws) -> Iterator[Terraform]:
     }
     shutil.rmtree(terraform.folder, ignore_errors=True)
     terraform.root.mkdir(parents=True)
-    override = {"module": {"batch_inference": changed}}
+    override = {"module": {"batch_inference": changed, "key": {"source": "../../../modules/kms-key"}}}
     (terraform.root / "local_override.tf.json").write_text(json.dumps(override))
     try:
         terraform.apply()

@@ -69,20 +69,6 @@ run "complete_in_a_vpc_without_internet" {
     ])
     error_message = "An endpoint is for principals of the account only."
   }
-
-  # What the functions' roles may do, the endpoints must let through.
-  assert {
-    condition = length(setsubtract(
-      toset(concat(
-        ["bedrock:CreateModelInvocationJob", "bedrock:GetModelInvocationJob", "bedrock:InvokeModel", "bedrock:ListModelInvocationJobs", "bedrock:TagResource"],
-        ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"],
-        ["lambda:InvokeFunction"],
-        ["s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject"],
-      )),
-      toset(flatten([for document in data.aws_iam_policy_document.endpoint : [for statement in document.statement : statement.actions]])),
-    )) == 0
-    error_message = "The endpoints let through what the functions' roles may do."
-  }
 }
 
 run "kms" {
@@ -93,9 +79,26 @@ run "kms" {
   }
 
   override_resource {
-    target          = aws_kms_key.this
+    target          = module.key.aws_kms_key.this
     values          = { arn = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab" }
     override_during = plan
+  }
+
+  assert {
+    condition     = output.kms_key_arn == "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    error_message = "The example names the key."
+  }
+}
+
+run "key" {
+  command = plan
+
+  module {
+    source = "./modules/kms-key"
+  }
+
+  variables {
+    name = "br-kms"
   }
 
   assert {
@@ -115,16 +118,25 @@ run "kms" {
       } if statement.sid != "AllowIamOfThisAccount"
       } == {
       AllowLogs   = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/br-kms-*" }
-      AllowRules  = { "kms:EncryptionContext:aws:sqs:arn" = "arn:aws:sqs:us-east-1:123456789012:${output.dead_letter_queue.name}" }
+      AllowRules  = { "kms:EncryptionContext:aws:sqs:arn" = "arn:aws:sqs:us-east-1:123456789012:${run.kms.dead_letter_queue.name}" }
       AllowAlarms = { "aws:SourceAccount" = "123456789012" }
     }
     error_message = "Each service uses the key for this queue's things only."
   }
+}
 
-  assert {
-    condition     = output.kms_key_arn == "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-    error_message = "The example names the key."
+run "key_with_a_name_that_no_queue_has" {
+  command = plan
+
+  module {
+    source = "./modules/kms-key"
   }
+
+  variables {
+    name = "br_kms"
+  }
+
+  expect_failures = [var.name]
 }
 
 run "complete_without_quota" {

@@ -154,8 +154,3 @@ def test_dead_links_are_found_where_they_are(tmp_path: Path) -> None:
         "a.md:9: docs/c.svg: no such file",
         "a.md:10: ../b.md: leads out of the repository",
     ]
-
-
-def test_both_examples_with_a_key_make_it_the_same_way() -> None:
-    examples = docs.ROOT / "examples"
-    assert (examples / "kms" / "kms.tf").read_text() == (examples / "complete" / "kms.tf").read_text()

@@ -1,10 +1,21 @@
-# The key, and whom its policy must let in besides the account's own policies; docs/kms.md gives the reasons.
+# A key for everything that a queue stores. Besides the account's own IAM policies, its policy allows the services that
+# use a key in their own name: docs/kms.md gives the reasons.
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  account_id = data.aws_caller_identity.current.account_id
+  partition  = data.aws_partition.current.partition
+  region     = data.aws_region.current.id
+}
 
 resource "aws_kms_key" "this" {
-  description         = "Everything of the queue ${local.name}"
+  description         = "Everything of the queue ${var.name}"
   enable_key_rotation = true
   policy              = data.aws_iam_policy_document.key.json
-  tags                = local.tags
+  tags                = var.tags
 }
 
 data "aws_iam_policy_document" "key" {
@@ -36,7 +47,7 @@ data "aws_iam_policy_document" "key" {
     condition {
       test     = "ArnLike"
       variable = "kms:EncryptionContext:aws:logs:arn"
-      values   = ["arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:/aws/lambda/${local.name}-*"]
+      values   = ["arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:/aws/lambda/${var.name}-*"]
     }
   }
 
@@ -55,7 +66,7 @@ data "aws_iam_policy_document" "key" {
     condition {
       test     = "ArnEquals"
       variable = "kms:EncryptionContext:aws:sqs:arn"
-      values   = ["arn:${local.partition}:sqs:${local.region}:${local.account_id}:${local.name}-dead-letters-${local.region}"]
+      values   = ["arn:${local.partition}:sqs:${local.region}:${local.account_id}:${var.name}-dead-letters-${local.region}"]
     }
   }
 

@@ -187,14 +187,16 @@ locals {
       },
     ]
   }
+
+  statements = merge(
+    local.function_statements,
+    { for key, statements in local.runtime_statements : "${key}_runtime" => statements },
+    { bedrock = local.bedrock_statements },
+  )
 }
 
 data "aws_iam_policy_document" "role" {
-  for_each = merge(
-    local.function_statements,
-    { for key, statements in local.runtime_statements : "${key}_runtime" => statements },
-    { for key, statements in { bedrock = local.bedrock_statements } : key => statements if var.role_arn == null },
-  )
+  for_each = { for key, statements in local.statements : key => statements if key != "bedrock" || var.role_arn == null }
 
   dynamic "statement" {
     for_each = [for statement in each.value : statement if lookup(statement, "when", true)]

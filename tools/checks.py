@@ -83,23 +83,23 @@ def terraform_format() -> Outcome:
 
 
 def terraform_roots() -> list[Path]:
-    """Return every folder that `terraform validate` is run in: the module, its examples, the local stack."""
-    examples = sorted(p.parent for p in (ROOT / "examples").glob("*/main.tf"))
-    return [ROOT, *examples, ROOT / "tests" / "local_aws" / "stack"]
+    """Return every folder that `terraform validate` is run in: modules, examples, the local stack."""
+    others = sorted(p.parent for kind in ("modules", "examples") for p in (ROOT / kind).glob("*/main.tf"))
+    return [ROOT, *others, ROOT / "tests" / "local_aws" / "stack"]
 
 
-def terraform_in(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def terraform_in(root: Path, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run Terraform in ``root``, a folder of this checkout, with a data folder of its own."""
-    return terraform_at(root, "-".join(root.relative_to(ROOT).parts) or "module", *arguments)
+    return terraform_at(root, "-".join(root.relative_to(ROOT).parts) or "module", *arguments, text=text)
 
 
-def terraform_at(root: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Terraform in any folder; its data are kept under ``name``."""
+def terraform_at(root: Path, name: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run Terraform in any folder; its data are kept under ``name``. ``text``: what it reads."""
     return subprocess.run(
         ["terraform", *arguments],
         env=terraform_env.environment(BUILD / "terraform" / name) | DUMMY_KEYS,
         cwd=root,
-        stdin=subprocess.DEVNULL,
+        input=text,
         capture_output=True,
         text=True,
         timeout=TERRAFORM_TIMEOUT,

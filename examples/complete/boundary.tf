@@ -7,35 +7,39 @@ resource "aws_iam_policy" "boundary" {
   tags        = local.tags
 }
 
+locals {
+  boundary_actions = [
+    "bedrock:*ModelInvocationJob*",
+    "bedrock:InvokeModel",
+    "bedrock:TagResource",
+    "dynamodb:*Item",
+    "dynamodb:Query",
+    "ec2:*NetworkInterface*",
+    "ec2:*PrivateIpAddresses",
+    "ec2:CreateTags",
+    "ec2:Describe*",
+    "kms:Decrypt",
+    "kms:GenerateDataKey",
+    "lambda:InvokeFunction",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "s3:AbortMultipartUpload",
+    "s3:GetObject*",
+    "s3:ListBucket",
+    "s3:ListBucketVersions",
+    "s3:PutObject",
+    "sqs:SendMessage",
+  ]
+}
+
 data "aws_iam_policy_document" "boundary" {
   # checkov:skip=CKV_AWS_108:A boundary grants nothing. What it lets through, the roles' own policies narrow to bucket and table.
   # checkov:skip=CKV_AWS_109:A boundary grants nothing. The roles' own policies narrow what it lets through.
   # checkov:skip=CKV_AWS_111:A boundary grants nothing. The roles' own policies narrow what it lets through.
   # checkov:skip=CKV_AWS_356:A boundary grants nothing. The roles' own policies narrow what it lets through.
   statement {
-    sid = "AllowTheServicesOfTheQueue"
-    actions = [
-      "bedrock:*ModelInvocationJob*",
-      "bedrock:InvokeModel",
-      "bedrock:TagResource",
-      "dynamodb:*Item",
-      "dynamodb:Query",
-      "ec2:*NetworkInterface*",
-      "ec2:*PrivateIpAddresses",
-      "ec2:CreateTags",
-      "ec2:Describe*",
-      "kms:Decrypt",
-      "kms:GenerateDataKey",
-      "lambda:InvokeFunction",
-      "logs:CreateLogStream",
-      "logs:PutLogEvents",
-      "s3:AbortMultipartUpload",
-      "s3:GetObject*",
-      "s3:ListBucket",
-      "s3:ListBucketVersions",
-      "s3:PutObject",
-      "sqs:SendMessage",
-    ]
+    sid       = "AllowTheServicesOfTheQueue"
+    actions   = local.boundary_actions
     resources = ["*"]
   }
 

@@ -116,7 +116,14 @@ resource "aws_vpc_endpoint" "interface" {
 locals {
   endpoints = {
     s3 = {
-      actions = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject"]
+      actions = [
+        "s3:AbortMultipartUpload",
+        "s3:GetObject",
+        "s3:GetObjectVersion",
+        "s3:ListBucket",
+        "s3:ListBucketVersions",
+        "s3:PutObject",
+      ]
       resources = [
         "arn:${local.partition}:s3:::${local.bucket_name}",
         "arn:${local.partition}:s3:::${local.bucket_name}/*",
@@ -125,6 +132,7 @@ locals {
     dynamodb = {
       actions = [
         "dynamodb:BatchGetItem",
+        "dynamodb:ConditionCheckItem",
         "dynamodb:DeleteItem",
         "dynamodb:GetItem",
         "dynamodb:PutItem",

@@ -9,10 +9,6 @@ locals {
 }
 
 resource "aws_s3_bucket" "this" {
-  # checkov:skip=CKV_AWS_18:Which bucket takes access logs is the account's choice. Add an aws_s3_bucket_logging with the output bucket_name.
-  # checkov:skip=CKV_AWS_144:Bedrock reads in this Region only, and results that must outlive it can be replicated by an aws_s3_bucket_replication_configuration with the output bucket_name.
-  # checkov:skip=CKV_AWS_145:SSE-S3 encrypts every object. With the input kms_key_arn it is SSE-KMS.
-  # checkov:skip=CKV2_AWS_62:The bucket notifies create_batch_queue (aws_s3_bucket_notification.this), which checkov does not follow through a local value.
   count = var.create_bucket ? 1 : 0
 
   bucket        = var.bucket_name == null ? "${var.name}-${local.account_id}-${local.region}" : var.bucket_name

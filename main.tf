@@ -73,11 +73,6 @@ locals {
 }
 
 resource "aws_lambda_function" "this" {
-  # checkov:skip=CKV_AWS_50:The functions send no X-Ray segments, so tracing would show nothing that their logs do not tell.
-  # checkov:skip=CKV_AWS_115:A new account has nothing left to reserve. One run at a time is kept by a lease in the table.
-  # checkov:skip=CKV_AWS_117:The functions call nothing but AWS's own endpoints. With the input vpc they run in one.
-  # checkov:skip=CKV_AWS_173:Lambda encrypts the environment, which holds no secret, with a key of its own. With the input kms_key_arn it is that key.
-  # checkov:skip=CKV_AWS_272:A signing profile belongs to an account. The package is in the repository, and its hash is in the plan.
   for_each = local.functions
 
   function_name    = each.value.name

@@ -1,7 +1,6 @@
 # Logs, the dead-letter queue and the alarms.
 
 resource "aws_cloudwatch_log_group" "function" {
-  # checkov:skip=CKV_AWS_158:CloudWatch Logs encrypts with a key of its own. With the input kms_key_arn it is that key.
   for_each = local.functions
 
   name              = "/aws/lambda/${each.value.name}"

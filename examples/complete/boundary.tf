@@ -33,10 +33,6 @@ locals {
 }
 
 data "aws_iam_policy_document" "boundary" {
-  # checkov:skip=CKV_AWS_108:A boundary grants nothing. What it lets through, the roles' own policies narrow to bucket and table.
-  # checkov:skip=CKV_AWS_109:A boundary grants nothing. The roles' own policies narrow what it lets through.
-  # checkov:skip=CKV_AWS_111:A boundary grants nothing. The roles' own policies narrow what it lets through.
-  # checkov:skip=CKV_AWS_356:A boundary grants nothing. The roles' own policies narrow what it lets through.
   statement {
     sid       = "AllowTheServicesOfTheQueue"
     actions   = local.boundary_actions

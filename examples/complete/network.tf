@@ -1,12 +1,10 @@
 # A network without a way to the internet: what functions and jobs need is reached through endpoints.
 
 data "aws_availability_zones" "available" {
-  # checkov:skip=CKV_AWS_394:The subnets stay where they were made (ignore_changes), whatever zones come later.
   state = "available"
 }
 
 resource "aws_vpc" "this" {
-  # checkov:skip=CKV2_AWS_11:Flow logs cost money and are for whoever runs the network to set up.
   cidr_block           = "10.20.0.0/24"
   enable_dns_hostnames = true
   enable_dns_support   = true
@@ -165,8 +163,6 @@ locals {
 }
 
 data "aws_iam_policy_document" "endpoint" {
-  # checkov:skip=CKV_AWS_111:An endpoint's policy grants nothing, and this one lets through the account's own principals alone.
-  # checkov:skip=CKV_AWS_356:An endpoint's policy grants nothing. Which models may be used, the roles' own policies say.
   for_each = local.endpoints
 
   statement {

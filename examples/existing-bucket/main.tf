@@ -22,9 +22,6 @@ module "batch_inference" {
 
 # The bucket as it was before. Versioning is what lets the queue run exactly what was uploaded.
 resource "aws_s3_bucket" "team" {
-  # checkov:skip=CKV_AWS_18:The bucket stands for one that exists. Its access logs are its owner's business.
-  # checkov:skip=CKV_AWS_144:The bucket stands for one that exists. Its replication is its owner's business.
-  # checkov:skip=CKV_AWS_145:SSE-S3 encrypts every object.
   bucket = "br-team-files-${data.aws_caller_identity.current.account_id}-${data.aws_region.current.id}"
 }
 

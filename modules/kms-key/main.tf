@@ -19,9 +19,6 @@ resource "aws_kms_key" "this" {
 }
 
 data "aws_iam_policy_document" "key" {
-  # checkov:skip=CKV_AWS_109:In a key policy the resource * is this key. Its administration is left to the account's IAM, as in AWS's default key policy.
-  # checkov:skip=CKV_AWS_111:In a key policy the resource * is this key.
-  # checkov:skip=CKV_AWS_356:In a key policy the resource * is this key.
   statement {
     sid       = "AllowIamOfThisAccount"
     actions   = ["kms:*"]

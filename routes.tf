@@ -1,38 +1,54 @@
 # The routes: their defaults, what is checked, their models, and their rows in the table.
 
 locals {
-  # By attribute: the whole numbers that it takes (max null: no maximum) and the default. Null is left out of the row.
-  route_numbers = {
-    max_active_jobs      = { default = null, min = 1, max = null, hint = "by default, the input max_active_jobs" }
-    reserved_slots       = { default = 0, min = 0, max = null, hint = "below max_active_jobs" }
-    priority             = { default = 50, min = 0, max = 100, hint = "0 is last, 100 is first" }
-    timeout_hours        = { default = null, min = 24, max = 168, hint = "what Bedrock allows" }
-    min_records_per_job  = { default = 100, min = 1, max = null, hint = "the model's quota" }
-    max_records_per_job  = { default = 50000, min = 1, max = null, hint = "the model's quota" }
-    max_records_per_file = { default = 50000, min = 1, max = null, hint = "the model's quota" }
-    # Less than a thousand bytes is a number of gigabytes.
-    max_bytes_per_file  = { default = 1000000000, min = 1000, max = null, hint = "in bytes: 1 GB is 1000000000" }
-    max_bytes_per_job   = { default = 5000000000, min = 1000, max = null, hint = "in bytes: 1 GB is 1000000000" }
-    pack_wait_minutes   = { default = 15, min = 0, max = 1440, hint = "0 does not wait, 1440 is a day" }
-    max_record_attempts = { default = 3, min = 1, max = 10, hint = "1 runs no record again" }
+  # The one place of a route's defaults. An attribute whose default is null is left out of the route's row.
+  route_defaults = {
+    model_id             = null # the input model_id
+    invocation_type      = "InvokeModel"
+    max_active_jobs      = null # the input max_active_jobs
+    quota_code           = null
+    reserved_slots       = 0
+    priority             = 50
+    timeout_hours        = null # Bedrock's own
+    min_records_per_job  = 100
+    max_records_per_job  = 50000
+    max_records_per_file = 50000
+    max_bytes_per_file   = 1000000000
+    max_bytes_per_job    = 5000000000
+    pack_wait_minutes    = 15
+    undersized           = "reject"
+    max_record_attempts  = 3
+    media                = false
+    prices               = null
+    tags                 = {}
   }
 
-  # By attribute: the values that it takes, the default first.
+  # By attribute: the whole numbers that it takes (max null: no maximum).
+  route_numbers = {
+    max_active_jobs      = { min = 1, max = null, hint = "by default, the input max_active_jobs" }
+    reserved_slots       = { min = 0, max = null, hint = "below max_active_jobs" }
+    priority             = { min = 0, max = 100, hint = "0 is last, 100 is first" }
+    timeout_hours        = { min = 24, max = 168, hint = "what Bedrock allows" }
+    min_records_per_job  = { min = 1, max = null, hint = "the model's quota" }
+    max_records_per_job  = { min = 1, max = null, hint = "the model's quota" }
+    max_records_per_file = { min = 1, max = null, hint = "the model's quota" }
+    # Less than a thousand bytes is a number of gigabytes.
+    max_bytes_per_file  = { min = 1000, max = null, hint = "in bytes: 1 GB is 1000000000" }
+    max_bytes_per_job   = { min = 1000, max = null, hint = "in bytes: 1 GB is 1000000000" }
+    pack_wait_minutes   = { min = 0, max = 1440, hint = "0 does not wait, 1440 is a day" }
+    max_record_attempts = { min = 1, max = 10, hint = "1 runs no record again" }
+  }
+
+  # By attribute: the values that it takes.
   route_choices = {
     invocation_type = ["InvokeModel", "Converse"]
     undersized      = ["reject", "on_demand"]
   }
 
-  route_defaults = merge(
-    { model_id = var.model_id, quota_code = null, media = false, prices = null, tags = {} },
-    { for attribute, number in local.route_numbers : attribute => number.default },
-    { for attribute, values in local.route_choices : attribute => values[0] },
-  )
-
   # What is null is as if it were left out.
   routes = {
     for name, route in merge({ default = {} }, var.routes) : name => {
-      for attribute, default in local.route_defaults : attribute =>
+      for attribute, default in merge(local.route_defaults, { model_id = var.model_id }) : attribute =>
       lookup(route, attribute, null) == null ? default : route[attribute]
     }
   }
@@ -54,7 +70,7 @@ locals {
         for attribute, number in local.route_numbers : join(" ", [
           "${attribute} is ${route[attribute]}: write a whole number",
           number.max == null ? "of ${number.min} or more" : "from ${number.min} to ${number.max}",
-          "(${number.hint}), or leave it out${number.default == null ? "" : " for ${number.default}"}.",
+          "(${number.hint}), or leave it out${local.route_defaults[attribute] == null ? "" : " for ${local.route_defaults[attribute]}"}.",
         ])
         if route[attribute] != null && !try(
           route[attribute] >= number.min && route[attribute] <= coalesce(number.max, route[attribute]) &&

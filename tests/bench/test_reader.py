@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 from batch_queue.core import reading
-from batch_queue.core.rows import Route
 from batch_queue.steps.intake import chunk_limits
+
+from tests.support.routes import configured
 
 pytestmark = pytest.mark.bench
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMITS = chunk_limits(Route("default", "anthropic.claude-3-haiku-20240307-v1:0"))
+LIMITS = chunk_limits(configured("default", "anthropic.claude-3-haiku-20240307-v1:0"))
 BLOCK = 1 << 20
 MEMORY = """
 import json, pathlib, resource

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from batch_queue.core.rows import Route, Status
+from batch_queue.core.rows import Status
 from botocore.exceptions import ConnectionClosedError
 
 from tests.support.forks import Forks
 from tests.support.invariants import Watch, check
+from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records
 
 pytestmark = pytest.mark.faults
@@ -31,7 +32,7 @@ CONFIG = {
     "models": {"*": {"min_records": LEAST, "max_active_jobs": SLOTS}},
     "job_faults": [{"outcome": "Expired", "fraction": 0.5, "times": 1}],  # what is left runs again
 }
-DEFAULT = Route(
+DEFAULT = configured(
     "default",
     HAIKU,
     max_active_jobs=SLOTS,

@@ -11,7 +11,7 @@ from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.telemetry import RUNTIME_CONFIG
 from batch_queue.core import reading
 from batch_queue.core.names import epoch
-from batch_queue.core.rows import Job, Route, Status
+from batch_queue.core.rows import Job, Status
 from batch_queue.steps import on_demand
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 
 from tests.local_aws.simulator import Fault
 from tests.support import world as worlds
+from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records, statuses
 
 pytestmark = pytest.mark.flows
@@ -182,7 +183,7 @@ def test_a_bucket_with_suspended_versions_never_runs_bytes_that_were_not_checked
 
 
 def test_uploads_of_a_route_that_was_removed_say_so_and_run_when_it_is_back() -> None:
-    route = Route("chat", HAIKU)
+    route = configured("chat", HAIKU)
     with World.open(route) as world:
         upload_id = world.upload("chat/a.jsonl", lines(records(100)))
         world.invoke("create", world.events.pop(0)[3])
@@ -195,7 +196,7 @@ def test_uploads_of_a_route_that_was_removed_say_so_and_run_when_it_is_back() ->
 
 
 def test_a_job_left_unsubmitted_waits_for_a_slot_like_any_other() -> None:
-    with World.open(Route("default", HAIKU, max_active_jobs=2)) as world:
+    with World.open(configured("default", HAIKU, max_active_jobs=2)) as world:
         world.simulator.add_fault(Fault("throttling", "CreateModelInvocationJob", times=1))
         upload_id = world.upload("a.jsonl", lines(records(100)))
         world.run(lambda: not world.events)
@@ -209,7 +210,7 @@ def test_a_job_left_unsubmitted_waits_for_a_slot_like_any_other() -> None:
 def test_one_event_delivered_twice_does_not_share_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     context = worlds.Context
     monkeypatch.setattr(worlds, "Context", lambda _, name, left: context("same", name, left))
-    with World.open(Route("default", HAIKU, max_active_jobs=1)) as world:
+    with World.open(configured("default", HAIKU, max_active_jobs=1)) as world:
         for number in range(2):
             world.upload(f"{number}.jsonl", lines(records(100)))
             world.invoke("create", world.events.pop(0)[3])
@@ -261,7 +262,9 @@ def test_a_job_that_stays_unknown_is_ended() -> None:
 
 
 def test_an_upload_whose_intake_died_in_the_middle_of_its_chunks_goes_on_though_some_run_already() -> None:
-    route = Route("default", HAIKU, min_records_per_job=1, max_records_per_file=10, max_records_per_job=20)
+    route = configured(
+        "default", HAIKU, min_records_per_job=1, max_records_per_file=10, max_records_per_job=20
+    )
     with World.open(route, config={"models": {"*": {"min_records": 1}}}) as world:
         upload_id = world.upload("a.jsonl", lines(records(45)))
         event = world.events.pop(0)[3]
@@ -285,7 +288,7 @@ def test_an_upload_whose_intake_died_in_the_middle_of_its_chunks_goes_on_though_
 
 
 def test_what_is_left_of_a_backlog_is_not_taken_for_too_few() -> None:
-    route = Route("default", HAIKU, max_active_jobs=1, min_records_per_job=10, max_records_per_job=100)
+    route = configured("default", HAIKU, max_active_jobs=1, min_records_per_job=10, max_records_per_job=100)
     with World.open(route, config={"models": {"*": {"min_records": 10}}}) as world:
         ids = [world.upload(f"{n:02d}.jsonl", lines(records(6, f"u{n}-"))) for n in range(40)]
         for event in list(world.events):
@@ -298,7 +301,9 @@ def test_what_is_left_of_a_backlog_is_not_taken_for_too_few() -> None:
 
 @pytest.mark.parametrize("body", [{"messages": [{"role": "user", "content": [{"image": {"bytes": "abc"}}]}]}])
 def test_a_record_that_cannot_be_asked_about_is_an_error_of_its_own(body: dict[str, Any]) -> None:
-    route = Route("default", HAIKU, invocation_type="Converse", undersized="on_demand", pack_wait_minutes=0)
+    route = configured(
+        "default", HAIKU, invocation_type="Converse", undersized="on_demand", pack_wait_minutes=0
+    )
     good = {"messages": [{"role": "user", "content": [{"text": "Hello"}]}]}
     rows = [{"recordId": "bad", "modelInput": body}, {"recordId": "good", "modelInput": good}]
     with World.open(route) as world:
@@ -350,7 +355,7 @@ ANY_SIZE = {"models": {"*": {"min_records": 1}}}
 
 
 def test_what_failed_time_and_again_waits_longer_but_never_more_than_an_hour() -> None:
-    route = Route("default", HAIKU, min_records_per_job=1, max_record_attempts=6)
+    route = configured("default", HAIKU, min_records_per_job=1, max_record_attempts=6)
     faults = [{"outcome": "Failed", "message": PASSING, "times": 5}]
     with World.open(route, config={**ANY_SIZE, "job_faults": faults}) as world:
         upload_id = world.upload("a.jsonl", lines(records(2)))
@@ -367,7 +372,7 @@ def test_what_failed_time_and_again_waits_longer_but_never_more_than_an_hour() -
 def test_no_row_takes_more_of_bedrocks_words_than_it_can_hold(message: str) -> None:
     faults = [{"outcome": "Failed", "message": message}]
     with World.open(
-        Route("default", HAIKU, min_records_per_job=1), config={**ANY_SIZE, "job_faults": faults}
+        configured("default", HAIKU, min_records_per_job=1), config={**ANY_SIZE, "job_faults": faults}
     ) as world:
         upload_id = world.upload("a.jsonl", lines(records(2)))
         world.run()
@@ -378,7 +383,9 @@ def test_no_row_takes_more_of_bedrocks_words_than_it_can_hold(message: str) -> N
 
 
 def test_a_chunk_is_never_larger_than_a_job_may_be() -> None:
-    route = Route("default", HAIKU, min_records_per_job=1, max_records_per_job=30, max_bytes_per_job=4_000)
+    route = configured(
+        "default", HAIKU, min_records_per_job=1, max_records_per_job=30, max_bytes_per_job=4_000
+    )
     limits = {"min_records": 1, "max_records_per_job": 30, "max_job_bytes": 4_000}
     with World.open(route, config={"models": {"*": limits}}) as world:
         upload_id = world.upload("a.jsonl", lines(records(70)))
@@ -388,7 +395,7 @@ def test_a_chunk_is_never_larger_than_a_job_may_be() -> None:
 
 
 def test_an_output_that_is_only_untidy_leaves_nothing_to_run_again() -> None:
-    with World.open(Route("default", HAIKU, min_records_per_job=1), config=ANY_SIZE) as world:
+    with World.open(configured("default", HAIKU, min_records_per_job=1), config=ANY_SIZE) as world:
         upload_id = world.upload("a.jsonl", lines(records(3)))
 
         def double(call: Call) -> None:
@@ -469,7 +476,7 @@ def test_an_archived_object_ends_its_upload_with_what_to_do() -> None:
 
 @pytest.mark.parametrize("code", ["InvalidObjectState", "ObjectNotInActiveTierError"])
 def test_an_object_archived_while_it_waits_ends_its_upload_and_holds_up_no_neighbour(code: str) -> None:
-    with World.open(Route("default", HAIKU, min_records_per_job=1), config=ANY_SIZE) as world:
+    with World.open(configured("default", HAIKU, min_records_per_job=1), config=ANY_SIZE) as world:
         kept, archived = (world.upload(f"{n}.jsonl", lines(records(60, f"u{n}-"))) for n in range(2))
 
         def refuse(call: Call) -> None:
@@ -486,7 +493,7 @@ def test_an_object_archived_while_it_waits_ends_its_upload_and_holds_up_no_neigh
 
 @pytest.mark.parametrize("heals", [True, False])
 def test_an_object_that_s3_denies_says_so_and_runs_when_it_may_be_read(heals: bool) -> None:
-    route = Route("default", HAIKU, max_active_jobs=1, min_records_per_job=1)
+    route = configured("default", HAIKU, max_active_jobs=1, min_records_per_job=1)
     with World.open(route, config=ANY_SIZE) as world:
         kept, denied = (world.upload(f"{n}.jsonl", lines(records(60, f"u{n}-"))) for n in range(2))
 
@@ -511,7 +518,7 @@ def test_an_object_that_s3_denies_says_so_and_runs_when_it_may_be_read(heals: bo
 
 def test_an_upload_that_is_deleted_while_it_runs_on_demand_keeps_the_answers_that_it_got() -> None:
     # Given records that are asked about one by one, of which some fail for passing reasons
-    route = Route("default", HAIKU, undersized="on_demand", pack_wait_minutes=0)
+    route = configured("default", HAIKU, undersized="on_demand", pack_wait_minutes=0)
     with World.open(route, config={"record_faults": {"passing_rate": 0.3, "passing_codes": [500]}}) as world:
         rows = records(20)
         upload_id = world.upload("a.jsonl", lines(rows))

@@ -4,10 +4,11 @@ import json
 
 import pytest
 from batch_queue.core import names
-from batch_queue.core.rows import ACTIVE, Route, Status
+from batch_queue.core.rows import ACTIVE, Status
 
 from tests.local_aws.simulator import Fault, expected_output
 from tests.support import world as worlds
+from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records, statuses
 
 pytestmark = pytest.mark.flows
@@ -63,7 +64,9 @@ def test_an_upload_goes_through_bedrocks_statuses_in_order() -> None:
 
 
 def test_a_converse_route_and_a_default_route_run_side_by_side() -> None:
-    chat = Route("chat", "us." + NOVA, invocation_type="Converse", timeout_hours=48, tags={"Team": "search"})
+    chat = configured(
+        "chat", "us." + NOVA, invocation_type="Converse", timeout_hours=48, tags={"Team": "search"}
+    )
     with World.open(chat) as world:
         chat_id = world.upload("chat/a.jsonl", lines(converse(100)))
         world.upload("plain/a.jsonl", lines(records(100)))
@@ -122,7 +125,7 @@ def test_two_processors_at_once_make_one_job_and_the_second_wakes_the_first() ->
 
 
 def test_never_more_active_jobs_than_slots_though_foreign_jobs_hold_some() -> None:
-    route = Route("default", HAIKU, max_active_jobs=3)
+    route = configured("default", HAIKU, max_active_jobs=3)
     with World.open(route, config={"models": {"*": {"max_active_jobs": 3}}}) as world:
         world.simulator.add_foreign("us." + HAIKU, count=2, seconds=300)
         for number in range(6):
@@ -134,7 +137,7 @@ def test_never_more_active_jobs_than_slots_though_foreign_jobs_hold_some() -> No
 
 
 def test_without_any_event_the_schedule_finishes_the_work() -> None:
-    with World.open(Route("default", HAIKU, max_active_jobs=1)) as world:
+    with World.open(configured("default", HAIKU, max_active_jobs=1)) as world:
         world.bedrock_events = False
         for number in range(3):
             world.upload(f"{number}.jsonl", lines(records(100)))
@@ -260,7 +263,7 @@ def test_what_bedrock_does_not_take_now_stays_pending_and_runs_later(kind: str) 
 
 
 def test_a_validation_answer_that_speaks_of_the_quota_is_not_a_refusal() -> None:
-    route = Route("default", HAIKU, max_active_jobs=5)
+    route = configured("default", HAIKU, max_active_jobs=5)
     settings = {"models": {"*": {"max_active_jobs": 1}}, "quota_error": "ValidationException"}
     with World.open(route, config=settings) as world:
         for number in range(3):
@@ -326,7 +329,7 @@ def test_records_that_a_job_did_not_get_to_run_again_and_stand_once_in_the_resul
 
 
 def test_what_never_runs_stands_in_the_result_with_its_last_error() -> None:
-    route = Route("default", HAIKU, min_records_per_job=1, max_record_attempts=2)
+    route = configured("default", HAIKU, min_records_per_job=1, max_record_attempts=2)
     config = {"models": {"*": {"min_records": 1}}, "job_faults": [{"outcome": "Expired", "fraction": 0.5}]}
     with World.open(route, config=config) as world:
         upload_id = world.upload("a.jsonl", lines(records(100)))

@@ -9,7 +9,8 @@ from batch_queue.core.rows import Status
 
 from tests.flows.test_poison import CONFIG, ROUTE, strictly
 from tests.support.keys import S3_URI
-from tests.support.world import Route, World, lines, records
+from tests.support.routes import configured
+from tests.support.world import World, lines, records
 
 pytestmark = pytest.mark.flows
 
@@ -56,7 +57,7 @@ def test_uploads_with_nasty_keys_end_with_results_beside_them() -> None:
 def test_a_key_whose_results_have_the_longest_names_runs() -> None:
     room = names.MAX_KEY_BYTES - len("processed/.jsonl.rejected.json")
     name = "😀" * (room // 4) + "x" * (room % 4)
-    with World.open(ROUTE, Route("..", ROUTE.model_id), config=CONFIG) as world:
+    with World.open(ROUTE, configured("..", ROUTE.model_id), config=CONFIG) as world:
         good = world.upload(f"{name}.jsonl", lines(records(1)))
         bad = world.upload(f"{name[:-1]}y.jsonl", b"{")
         world.run()

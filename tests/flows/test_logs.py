@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from batch_queue.aws import telemetry
-from batch_queue.core.rows import Route, Status
+from batch_queue.core.rows import Status
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 
 from tests.local_aws.simulator import Fault
+from tests.support.routes import configured
 from tests.support.world import HAIKU, HANDLERS, Call, Context, World, lines, records, statuses
 
 pytestmark = pytest.mark.flows
@@ -88,8 +89,8 @@ def test_uploads_that_run_fail_and_are_rejected(kept: Kept, capsys: pytest.Captu
         {"outcome": "Failed", "message": f"Internal {WORDS}", "times": 1},
         {"outcome": "Expired", "fraction": 0.5, "times": 1},
     ]
-    chat = Route("chat", NOVA, invocation_type="Converse", media=True, min_records_per_job=1)
-    some = Route("some", HAIKU, undersized="on_demand", pack_wait_minutes=0)
+    chat = configured("chat", NOVA, invocation_type="Converse", media=True, min_records_per_job=1)
+    some = configured("some", HAIKU, undersized="on_demand", pack_wait_minutes=0)
     with World.open(chat, some, config={"models": {"*": {"min_records": 1}}, "job_faults": faults}) as world:
         world.simulator.add_fault(Fault("throttling", "CreateModelInvocationJob", times=1, message=WORDS))
         for name in ("default/a", "default/b", "some/a"):
@@ -127,7 +128,7 @@ def test_errors_of_bedrock_in_every_operation(kept: Kept, capsys: pytest.Capture
                     hit.add((call.operation, code))
                     raise aws_error(code, 500 if code.startswith("Internal") else 400, call.operation)
 
-    with World.open(Route("default", HAIKU, min_records_per_job=1)) as world:
+    with World.open(configured("default", HAIKU, min_records_per_job=1)) as world:
         world.before = fail
         world.upload("a.jsonl", lines(asking(100)))
         world.run()
@@ -157,7 +158,7 @@ def test_errors_of_bedrocks_runtime(kept: Kept, capsys: pytest.CaptureFixture[st
         if call.operation == "InvokeModel" and (error := next(errors, None)):
             raise error
 
-    route = Route("default", HAIKU, undersized="on_demand", pack_wait_minutes=0)
+    route = configured("default", HAIKU, undersized="on_demand", pack_wait_minutes=0)
     with World.open(route) as world:
         world.before = fail
         upload_id = world.upload("a.jsonl", lines(asking(12)))
@@ -193,7 +194,7 @@ def test_errors_whose_text_quotes_what_was_sent(
         if (call.function, call.operation) == (function, operation) and errors:
             raise errors.pop()
 
-    with World.open(Route("default", HAIKU, min_records_per_job=1)) as world:
+    with World.open(configured("default", HAIKU, min_records_per_job=1)) as world:
         world.before = fail
         world.upload("a.jsonl", lines(asking(2)))
         world.run(lambda: not errors)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from batch_queue.core import media, names
-from batch_queue.core.rows import Route, Status, Upload
+from batch_queue.core.rows import Status, Upload
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.media import asking, moved, uris
+from tests.support.routes import configured
 from tests.support.world import Call, World, lines, records, statuses
 
 pytestmark = pytest.mark.flows
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.flows
 NOVA = "amazon.nova-lite-v1:0"
 
 
-CONVERSE = Route("default", NOVA, invocation_type="Converse", media=True)
+CONVERSE = configured("default", NOVA, invocation_type="Converse", media=True)
 
 
 def found_in(value: Any, move: Callable[[str], str], found: list[str]) -> Any:
@@ -150,7 +151,7 @@ def test_media_shared_by_the_chunks_of_a_job_is_copied_once() -> None:
 
 
 def test_an_upload_with_links_is_rejected_on_a_route_without_media() -> None:
-    with World.open(Route("default", NOVA, invocation_type="Converse")) as world:
+    with World.open(configured("default", NOVA, invocation_type="Converse")) as world:
         (uri,) = put(world, "a.png")
         upload_id = world.upload("a.jsonl", lines([asking(0), asking(1, uri), asking(2)]))
         world.run()
@@ -172,7 +173,7 @@ def test_an_upload_that_links_another_bucket_is_rejected() -> None:
 
 def test_records_that_run_again_link_the_media_of_their_own_job() -> None:
     faults = {"record_faults": {"passing_rate": 0.3, "passing_codes": [429]}}
-    route = Route("default", NOVA, invocation_type="Converse", media=True, min_records_per_job=1)
+    route = configured("default", NOVA, invocation_type="Converse", media=True, min_records_per_job=1)
     config = {**faults, "models": {"*": {"min_records": 1}}}
     with World.open(route, config=config) as world:
         found = put(world, "a.png", "b.png")
@@ -251,7 +252,7 @@ def test_staging_that_was_cut_short_goes_on_with_the_media_that_is_missing_yet()
 
 
 def test_records_without_links_run_on_a_media_route_as_on_any_other() -> None:
-    with World.open(Route("default", "anthropic.claude-3-haiku-20240307-v1:0", media=True)) as world:
+    with World.open(configured("default", "anthropic.claude-3-haiku-20240307-v1:0", media=True)) as world:
         upload_id = world.upload("a.jsonl", lines(records(100)))
         world.run()
         assert world.one_upload(upload_id).status == Status.COMPLETED

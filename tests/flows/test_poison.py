@@ -6,18 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from batch_queue.core.rows import TERMINAL, Route, Status, Upload
+from batch_queue.core.rows import TERMINAL, Status, Upload
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from tests.support.poison import FILES, MANIFESTS, OUTPUTS, VALUES, oracle, refuse, row, told_plainly
+from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records
 
 pytestmark = pytest.mark.flows
 
 
-ROUTE = Route("default", HAIKU, min_records_per_job=1, max_record_attempts=2)
+ROUTE = configured("default", HAIKU, min_records_per_job=1, max_record_attempts=2)
 
 
 CONFIG = {"models": {"*": {"min_records": 1}}}
@@ -57,7 +58,7 @@ def test_poisoned_files_are_rejected_or_run_and_hold_up_no_good_one(
     files: list[bytes], undersized: str
 ) -> None:
     least = 1 if undersized == "reject" else 1_000
-    route = Route(
+    route = configured(
         "default",
         HAIKU,
         min_records_per_job=least,

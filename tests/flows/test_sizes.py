@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 from batch_queue.aws.table import Table
-from batch_queue.core.rows import Route, Status
+from batch_queue.core.rows import Status
 
 from tests.local_aws.simulator import expected_output
 from tests.support.invariants import check
+from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records, statuses
 
 pytestmark = pytest.mark.flows
 
-SMALL = Route(
+SMALL = configured(
     "default",
     HAIKU,
     max_active_jobs=4,
@@ -112,7 +113,9 @@ def test_with_records_and_jobs_failing_what_remains_are_the_errors_for_good() ->
 
 
 def test_an_upload_of_more_chunks_than_one_transaction_takes_survives_a_crash_at_each_write() -> None:
-    tiny = Route("default", HAIKU, min_records_per_job=1, max_records_per_file=10, max_records_per_job=50)
+    tiny = configured(
+        "default", HAIKU, min_records_per_job=1, max_records_per_file=10, max_records_per_job=50
+    )
     config = {"models": {"*": {"min_records": 1}}}
     rows = records(41)
     for at in (30, 70):
@@ -129,7 +132,7 @@ def test_an_upload_that_is_cut_by_other_limits_after_a_crash_has_each_record_in_
     records_per_file: int,
 ) -> None:
     # Given a run that died while it stored the chunks of an upload
-    before = Route("default", HAIKU, min_records_per_job=1, max_records_per_file=20)
+    before = configured("default", HAIKU, min_records_per_job=1, max_records_per_file=20)
     with World.open(before, config={"models": {"*": {"min_records": 1}}}) as world:
         rows = records(120)
         upload_id = world.upload("a.jsonl", lines(rows))
@@ -172,7 +175,7 @@ def test_what_was_learned_of_a_model_is_stored_with_it() -> None:
         assert 0 < row["records_per_1000_s"] <= 100_000
 
 
-ON_DEMAND = Route("default", HAIKU, undersized="on_demand", input_price="0.25", output_price="1.25")
+ON_DEMAND = configured("default", HAIKU, undersized="on_demand", input_price="0.25", output_price="1.25")
 
 
 def test_too_few_records_run_on_demand_and_have_the_same_kind_of_result() -> None:

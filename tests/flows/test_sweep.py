@@ -9,19 +9,20 @@ from unittest.mock import patch
 
 import pytest
 from batch_queue.core import names
-from batch_queue.core.rows import Route, Status
+from batch_queue.core.rows import Status
 from batch_queue.steps import intake, sweep
 from moto.s3.models import s3_backends
 
 from tests.support.invariants import check
+from tests.support.routes import configured
 from tests.support.world import ACCOUNT, HAIKU, Call, World, lines, records, statuses
 
 pytestmark = pytest.mark.flows
 
 SWEEP = {"sweep": True}
 # Enough chunks that an upload does not fit one transaction.
-CUT = Route("default", HAIKU, min_records_per_job=1, max_records_per_file=10, max_active_jobs=1)
-ONE_SLOT = Route("default", HAIKU, max_active_jobs=1)
+CUT = configured("default", HAIKU, min_records_per_job=1, max_records_per_file=10, max_active_jobs=1)
+ONE_SLOT = configured("default", HAIKU, max_active_jobs=1)
 CONFIG = {"models": {"*": {"min_records": 1}}}
 
 

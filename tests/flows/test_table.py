@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 from batch_queue.aws.table import Table
-from batch_queue.core.rows import Chunk, Counts, Route, Status
+from batch_queue.core.rows import Chunk, Counts, Status
 
+from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records
 
 pytestmark = pytest.mark.flows
 
-ROUTE = Route("default", HAIKU, min_records_per_job=1)
+ROUTE = configured("default", HAIKU, min_records_per_job=1)
 CONFIG = {"models": {"*": {"min_records": 1}}}
 
 

@@ -23,6 +23,8 @@ from typing import Any
 from batch_queue.core.rows import TERMINAL, Route, Status
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 
+from tests.support.routes import configured
+
 from .invariants import Watch, check
 from .world import HAIKU, RETRY_SECONDS, SCHEDULE_SECONDS, Call, Invocation, World, lines, records
 
@@ -68,8 +70,8 @@ def plan(seed: int) -> Plan:
         "max_record_attempts": chance.choice([1, 2, 3]),
     }
     routes = (
-        Route("default", HAIKU, **limits, undersized=chance.choice(["reject", "on_demand"])),
-        Route("urgent", HAIKU, **limits, undersized=chance.choice(["reject", "on_demand"]), priority=90),
+        configured("default", HAIKU, **limits, undersized=chance.choice(["reject", "on_demand"])),
+        configured("urgent", HAIKU, **limits, undersized=chance.choice(["reject", "on_demand"]), priority=90),
     )
     outcomes = ["Failed", "Expired", "Stopped", "PartiallyCompleted"]
     faults = [

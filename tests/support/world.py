@@ -55,6 +55,7 @@ from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.moto_api._internal import mock_random
 
 from tests.local_aws.simulator import Config, Simulator, VirtualClock, attach
+from tests.support.routes import configured
 
 log = logging.getLogger(__name__)
 
@@ -356,7 +357,9 @@ class World:
     @contextmanager
     def open(cls, *routes: Route, config: Mapping[str, Any] | None = None, seed: int = 0) -> Iterator[World]:
         """A new world in which the handlers run; ``config`` is the simulator's."""
-        found = (Route("default", HAIKU), *routes) if "default" not in [r.name for r in routes] else routes
+        found = (
+            (configured("default", HAIKU), *routes) if "default" not in [r.name for r in routes] else routes
+        )
         with _Moto():
             mock_random.seed(seed)  # moto's version ids, and so our upload ids
             world = cls(found, config or {}, seed)

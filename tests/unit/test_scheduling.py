@@ -10,6 +10,8 @@ from batch_queue.core.scheduling import Plan, Running
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.routes import configured
+
 pytestmark = pytest.mark.unit
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -45,13 +47,13 @@ def names(found: Plan) -> list[str]:
 
 
 def test_slots_are_the_limit_less_every_active_job_of_the_base_model_and_the_reserve() -> None:
-    routes = [Route("default", HAIKU, max_active_jobs=10, reserved_slots=2)]
+    routes = [configured("default", HAIKU, max_active_jobs=10, reserved_slots=2)]
     running = [Running(HAIKU, "default"), Running("us." + HAIKU), Running(NOVA)]
     assert scheduling.free_slots(routes, running) == {HAIKU: 6}
 
 
 def test_more_active_jobs_than_the_limit_leave_no_slot() -> None:
-    routes = [Route("default", HAIKU, max_active_jobs=1)]
+    routes = [configured("default", HAIKU, max_active_jobs=1)]
     assert scheduling.free_slots(routes, [Running(HAIKU)] * 3) == {HAIKU: 0}
 
 
@@ -79,30 +81,32 @@ def test_the_water_level_holds_exactly_the_pending_work(
 
 
 def test_many_small_chunks_share_the_slots_evenly() -> None:
-    found = plan({"default": places("default", *[100] * 40)}, Route("default", HAIKU, max_active_jobs=4))
+    found = plan({"default": places("default", *[100] * 40)}, configured("default", HAIKU, max_active_jobs=4))
     assert sizes(found) == [1000] * 4
 
 
 def test_a_job_never_exceeds_the_limits_of_records_and_bytes() -> None:
-    route = Route("default", HAIKU, max_active_jobs=3, max_records_per_job=250)
+    route = configured("default", HAIKU, max_active_jobs=3, max_records_per_job=250)
     assert sizes(plan({"default": places("default", *[100] * 40)}, route)) == [200] * 3
-    route = Route("default", HAIKU, max_active_jobs=3, max_bytes_per_job=3000)
+    route = configured("default", HAIKU, max_active_jobs=3, max_bytes_per_job=3000)
     assert sizes(plan({"default": places("default", *[100] * 40)}, route)) == [300] * 3
 
 
 def test_a_job_has_no_more_chunks_than_its_row_and_one_invocation_take() -> None:
-    found = plan({"default": places("default", *[1] * 1200)}, Route("default", HAIKU, max_active_jobs=1))
+    found = plan({"default": places("default", *[1] * 1200)}, configured("default", HAIKU, max_active_jobs=1))
     assert [len(job.chunks) for job in found.jobs] == [500]
 
 
 def test_what_would_be_left_below_the_minimum_joins_the_last_job() -> None:
-    found = plan({"default": places("default", 100, 100, 30)}, Route("default", HAIKU, max_active_jobs=2))
+    found = plan(
+        {"default": places("default", 100, 100, 30)}, configured("default", HAIKU, max_active_jobs=2)
+    )
     assert sum(sizes(found)) == 230
     assert not found.waiting
 
 
 def test_too_few_records_wait_until_their_time_is_up() -> None:
-    route = Route("default", HAIKU, pack_wait_minutes=15)
+    route = configured("default", HAIKU, pack_wait_minutes=15)
     found = plan({"default": places("default", 30, 7)}, route)
     assert not found.jobs
     (waiting,) = found.waiting
@@ -115,15 +119,18 @@ def test_too_few_records_wait_until_their_time_is_up() -> None:
 
 def test_the_higher_priority_goes_first_within_one_model() -> None:
     routes = (
-        Route("default", HAIKU, max_active_jobs=2),
-        Route("urgent", "us." + HAIKU, max_active_jobs=2, priority=59),
+        configured("default", HAIKU, max_active_jobs=2),
+        configured("urgent", "us." + HAIKU, max_active_jobs=2, priority=59),
     )
     found = plan({"default": places("default", 100), "urgent": places("urgent", 100)}, *routes)
     assert [job.route.name for job in found.jobs] == ["urgent", "default"]
 
 
 def test_a_low_priority_is_not_starved_for_ever() -> None:
-    routes = (Route("low", HAIKU, max_active_jobs=1), Route("high", HAIKU, max_active_jobs=1, priority=100))
+    routes = (
+        configured("low", HAIKU, max_active_jobs=1),
+        configured("high", HAIKU, max_active_jobs=1, priority=100),
+    )
     fresh = {"low": places("low", 100, minutes_ago=60), "high": places("high", 100)}
     assert plan(fresh, *routes).jobs[0].route.name == "high"
     aged = {"low": places("low", 100, minutes_ago=11 * 60), "high": places("high", 100)}
@@ -132,8 +139,8 @@ def test_a_low_priority_is_not_starved_for_ever() -> None:
 
 def test_a_route_keeps_within_its_own_cap_while_another_takes_the_rest() -> None:
     routes = (
-        Route("small", HAIKU, max_active_jobs=1, priority=59, max_records_per_job=100),
-        Route("large", HAIKU, max_active_jobs=3, max_records_per_job=100),
+        configured("small", HAIKU, max_active_jobs=1, priority=59, max_records_per_job=100),
+        configured("large", HAIKU, max_active_jobs=3, max_records_per_job=100),
     )
     found = plan({"small": places("small", 100, 100), "large": places("large", 100, 100, 100)}, *routes)
     assert [job.route.name for job in found.jobs] == ["small", "large", "large"]
@@ -142,7 +149,7 @@ def test_a_route_keeps_within_its_own_cap_while_another_takes_the_rest() -> None
 def test_what_is_to_wait_after_a_failure_is_not_taken_before_its_time() -> None:
     early = Place(ChunkRef("a", 1, 2, 100), "default", iso(NOW - 3600), 1000, not_before=int(NOW) + 30)
     late = Place(ChunkRef("b", 1, 1, 100), "default", iso(NOW - 60), 1000)
-    found = plan({"default": [early, late]}, Route("default", HAIKU))
+    found = plan({"default": [early, late]}, configured("default", HAIKU))
     assert names(found) == ["b"]
 
 
@@ -152,7 +159,7 @@ ROUTES = st.dictionaries(
     min_size=1,
 ).map(
     lambda found: {
-        name: Route(
+        name: configured(
             name, m, max_active_jobs=limit, priority=p, min_records_per_job=20, max_records_per_job=100
         )
         for name, (m, limit, p) in found.items()

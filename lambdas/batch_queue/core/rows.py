@@ -54,26 +54,27 @@ def statuses_before(status: Status) -> tuple[Status, ...]:
 class Route:
     """One row of ``routes``: which model runs the uploads of one folder, and within which limits.
 
-    The limits of records and bytes are Bedrock's default quotas (Service Quotas, service code ``bedrock``).
+    Terraform writes it with its defaults (``routes.tf``), so that there are none here but for what a row may
+    leave out.
     """
 
     name: str
     model_id: str
-    invocation_type: str = "InvokeModel"
-    max_active_jobs: int = 10
-    priority: int = 50
+    invocation_type: str
+    max_active_jobs: int
+    reserved_slots: int
+    priority: int
+    min_records_per_job: int
+    max_records_per_job: int
+    max_records_per_file: int
+    max_bytes_per_file: int
+    max_bytes_per_job: int
+    pack_wait_minutes: int
+    undersized: str
+    max_record_attempts: int
+    media: bool
+    tags: Mapping[str, str]
     timeout_hours: int | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    reserved_slots: int = 0
-    min_records_per_job: int = 100
-    max_records_per_job: int = 50_000
-    max_records_per_file: int = 50_000
-    max_bytes_per_file: int = 1_000_000_000
-    max_bytes_per_job: int = 5_000_000_000
-    pack_wait_minutes: int = 15
-    undersized: str = "reject"
-    max_record_attempts: int = 3
-    media: bool = False
     input_price: str = ""
     output_price: str = ""
 

@@ -468,8 +468,7 @@ def test_an_archived_object_ends_its_upload_with_what_to_do() -> None:
         (upload,) = world.uploads()
         assert upload.status == Status.CANCELLED
         assert (
-            upload.message
-            == "The object is archived, where it cannot be read. Restore it, then upload it again."
+            upload.message == "The object is archived and cannot be read. Restore it, then upload it again."
         )
         assert not world.errors
 

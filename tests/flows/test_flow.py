@@ -148,9 +148,9 @@ def test_without_any_event_the_schedule_finishes_the_work() -> None:
 @pytest.mark.parametrize(
     ("body", "line", "reason"),
     [
-        pytest.param(lines(records(3)) + b"{oops\n", 4, "not JSON", id="broken line"),
+        pytest.param(lines(records(3)) + b"{oops\n", 4, "not valid JSON", id="broken line"),
         pytest.param(b"", 0, "no records", id="empty"),
-        pytest.param(b"\xff\xfe" + lines(records(2)), 1, "not UTF-8", id="not UTF-8"),
+        pytest.param(b"\xff\xfe" + lines(records(2)), 1, "not valid UTF-8", id="not UTF-8"),
     ],
 )
 def test_a_bad_file_is_rejected_with_a_report_beside_it(body: bytes, line: int, reason: str) -> None:

@@ -157,7 +157,7 @@ def test_an_upload_with_links_is_rejected_on_a_route_without_media() -> None:
         world.run()
         upload = world.one_upload(upload_id)
         assert upload.status == Status.REJECTED
-        assert f"line 2: modelInput links {uri}: set media = true on the route default" in upload.message
+        assert f"line 2: modelInput links to {uri}: set media = true on the route default" in upload.message
         report = json.loads(body(world, f"s3://{world.bucket}/{upload.result_key}"))
         assert [(fault["line"], fault["recordId"]) for fault in report["faults"]] == [(2, "m1")]
 
@@ -168,7 +168,7 @@ def test_an_upload_that_links_another_bucket_is_rejected() -> None:
         world.run()
         upload = world.one_upload(upload_id)
         assert upload.status == Status.REJECTED
-        assert "line 1: modelInput links s3://elsewhere/a.png, in another bucket" in upload.message
+        assert "line 1: modelInput links to s3://elsewhere/a.png, in another bucket" in upload.message
 
 
 def test_records_that_run_again_link_the_media_of_their_own_job() -> None:
@@ -212,7 +212,7 @@ def test_a_missing_object_ends_its_upload_by_name_and_no_other_upload_of_the_job
         assert world.one_upload(good).status == Status.COMPLETED
         upload = world.one_upload(bad)
         assert (upload.status, upload.success_count, upload.error_count) == (Status.FAILED, 0, 60)
-        assert f"modelInput links {missing}, which does not exist" in upload.message
+        assert f"modelInput links to {missing}, which does not exist" in upload.message
         answered = world.result(upload)
         assert len(answered) == 60
         assert {row["error"]["errorCode"] for row in answered} == {"MediaUnavailable"}

@@ -161,7 +161,7 @@ def test_a_reading_that_runs_out_of_time_goes_on_in_the_next_invocation(
         good = world.upload("good.jsonl", lines(good_rows))
         world.run()
         assert world.one_upload(bad).status == Status.REJECTED
-        assert "line 71: recordId stands on an earlier line too" in world.one_upload(bad).message
+        assert "line 71: recordId already appears on an earlier line" in world.one_upload(bad).message
         answered(world, good, good_rows)
 
 

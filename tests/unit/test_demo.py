@@ -51,7 +51,7 @@ def _check(ended: Ended, requests: Requests = GOOD) -> Checked:
 
 
 def _rejected(*lines: int) -> Checked:
-    report = {"faults": [{"line": line, "reason": "not JSON"} for line in lines]}
+    report = {"faults": [{"line": line, "reason": "not valid JSON"} for line in lines]}
     ended = Ended("Rejected", "Rejected", uri="s3://b/r.json", body=json.dumps(report).encode())
     return _check(ended, BROKEN)
 

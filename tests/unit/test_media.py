@@ -64,7 +64,7 @@ def check(record: dict[str, Any], allowed: bool = True) -> bool:
 
 def test_a_link_is_a_fault_with_advice_where_the_route_stages_no_media() -> None:
     with pytest.raises(
-        reading.RecordError, match=rf"links {URI}: set media = true on the route films"
+        reading.RecordError, match=rf"links to {URI}: set media = true on the route films"
     ) as told:
         check(asking(1, URI), allowed=False)
     assert told.value.record_id == "m1"
@@ -73,7 +73,7 @@ def test_a_link_is_a_fault_with_advice_where_the_route_stages_no_media() -> None
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
-        ("s3://other-bucket/a.png", "in another bucket: put the object into our-bucket"),
+        ("s3://other-bucket/a.png", "in another bucket: copy the object to our-bucket"),
         (f"s3://{OURS}", "not the URI of an object"),
         (f"s3://{OURS}/", "not the URI of an object"),
         (f"s3://{OURS}/" + "x" * 1025, "not the URI of an object"),
@@ -99,7 +99,7 @@ def test_a_record_with_a_link_of_our_bucket_is_rewritten() -> None:
 def test_a_record_that_rewriting_would_make_too_long_is_a_fault() -> None:
     record = asking(1, URI)
     record["modelInput"]["x"] = "x" * (reading.MAX_LINE_BYTES - 400)
-    with pytest.raises(reading.RecordError, match="too long for the URIs"):
+    with pytest.raises(reading.RecordError, match="too long after its media URIs"):
         check(record)
 
 

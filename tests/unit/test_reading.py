@@ -65,36 +65,32 @@ def test_what_is_no_fault_but_needs_tidying_is_marked_for_it(data: bytes, record
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        pytest.param(b"{", "not JSON", id="broken"),
-        pytest.param(b"[1]", "not a JSON object but an array", id="array"),
-        pytest.param(b"7", "not a JSON object but a number", id="number"),
-        pytest.param(b'"x"', "not a JSON object but a text", id="text"),
-        pytest.param(b"null", "not a JSON object but null", id="null"),
-        pytest.param(b'{"recordId": "a"}', "modelInput must be an object: it is missing", id="no input"),
-        pytest.param(
-            record(modelInput="x"), "modelInput must be an object: it is not a text", id="text input"
-        ),
-        pytest.param(
-            record(modelInput=None), "modelInput must be an object: it is not null", id="null input"
-        ),
+        pytest.param(b"{", "not valid JSON", id="broken"),
+        pytest.param(b"[1]", "must be a JSON object, not an array", id="array"),
+        pytest.param(b"7", "must be a JSON object, not a number", id="number"),
+        pytest.param(b'"x"', "must be a JSON object, not a string", id="text"),
+        pytest.param(b"null", "must be a JSON object, not null", id="null"),
+        pytest.param(b'{"recordId": "a"}', "modelInput must be an object, but it is missing", id="no input"),
+        pytest.param(record(modelInput="x"), "modelInput must be an object, not a string", id="text input"),
+        pytest.param(record(modelInput=None), "modelInput must be an object, not null", id="null input"),
         pytest.param(b'{"modelInput": {}}', "recordId is missing", id="no id"),
+        pytest.param(record(recordId=7), "recordId must be a non-empty string, not a number", id="number id"),
+        pytest.param(record(recordId=""), "recordId must be a non-empty string", id="empty id"),
         pytest.param(
-            record(recordId=7), "recordId must be a text that is not empty, not a number", id="number id"
+            b'{"recordId": "\\ud800", "modelInput": {}}', "an unpaired surrogate", id="surrogate id"
         ),
-        pytest.param(record(recordId=""), "recordId must be a text that is not empty", id="empty id"),
         pytest.param(
-            b'{"recordId": "\\ud800", "modelInput": {}}', "half of a surrogate pair", id="surrogate id"
+            b'{"recordId": "a\xff", "modelInput": {}}', "not valid UTF-8 at byte 16", id="not UTF-8"
         ),
-        pytest.param(b'{"recordId": "a\xff", "modelInput": {}}', "not UTF-8 at byte 16", id="not UTF-8"),
-        pytest.param(b'{"recordId": "a', "not JSON", id="cut off"),
-        pytest.param("é".encode()[:1], "not UTF-8 at byte 1", id="cut character"),
-        pytest.param(b'{"recordId":"a","modelInput":{"x":NaN}}', "NaN is not JSON", id="NaN"),
+        pytest.param(b'{"recordId": "a', "not valid JSON", id="cut off"),
+        pytest.param("é".encode()[:1], "not valid UTF-8 at byte 1", id="cut character"),
+        pytest.param(b'{"recordId":"a","modelInput":{"x":NaN}}', "NaN is not valid JSON", id="NaN"),
         pytest.param(
             b'{"recordId":"a","modelInput":{"x":' + b"9" * 5000 + b"}}", "too many digits", id="digits"
         ),
         pytest.param(b'{"recordId":"a","modelInput":' + b'{"x":' * 200_000, "nested too deeply", id="deep"),
-        pytest.param(b'{"recordId":"a\x00","modelInput":{}}', "not JSON", id="NUL in a text"),
-        pytest.param(record().decode().encode("utf-16"), "not UTF-8", id="UTF-16"),
+        pytest.param(b'{"recordId":"a\x00","modelInput":{}}', "not valid JSON", id="NUL in a text"),
+        pytest.param(record().decode().encode("utf-16"), "not valid UTF-8", id="UTF-16"),
     ],
 )
 def test_a_bad_line_is_a_fault_with_its_number_and_what_to_do(line: bytes, reason: str) -> None:
@@ -263,7 +259,7 @@ def test_reading_a_large_input_takes_little_memory() -> None:
     ],
 )
 def test_a_second_record_id_is_a_fault_wherever_it_stands(line: bytes) -> None:
-    with pytest.raises(reading.RecordError, match="recordId stands twice"):
+    with pytest.raises(reading.RecordError, match="recordId appears more than once"):
         reading.parse_line(line)
 
 

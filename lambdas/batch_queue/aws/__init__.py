@@ -1,1 +1,1 @@
-"""Adapters, one for each AWS service that the queue uses. None knows another."""
+"""Adapters, one for each AWS service that the queue uses. No adapter calls another."""

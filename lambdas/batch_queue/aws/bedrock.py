@@ -1,4 +1,4 @@
-"""Bedrock's four batch operations, and what its answers mean for the queue. Adapter for Bedrock."""
+"""Adapter for Bedrock: creates, gets and lists batch inference jobs, and interprets the responses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _REFUSALS = {"ValidationException", "ResourceNotFoundException", "AccessDeniedEx
 
 
 class BedrockError(SafeError):
-    """An answer that is about the caller, or that says nothing. ``words`` are Bedrock's: not for logs."""
+    """An error that concerns the caller, not the job. ``words`` is Bedrock's message: do not log it."""
 
     def __init__(self, error: ClientError) -> None:
         self.code = error.response["Error"]["Code"]
@@ -56,29 +56,30 @@ def _discreet() -> Iterator[None]:
 
 
 def _words(text: str) -> str:
-    """Text of Bedrock's as a row can hold it."""
+    """Makes a text from Bedrock safe to store in a row."""
     return text.encode("utf-8", "replace").decode()[:MAX_MESSAGE]
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Bedrock has the job, from this call or an earlier one with the same token."""
+    """Bedrock has the job, from this call or an earlier one with the same client token."""
 
     arn: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
-    """Try again later with the same token: Bedrock has no room, or its answer was lost on the way."""
+    """Try again later with the same client token: a quota is exhausted, or the response was lost."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Trying the same again would give the same answer; ``message`` holds Bedrock's own words.
+    """Bedrock rejected the job, and a retry would fail the same way; ``message`` is Bedrock's.
 
-    ``may_heal``: access was denied, which a policy that has just been attached still answers for a while.
+    ``may_heal``: access was denied. A later retry can succeed, because a policy that was just attached takes
+    a while to take effect.
     """
 
     message: str
@@ -87,7 +88,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """What GetModelInvocationJob says. Counts are None where this botocore or Bedrock does not know them."""
+    """The state of a job from GetModelInvocationJob. A count is None if botocore or Bedrock omits it."""
 
     status: Status
     message: str
@@ -106,7 +107,7 @@ class ListedJob:
 
 
 class Bedrock:
-    """Submits, looks up and lists batch inference jobs."""
+    """Submits, gets, finds and lists batch inference jobs."""
 
     def __init__(self, client: BedrockClient) -> None:
         self._bedrock = client
@@ -118,13 +119,13 @@ class Bedrock:
             client.meta.events.register("before-call.bedrock.CreateModelInvocationJob", self._add_type)
 
     def submit(self, request: Mapping[str, Any]) -> Accepted | NotNow | Refused:
-        """Calls CreateModelInvocationJob with exactly these parameters (clientRequestToken among them).
+        """Calls CreateModelInvocationJob with exactly these parameters, including clientRequestToken.
 
-        Raises BedrockError for an answer that is about the caller and not about the job, such as a signature.
+        Raises BedrockError for an error that concerns the caller, not the job, such as an invalid signature.
         """
         arguments = dict(request)
         if not self._knows_type:
-            # botocore before 1.42.60 refuses the parameter, so it joins the body after botocore's check.
+            # botocore before 1.42.60 rejects the parameter, so it is added to the body after validation.
             self._invocation_type = arguments.pop("modelInvocationType", None)
         try:
             return Accepted(self._bedrock.create_model_invocation_job(**arguments)["jobArn"])
@@ -132,7 +133,7 @@ class Bedrock:
             return Refused(_words(str(error)))
         except ClientError as error:
             return self._answer(error, str(request["jobName"]))
-        except BotoCoreError as error:  # time-outs and broken connections: the call may have arrived
+        except BotoCoreError as error:  # timeout or connection error: Bedrock may have received the call
             return NotNow(f"{type(error).__name__}: {error}")
 
     def _add_type(self, params: dict[str, Any], **_: Any) -> None:
@@ -143,27 +144,27 @@ class Bedrock:
     def _answer(self, error: ClientError, name: str) -> Accepted | NotNow | Refused:
         code = error.response["Error"]["Code"]
         text = error.response["Error"].get("Message", "")
-        told = _words(f"{code}: {text}")
+        message = _words(f"{code}: {text}")
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _NOT_NOW_STATUSES:
-            return NotNow(told)
+            return NotNow(message)
         if code in _NOT_NOW_CODES or (code == "ValidationException" and _speaks_of_quota(text)):
-            return NotNow(told)
+            return NotNow(message)
         if code not in _REFUSALS and code != "ConflictException":
             raise BedrockError(error) from None
-        # An earlier call may have made the job and lost its answer.
+        # An earlier call may have created the job, but its response was lost.
         try:
             arn = self.find(name)
         except BedrockError:
-            return NotNow(told)
+            return NotNow(message)
         if arn:
             return Accepted(arn)
         if code == "ConflictException":
-            return NotNow(told)
-        return Refused(told, may_heal=code == "AccessDeniedException" or "assume" in text.lower())
+            return NotNow(message)
+        return Refused(message, may_heal=code == "AccessDeniedException" or "assume" in text.lower())
 
     def state(self, arn: str) -> JobState | None:
-        """What became of a job; None where Bedrock does not know it. Raises BedrockError."""
+        """Returns the state of a job, or None if Bedrock does not know it. Raises BedrockError."""
         try:
             answer: Any = self._bedrock.get_model_invocation_job(jobIdentifier=arn)
         except ClientError as error:
@@ -179,13 +180,13 @@ class Bedrock:
         )
 
     def active_jobs(self) -> Iterator[ListedJob]:
-        """Every active job of the account and Region, whoever started it. Raises BedrockError."""
+        """Yields every active job of the account in the Region, whoever started it. Raises BedrockError."""
         for status in ACTIVE:
             for job in self._listed(statusEquals=str(status), maxResults=1000):
                 yield ListedJob(job["jobArn"], job["jobName"], job["modelId"])
 
     def find(self, name: str) -> str | None:
-        """The ARN of the job with exactly this name, or None. Raises BedrockError."""
+        """Returns the ARN of the job with exactly this name, or None. Raises BedrockError."""
         jobs = self._listed(nameContains=name)
         return next((job["jobArn"] for job in jobs if job["jobName"] == name), None)
 
@@ -202,9 +203,10 @@ _OTHER_LIMITS = re.compile(
 
 
 def _speaks_of_quota(text: str) -> bool:
-    """Whether a refusal is about how many jobs there are, not about what this one is like.
+    """Returns whether a validation error is about the number of jobs, not about this job.
 
-    AWS does not document the wording; a refusal that is taken for the quota stands in the upload's message.
+    AWS does not document the wording. An error that is mistaken for a quota error is still visible, because
+    the upload's message contains it.
     """
     words = text.lower()
     return "job" in words and bool(_QUOTA_WORDS.search(words)) and not _OTHER_LIMITS.search(words)

@@ -1,4 +1,4 @@
-"""The bucket: streams uploads, copies exact versions, writes results. Adapter for S3."""
+"""Adapter for S3: streams uploads, copies exact object versions, and writes results."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 20
 _MIB = 1 << 20
-# UploadPartCopy takes a range of an object of more than 5 MB only, and parts of 5 MiB to 5 GiB
-# (S3 API reference); a single CopyObject takes at most 5 GB.
+# UploadPartCopy copies a range only from an object larger than 5 MB, in parts of 5 MiB to 5 GiB
+# (S3 API reference); a single CopyObject copies at most 5 GB.
 MIN_RANGE_COPY_SOURCE = 5 * _MIB + 1
 MAX_SINGLE_COPY = 1024 * _MIB
 COPY_PART_BYTES = 512 * _MIB
@@ -29,28 +29,28 @@ PUT_PART_BYTES = 16 * _MIB
 _GONE = {"NoSuchKey", "NoSuchVersion", "404", "412", "PreconditionFailed"}
 _ARCHIVED = {"InvalidObjectState", "ObjectNotInActiveTierError"}
 _DENIED = {"403", "AccessDenied"}
-COPIES_AT_ONCE = 10  # as many as a client has connections
+COPIES_AT_ONCE = 10  # the size of a client's connection pool
 
 
 class ObjectGoneError(Exception):
-    """The exact object version is not there any more. ``told``: what a user is to know of it."""
+    """The object version no longer exists. ``told`` is the message for the user."""
 
-    told = "The object was deleted before it ran. Upload it again."
+    told = "The object was deleted before its records ran. Upload it again."
 
 
 class ObjectArchivedError(ObjectGoneError):
-    """The object is there, but in a storage class that nothing can read."""
+    """The object exists, but is archived and must be restored before it can be read."""
 
-    told = "The object is archived, where it cannot be read. Restore it, then upload it again."
+    told = "The object is archived and cannot be read. Restore it, then upload it again."
 
 
 class ObjectDeniedError(Exception):
-    """S3 denies access to an object; the text is S3's. A policy, or a key's policy, may heal it."""
+    """S3 denied access to an object; the text is S3's. A change to an IAM or key policy can fix it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """An exact object: by its version id, or on an unversioned bucket by its ETag (without quotes)."""
+    """An exact object, identified by its version id or, without one, by its ETag (without quotes)."""
 
     key: str
     version_id: str = ""
@@ -59,7 +59,7 @@ class ObjectRef:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """The current version of a key, as listed: ``version_id`` "" where it has none, time in epoch seconds."""
+    """The current version of a key. ``version_id``: "" if it has none; ``modified``: epoch seconds."""
 
     key: str
     version_id: str
@@ -68,7 +68,7 @@ class Current:
 
 
 class Bucket:
-    """Reads and writes the objects of one bucket. ``kms_key_arn`` "" leaves encryption to the bucket."""
+    """Reads and writes the objects of one bucket. ``kms_key_arn``: "" for the bucket's default encryption."""
 
     def __init__(self, client: S3Client, name: str, kms_key_arn: str = "") -> None:
         self._s3 = client
@@ -80,21 +80,24 @@ class Bucket:
     # ---------------------------------------------------------------------------------------------- read
 
     def size(self, ref: ObjectRef) -> int:
-        """The object's size in bytes. Raises ObjectGoneError."""
+        """Returns the object's size in bytes. Raises ObjectGoneError, ObjectDeniedError."""
         with _gone(ref):
             return self._s3.head_object(Bucket=self.name, Key=ref.key, **_exactly(ref))["ContentLength"]
 
     def identity(self, ref: ObjectRef) -> tuple[str, float]:
-        """An object's ETag (without quotes) and when it was last changed, in epoch seconds.
+        """Returns an object's ETag (without quotes) and its last-modified time in epoch seconds.
 
-        Raises ObjectGoneError.
+        Raises ObjectGoneError, ObjectDeniedError.
         """
         with _gone(ref):
             found = self._s3.head_object(Bucket=self.name, Key=ref.key, **_exactly(ref))
         return found["ETag"].strip('"'), int(found["LastModified"].timestamp())
 
     def stream(self, ref: ObjectRef, span: tuple[int, int] | None = None) -> Iterator[bytes]:
-        """Blocks of the object's bytes, all of them or ``[start, end)``. Raises ObjectGoneError."""
+        """Yields the object's bytes in blocks; only bytes ``[start, end)`` if ``span`` is given.
+
+        Raises ObjectGoneError, ObjectDeniedError.
+        """
         arguments: dict[str, Any] = _exactly(ref)
         if span is not None:
             arguments["Range"] = f"bytes={span[0]}-{span[1] - 1}"
@@ -106,24 +109,24 @@ class Bucket:
             body.close()
 
     def read(self, key: str, most: int = BLOCK_BYTES) -> bytes:
-        """A small object, of which ``most`` bytes are read. Raises ObjectGoneError."""
+        """Returns the first ``most`` bytes of an object. Raises ObjectGoneError, ObjectDeniedError."""
         blocks = self.stream(ObjectRef(key))
         return b"".join(islice(blocks, math.ceil(most / BLOCK_BYTES)))[:most]
 
     def read_json(self, key: str) -> Any:
-        """A JSON document of our own. Raises ObjectGoneError."""
+        """Returns a JSON document that the queue wrote. Raises ObjectGoneError, ObjectDeniedError."""
         return json.loads(b"".join(self.stream(ObjectRef(key))))
 
     def keys(self, prefix: str) -> set[str]:
-        """The keys of all objects under a prefix."""
+        """Returns the keys of all objects under a prefix."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return {found["Key"] for page in pages for found in page.get("Contents", [])}
 
     def current(self, prefix: str, after: str = "") -> Iterator[tuple[list[Current], str]]:
-        """The current versions of the objects under a prefix, in the order of their keys, a page at a time.
+        """Yields pages of the current versions of the objects under a prefix, in key order.
 
-        With each page comes the key that it ends with; a listing that begins ``after`` it goes on behind the
-        page. botocore asks for encoded keys and decodes them, so a key may hold anything.
+        Each page comes with its last key; pass that key as ``after`` to continue with the next page.
+        botocore requests URL-encoded keys and decodes them, so a key may contain any character.
         """
         marker: dict[str, Any] = {"KeyMarker": after} if after else {}
         while True:
@@ -132,7 +135,7 @@ class Bucket:
             found = [
                 Current(
                     key=version["Key"],
-                    # Put while the bucket had no versions, or when they were suspended.
+                    # Uploaded before versioning was enabled or while it was suspended.
                     version_id="" if version["VersionId"] == "null" else version["VersionId"],
                     etag=version["ETag"].strip('"'),
                     modified=version["LastModified"].timestamp(),
@@ -148,7 +151,7 @@ class Bucket:
                 marker["VersionIdMarker"] = version_id
 
     def sizes(self, keys: Sequence[str]) -> list[int]:
-        """The sizes of objects in bytes. Raises ObjectGoneError."""
+        """Returns the sizes of objects in bytes. Raises ObjectGoneError, ObjectDeniedError."""
         return [self.size(ObjectRef(key)) for key in keys]
 
     # --------------------------------------------------------------------------------------------- write
@@ -167,7 +170,7 @@ class Bucket:
     def copy(self, source: ObjectRef, key: str, span: tuple[int, int] | None = None) -> str:
         """Copies an exact object, or its bytes ``[start, end)``, to ``key`` without moving data through here.
 
-        The target appears at once, when all of it is there; gives its version id ("" on an unversioned
+        The new object becomes visible only when it is complete. Returns its version id ("" on an unversioned
         bucket). Raises ObjectGoneError, ObjectDeniedError.
         """
         with _gone(source):
@@ -179,9 +182,9 @@ class Bucket:
             return self._copy_parts(source, *(span or (0, size)), key)
 
     def copy_all(self, sources: Mapping[str, str]) -> set[str]:
-        """Copies objects, several at a time: ``sources`` gives the source's key for each new key.
+        """Copies objects in parallel. ``sources`` maps each new key to the key of its source.
 
-        Gives the source keys that do not exist or cannot be read; the others are copied all the same.
+        Returns the source keys that do not exist or cannot be read; all others are copied.
         """
 
         def failed(key: str) -> str:
@@ -195,10 +198,10 @@ class Bucket:
             return set(pool.map(failed, sources)) - {""}
 
     def concatenate(self, keys: Sequence[str], key: str) -> str:
-        """Puts objects together at ``key``, in order; it appears at once, when all of it is there.
+        """Joins objects, in order, into one at ``key``, which becomes visible only when it is complete.
 
-        By server-side copy where the parts are large enough, by streaming where they are not. Gives the
-        version id. Raises ObjectGoneError.
+        Parts that are large enough are copied by S3; the others are streamed. Returns the version id ("" on
+        an unversioned bucket). Raises ObjectGoneError, ObjectDeniedError.
         """
         if len(keys) == 1:
             return self.copy(ObjectRef(keys[0]), key)
@@ -234,9 +237,9 @@ class Bucket:
         return self._multipart(key, upload)
 
     def put_stream(self, key: str, blocks: Iterable[bytes]) -> str:
-        """Writes a stream of bytes in bounded memory; the object appears at once, at the end.
+        """Writes a stream of bytes in bounded memory; the object becomes visible only when it is complete.
 
-        Gives its version id ("" on an unversioned bucket).
+        Returns its version id ("" on an unversioned bucket).
         """
         parts = _gathered(blocks)
         first = next(parts, b"")
@@ -254,7 +257,7 @@ class Bucket:
     # -------------------------------------------------------------------------------------------- pieces
 
     def _copy_object(self, ref: ObjectRef, key: str) -> str:
-        # Tags are not carried over: that would need two more permissions and mean nothing at the target.
+        # Tags are not copied: that would need two more permissions, and the copy does not use them.
         answer = self._s3.copy_object(
             Bucket=self.name,
             Key=key,
@@ -278,7 +281,7 @@ class Bucket:
         return self._multipart(key, upload)
 
     def _multipart(self, key: str, upload: Callable[[Any], Iterator[str]]) -> str:
-        """Puts an object together from the parts that ``upload`` puts; it gives their ETags in order."""
+        """Creates an object from parts; ``upload`` uploads them and yields their ETags in order."""
         made = self._s3.create_multipart_upload(Bucket=self.name, Key=key, **self._encryption)
         target: Any = {"Bucket": self.name, "Key": key, "UploadId": made["UploadId"]}
         try:
@@ -299,7 +302,7 @@ class Bucket:
 
 
 def _gathered(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in parts of the size that a multipart upload is put in; the last one may be smaller."""
+    """Yields the same bytes in blocks of at least ``PUT_PART_BYTES``; the last may be smaller."""
     held: list[bytes] = []
     size = 0
     for block in blocks:
@@ -313,7 +316,7 @@ def _gathered(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _parts(start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cuts ``[start, end)`` into parts; where there are several, the last is at least a whole part long."""
+    """Splits ``[start, end)`` into parts; with several parts, the last is at least ``COPY_PART_BYTES``."""
     while end - start > 2 * COPY_PART_BYTES:
         yield start, start + COPY_PART_BYTES
         start += COPY_PART_BYTES
@@ -328,7 +331,7 @@ def _exactly(ref: ObjectRef) -> dict[str, Any]:
 
 @contextmanager
 def _gone(ref: ObjectRef) -> Iterator[None]:
-    """Turns S3's answers for an object that cannot be had into ObjectGoneError or ObjectDeniedError."""
+    """Converts S3 errors about an object that cannot be read to ObjectGoneError or ObjectDeniedError."""
     exact = f"{ref.key} ({ref.version_id or ref.etag or 'current version'})"
     try:
         yield

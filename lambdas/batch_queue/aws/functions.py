@@ -1,4 +1,4 @@
-"""Wakes the other functions. Adapter for Lambda."""
+"""Adapter for Lambda: invokes the other functions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ if TYPE_CHECKING:
 
 
 class Functions:
-    """Invokes Lambda functions asynchronously: Lambda keeps the event, retries it, and dead-letters it."""
+    """Invokes functions asynchronously: Lambda queues and retries the event.
+
+    An event that keeps failing goes to the dead-letter queue.
+    """
 
     def __init__(self, client: LambdaClient) -> None:
         self._lambda = client
 
     def wake(self, function_name: str, event: Mapping[str, Any]) -> None:
-        """Hands an event over to a function and returns at once."""
+        """Sends an event to a function, and returns without waiting for the function to run."""
         self._lambda.invoke(
             FunctionName=function_name, InvocationType="Event", Payload=json.dumps(event).encode()
         )

@@ -1,4 +1,4 @@
-"""One record at a time, on demand. Adapter for Bedrock's runtime."""
+"""Adapter for Bedrock Runtime: runs one record at a time, on demand."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _TRIES = 5
 
 
 class Runtime:
-    """Asks a model about one record, by InvokeModel or Converse. May be used from several threads."""
+    """Runs one record with InvokeModel or Converse. Thread-safe."""
 
     def __init__(self, client: BedrockRuntimeClient, pause: Callable[[float], None] = time.sleep) -> None:
         self._runtime = client
         self._pause = pause
 
     def answer(self, model_id: str, invocation_type: str, model_input: Mapping[str, Any]) -> dict[str, Any]:
-        """What a batch job would have written beside the record: ``modelOutput``, or ``error``.
+        """Returns what a batch job would write to the record's output line: ``modelOutput`` or ``error``.
 
-        Throttling is waited out for a while. Nothing else is tried again here: it may have been billed.
+        Retries throttled calls, with backoff. Retries no other error, because the call may have been billed.
         """
         for attempt in range(_TRIES - 1):
             found = self._ask(model_id, invocation_type, model_input)
@@ -54,7 +54,7 @@ class Runtime:
             return _error(status, error.response["Error"].get("Message", ""))
         except BotoCoreError as error:
             return _error(_UNAVAILABLE, f"{type(error).__name__}: {error}")
-        except (ValueError, TypeError, RecursionError) as error:  # a body that boto3 or JSON cannot express
+        except (ValueError, TypeError, RecursionError) as error:  # a body that boto3 or JSON cannot represent
             return _error(_BAD_REQUEST, f"{type(error).__name__}: {error}")
 
 
@@ -63,7 +63,7 @@ def _error(status: int, message: str) -> dict[str, Any]:
 
 
 def _raw(value: Any) -> Any:
-    """A Converse body as boto3 takes it: what is base64 in JSON are bytes there."""
+    """Converts a Converse body from JSON for boto3: base64 strings become bytes."""
     if isinstance(value, Mapping):
         return {
             key: base64.b64decode(inner) if key == "bytes" and isinstance(inner, str) else _raw(inner)

@@ -1,1 +1,1 @@
-"""The pure core of the queue: it imports the standard library and itself alone, and reads no clock."""
+"""The pure core of the queue: it imports only the standard library and itself, and reads no clock."""

@@ -1,18 +1,18 @@
-"""How objects are joined into one by multipart upload."""
+"""Plans how to join several objects into one by multipart upload."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# S3 API reference: parts of a multipart upload have 5 MiB to 5 GiB, the last may be smaller.
+# S3 API reference: a part of a multipart upload is 5 MiB to 5 GiB; the last part may be smaller.
 MIN_PART_BYTES = 5 << 20
 MAX_PART_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes ``[start, end)`` of the ``source``-th of several objects."""
+    """Bytes ``[start, end)`` of one of several objects; ``source`` is its index, from 0."""
 
     source: int
     start: int
@@ -20,15 +20,16 @@ class Span:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The length of the span in bytes."""
         return self.end - self.start
 
 
 def plan_parts(sizes: Sequence[int]) -> list[tuple[Span, ...]]:
-    """How to put objects together by multipart upload: for each part the spans that it is made of, in order.
+    """Returns the parts of a multipart upload that joins objects of these sizes (bytes), in order.
 
-    A part of one span can be copied by the server; a part of several is streamed. Every part but the last
-    has at least 5 MiB, none more than 512 MiB. What is streamed is as little as that allows, about.
+    Each part is the spans that it consists of. S3 can copy a part of one span; a part of several spans must
+    be streamed. Every part except the last is at least 5 MiB, and no part is more than 512 MiB. The plan
+    streams close to the minimum that these limits allow.
     """
     parts: list[tuple[Span, ...]] = []
     held: list[Span] = []
@@ -36,7 +37,7 @@ def plan_parts(sizes: Sequence[int]) -> list[tuple[Span, ...]]:
         start = 0
         if held:
             need = MIN_PART_BYTES - sum(span.size for span in held)
-            # Leave nothing behind that could not be a part of its own.
+            # Do not leave a remainder that is too small to be a part.
             take = size if size - need < MIN_PART_BYTES else need
             if take:
                 held.append(Span(source, 0, take))

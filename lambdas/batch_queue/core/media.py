@@ -1,7 +1,7 @@
-"""Media that a modelInput links by S3 URI: finds the links in a line of input and rewrites them.
+"""Media that a modelInput references by S3 URI: finds the links in a line of input and rewrites them.
 
-A link is ``{"s3Location": {"uri": "s3://…"}}``, the one shape in which Bedrock's requests name an object
-(service model of bedrock-runtime, shape S3Location; Amazon Nova's complete request schema has it too).
+A link is ``{"s3Location": {"uri": "s3://…"}}``, the only shape in which a Bedrock request references an
+object (service model of bedrock-runtime, shape S3Location; also in Amazon Nova's complete request schema).
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from .names import MAX_KEY_BYTES
 from .reading import MAX_LINE_BYTES, RecordError
 
 SCHEME = "s3://"
-# The error code of records that were not run since an object that they or their neighbours link is missing.
+# The error code of records that did not run because an object that their chunk links to is missing.
 UNAVAILABLE_CODE = "MediaUnavailable"
-# A line without this key has no links; nothing else of it is looked at.
+# A line without this key has no links and is not scanned further.
 _LOCATION = b'"s3Location"'
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(rb"(" + _STRING + rb")(\s*+:)?|[{}\[\]]")
 _UNSAFE = re.compile(r"[^-_.a-zA-Z0-9]")
 _HASH = re.compile(r"^[0-9a-f]{32}-")
 _NAME_CHARACTERS = 80
-# The longest URI that a link is rewritten to: scheme, bucket (63), work prefix, job id, and name.
+# The maximum length of a rewritten URI: scheme, bucket (63), work prefix, job id, and name.
 MAX_STAGED_URI = 512
-_SHOWN = 300  # characters of a URI in a message
+_SHOWN = 300  # the maximum characters of a URI in a message
 
 
 class Link(NamedTuple):
-    """One link of a line: the URI, and which bytes ``[start, end)`` of the line are its JSON text."""
+    """One link in a line: the URI, and the bytes ``[start, end)`` of the line that hold its JSON string."""
 
     start: int
     end: int
@@ -39,15 +39,15 @@ class Link(NamedTuple):
 
 
 def links(line: bytes) -> list[Link]:
-    """The links in the modelInput of a well-formed record, in their order.
+    """Returns the links in the modelInput of a well-formed record, in order.
 
-    Costs one search for lines without the key ``s3Location``. The key is not found where its letters
-    are written as escapes, which no JSON writer does.
+    A line without the key ``s3Location`` costs one search. A key whose letters are written as escape
+    sequences is not found; no JSON writer does that.
     """
     if _LOCATION not in line:
         return []
     found = []
-    path: list[bytes] = []  # the keys of the objects and arrays that are open; b"" inside an array
+    path: list[bytes] = []  # the keys of the open objects and arrays; b"" inside an array
     key = b""
     for token in _TOKEN.finditer(line):
         text, colon = token.groups()
@@ -67,7 +67,7 @@ def links(line: bytes) -> list[Link]:
 
 
 def rewritten(line: bytes, move: Callable[[str], str]) -> bytes:
-    """The line with each link's URI replaced by what ``move`` gives for it; every other byte as it was."""
+    """Returns the line with each link's URI replaced by ``move(uri)``; every other byte is unchanged."""
     pieces = []
     at = 0
     for link in links(line):
@@ -77,16 +77,17 @@ def rewritten(line: bytes, move: Callable[[str], str]) -> bytes:
 
 
 def location(uri: str) -> tuple[str, str]:
-    """The bucket and the key that an S3 URI names; the key stands in it as it is, not encoded."""
+    """Returns the bucket and the key of an S3 URI. The key in an S3 URI is not URL-encoded."""
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     return bucket, key
 
 
 def staged_name(uri: str) -> str:
-    """Where a linked object lies below the input folder of a job: ``media/<hash of the URI>-<file name>``.
+    """Returns the key of a staged object relative to a job's input folder.
 
-    Has only characters that Bedrock's ``s3Uri`` pattern allows, and never the ending by which Bedrock
-    takes an object for an input file. The name of a staged object, staged anew, does not grow.
+    The format is ``media/<hash of the URI>-<file name>``. The name has only characters that Bedrock's
+    ``s3Uri`` pattern allows, and never ends in ``.jsonl``, because Bedrock reads such objects as input
+    files. Staging a staged object again does not make its name longer.
     """
     mark = blake2b(uri.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     name = _UNSAFE.sub("_", _HASH.sub("", uri.rpartition("/")[2]))[-_NAME_CHARACTERS:] or "object"
@@ -96,7 +97,7 @@ def staged_name(uri: str) -> str:
 
 
 def check(line: bytes, identifier: str, *, bucket: str, route: str, allowed: bool) -> bool:
-    """Whether a well-formed record links media, so that its line is rewritten on the way to Bedrock.
+    """Returns whether a well-formed record links to media, so that staging rewrites its line.
 
     ``allowed``: the route stages media. Raises RecordError for a link that cannot be staged.
     """
@@ -104,17 +105,17 @@ def check(line: bytes, identifier: str, *, bucket: str, route: str, allowed: boo
     for link in found:
         shown = link.uri[:_SHOWN]
         if not allowed:
-            advice = f"set media = true on the route {route}, or give the media in the request itself"
-            raise RecordError(f"modelInput links {shown}: {advice}", identifier)
+            advice = f"set media = true on the route {route}, or include the media in the request itself"
+            raise RecordError(f"modelInput links to {shown}: {advice}", identifier)
         theirs, key = location(link.uri)
         if theirs != bucket:
             raise RecordError(
-                f"modelInput links {shown}, in another bucket: put the object into {bucket}", identifier
+                f"modelInput links to {shown}, in another bucket: copy the object to {bucket}", identifier
             )
         if not _possible(key):
-            raise RecordError(f"modelInput links {shown}, which is not the URI of an object", identifier)
+            raise RecordError(f"modelInput links to {shown}, which is not the URI of an object", identifier)
     if found and len(line) + MAX_STAGED_URI * len(found) > MAX_LINE_BYTES:
-        raise RecordError("too long for the URIs that its media will have: shorten the record", identifier)
+        raise RecordError("too long after its media URIs are rewritten: shorten the record", identifier)
     return bool(found)
 
 
@@ -126,19 +127,19 @@ def _possible(key: str) -> bool:
 
 
 def unavailable(keys: Iterable[str], bucket: str) -> str:
-    """A sentence about linked objects that are missing or may not be read; names the first."""
+    """Returns a message about linked objects that are missing or cannot be read; it names the first key."""
     first, *more = sorted(keys)
     others = f" (and {len(more):,} more)" if more else ""
     return (
-        f"Not run: modelInput links {SCHEME}{bucket}/{first[:_SHOWN]}{others}, which does not exist or "
-        "cannot be read. Put it there and upload the file again."
+        f"Not run: modelInput links to {SCHEME}{bucket}/{first[:_SHOWN]}{others}, which does not exist or "
+        "cannot be read. Add the object or grant access to it, then upload the file again."
     )
 
 
 def staged(lines: Iterable[bytes], bucket: str, folder: str, sources: dict[str, str]) -> Iterator[bytes]:
-    """The lines with every link into ``bucket`` rewritten to its place below ``folder`` (a key prefix).
+    """Yields the lines with every link to an object in ``bucket`` rewritten to a key under ``folder``.
 
-    Fills ``sources`` on the way: for each key there, the key of the object that belongs there.
+    ``folder`` is a key prefix. Fills ``sources``: each new key, with the key of the object to copy there.
     """
 
     def move(uri: str) -> str:

@@ -1,4 +1,4 @@
-"""The objects that are uploads, as an S3 event or a listing of the bucket names them."""
+"""Uploaded objects, as an S3 event or a listing of the bucket describes them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from .settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """An exact object, as an S3 event or a sweep tells of it. Times are ISO 8601 in UTC.
+    """One object version from an S3 event or a sweep. Times are ISO 8601 in UTC.
 
-    ``created_at``: since when it waits, as the event or the sweep has it. ``modified_at``: S3's LastModified,
-    which with the ETag tells objects without a version id apart; "" where it was not looked up.
+    ``created_at``: the time of the event, or when the sweep found the object; the queue is ordered by it.
+    ``modified_at``: S3's LastModified, which with the ETag identifies an object without a version id; "" if
+    unknown.
     """
 
     bucket: str
@@ -29,17 +30,17 @@ class NewObject:
 
     @property
     def upload_id(self) -> str:
-        """The id of the upload that this object is, however it was found.
+        """The upload id, which is the same whether an event or a sweep found the object.
 
-        Without a version id it is told apart by what anybody sees who looks at it. The sequencer, which the
-        event alone has, is left for an object that was gone before it could be looked at.
+        Without a version id, it depends on the ETag and ``modified_at``, which any reader of the object
+        sees. Only the event has the sequencer; it is used if the object was deleted before it was read.
         """
         seen = f"{self.etag}/{self.modified_at}" if self.modified_at else self.sequencer
         return names.upload_id(self.bucket, self.key, self.version_id or seen)
 
 
 def new_objects(event: Mapping[str, Any]) -> Iterator[NewObject]:
-    """The objects that an S3 event tells of. Keys arrive form-encoded (S3 User Guide, event structure)."""
+    """Yields the objects in an S3 event. Its keys are URL-encoded (S3 User Guide, event structure)."""
     for record in event.get("Records", []):
         if not record.get("eventName", "").startswith("ObjectCreated:"):
             continue
@@ -47,7 +48,7 @@ def new_objects(event: Mapping[str, Any]) -> Iterator[NewObject]:
         yield NewObject(
             bucket=record["s3"]["bucket"]["name"],
             key=unquote_plus(thing["key"]),
-            # Where versioning is suspended every version is called "null", and names no exact object.
+            # With versioning suspended, the version id is "null", which does not identify one exact object.
             version_id=thing.get("versionId", "").removeprefix("null"),
             etag=thing.get("eTag") or "",
             sequencer=thing.get("sequencer") or "",
@@ -56,11 +57,11 @@ def new_objects(event: Mapping[str, Any]) -> Iterator[NewObject]:
 
 
 def why_not(bucket: str, key: str, settings: Settings) -> str:
-    """Why an object is none of the queue's uploads; "" where it is one."""
+    """Returns why an object is not an upload of this queue, or "" if it is."""
     if bucket != settings.bucket:
-        return "it lies in another bucket"
+        return "it is in another bucket"
     if not key.startswith(settings.input_prefix):
-        return f"it does not lie under {settings.input_prefix}"
+        return f"it is not under {settings.input_prefix}"
     if key.endswith("/"):
         return "it is a folder marker"
     return "" if key.endswith(".jsonl") else "its name does not end with .jsonl"

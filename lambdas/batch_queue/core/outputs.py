@@ -1,4 +1,4 @@
-"""What became of records: Bedrock's output files, and which records run again."""
+"""Reads Bedrock's output files: which records succeeded, which failed, and which run again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from .reading import MAX_LINE_BYTES, digest, digest_sum, lines
 
-# An output line is its input line and the model's answer, so it may be longer than any input.
+# An output line holds its input line and the model's output, so it can be longer than any input line.
 MAX_OUTPUT_LINE_BYTES = 4 * MAX_LINE_BYTES
 
 _PASSING_NAMES = {
@@ -22,18 +22,18 @@ _PASSING_NAMES = {
     "ThrottlingException",
     "TooManyRequestsException",
 }
-# A row counts errors by their codes, so a code is a short word or number.
+# A row counts errors by code, so a code must be a short word or number.
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 MAX_CODES = 100
 OTHER_CODE = "other"
-MAX_COUNT = 10**15  # what is above cannot be a count, and DynamoDB's numbers end at 38 digits
+MAX_COUNT = 10**15  # a larger number cannot be a count, and DynamoDB stores at most 38 digits
 _TIMEOUT, _TOO_MANY, _SERVER_ERROR = 408, 429, 500
 _PASSING_WORDS = ("internal", "unavailable", "throttl", "timed out", "timeout", "try again", "retry")
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The counts of ``manifest.json.out``; a count that Bedrock did not write is 0."""
+    """The counts in ``manifest.json.out``; a count that Bedrock did not write is 0."""
 
     records: int = 0
     processed: int = 0
@@ -45,10 +45,11 @@ class Manifest:
 
 @dataclass(slots=True)
 class Tally:
-    """One output file, read once. ``again``: digests of the recordIds that failed for a passing reason.
+    """The counts of one output file. ``again``: digests of the recordIds with a transient error.
 
-    ``seen``: digests of all its recordIds; ``untidy``: some stand twice or are not known, or a line cannot
-    be read or has no end. Counts leave out what is in ``again``. Tokens are those that the answers tell of.
+    ``seen``: digests of all its recordIds. ``untidy``: the file has a duplicate or unknown recordId, a line
+    that cannot be parsed, or a line without a line ending. Counts exclude the records in ``again``. Tokens
+    are those that the model outputs report.
     """
 
     success: int = 0
@@ -61,12 +62,12 @@ class Tally:
     untidy: bool = False
 
     def is_of(self, records: int, ids: int) -> bool:
-        """Whether these are the outputs of so many records, the ``digest_sum`` of whose ids is ``ids``."""
+        """Returns whether the file has ``records`` recordIds whose ``digest_sum`` is ``ids``."""
         return (len(self.seen), digest_sum(self.seen)) == (records, ids)
 
 
 def manifest(raw: bytes) -> Manifest | None:
-    """Reads ``manifest.json.out`` as Bedrock writes it; None where it cannot be read."""
+    """Parses a ``manifest.json.out`` of Bedrock; returns None if it cannot be parsed."""
     document = _record(raw)
     if document is None:
         return None
@@ -81,7 +82,7 @@ def manifest(raw: bytes) -> Manifest | None:
 
 
 def output_lines(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
-    """The lines of an output file, raw and read; None for one that is cut off or otherwise not a record."""
+    """Yields the lines of an output file, raw and parsed; None for a line that is not a JSON object."""
     for raw, _ in lines(blocks, MAX_OUTPUT_LINE_BYTES):
         yield (b"", None) if raw is None else (raw, _record(raw))
 
@@ -95,7 +96,7 @@ def _record(raw: bytes) -> dict[str, Any] | None:
 
 
 def error_code(record: Mapping[str, Any]) -> str | None:
-    """The code of a record's error as text, or None where the model answered."""
+    """Returns the error code of a record as text, or None if the record succeeded."""
     error = record.get("error")
     if error is None and "modelOutput" in record:
         return None
@@ -106,32 +107,35 @@ def error_code(record: Mapping[str, Any]) -> str | None:
 
 
 def passing(code: str) -> bool:
-    """Whether a record that failed with this code may succeed another time: throttling, 5xx, time-outs."""
+    """Returns whether an error code is transient, so that a retry can succeed: throttling, 5xx, timeouts."""
     if code.isdigit():
         return int(code) in (_TIMEOUT, _TOO_MANY) or int(code) >= _SERVER_ERROR
     return code in _PASSING_NAMES
 
 
 def passing_failure(message: str) -> bool:
-    """Whether a job that Bedrock failed with this message may succeed another time."""
+    """Returns whether a job that failed with this message can succeed on a retry."""
     return any(word in message.lower() for word in _PASSING_WORDS)
 
 
 def mark_of(record: Mapping[str, Any]) -> int | None:
-    """The digest of a record's recordId, or None where it has none."""
+    """Returns the digest of a record's recordId, or None if it has none."""
     identifier = record.get("recordId")
     return digest(identifier) if isinstance(identifier, str) else None
 
 
 def tally(blocks: Iterable[bytes], may_run_again: bool, known: Collection[int] | None = None) -> Tally:
-    """Counts the lines of an output file; a recordId that stands twice counts once.
+    """Counts the records of an output file; a duplicate recordId counts once.
 
-    ``known``: the digests of the recordIds that it may hold; None takes any.
+    ``may_run_again``: put records with a transient error into ``again`` instead of counting them.
+    ``known``: the digests of the expected recordIds; None accepts any.
     """
     found = Tally()
     for raw, size in lines(blocks, MAX_OUTPUT_LINE_BYTES):
         record = None if raw is None else _record(raw)
-        found.untidy |= raw is not None and size == len(raw)  # without a line end, it would join the next one
+        found.untidy |= raw is not None and size == len(
+            raw
+        )  # without a line ending, the next line would be appended to it
         mark = None if record is None else mark_of(record)
         strange = mark is None or mark in found.seen or (known is not None and mark not in known)
         if record is None or mark is None or strange:
@@ -154,7 +158,7 @@ def tally(blocks: Iterable[bytes], may_run_again: bool, known: Collection[int] |
 
 
 def tokens(answer: Any) -> tuple[int, int]:
-    """Input and output tokens that an answer tells of (Converse, Nova, Claude, Titan, Llama), else 0."""
+    """Returns the input and output tokens in a model output (Converse, Nova, Claude, Titan, Llama), or 0."""
     if not isinstance(answer, dict):
         return 0, 0
     usage = answer.get("usage")
@@ -176,7 +180,7 @@ def _is_count(value: object) -> bool:
 
 
 def settled(blocks: Iterable[bytes], chosen: Collection[int]) -> Iterator[bytes]:
-    r"""The output lines of the ``chosen`` recordIds (by their digests), once each, each with ``\n``."""
+    r"""Yields the first output line of each recordId whose digest is in ``chosen``, with ``\n``."""
     seen: set[int] = set()
     for raw, record in output_lines(blocks):
         mark = None if record is None else mark_of(record)
@@ -188,7 +192,7 @@ def settled(blocks: Iterable[bytes], chosen: Collection[int]) -> Iterator[bytes]
 
 
 def unanswered(inputs: Iterable[bytes], seen: Collection[int]) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """The lines of a staged input, raw and read, whose recordId is not among ``seen``."""
+    """Yields the lines of a staged file, raw and parsed, whose recordId's digest is not in ``seen``."""
     for raw, _ in lines(inputs):
         if raw and raw.strip():
             record = json.loads(raw)
@@ -197,7 +201,7 @@ def unanswered(inputs: Iterable[bytes], seen: Collection[int]) -> Iterator[tuple
 
 
 def error_line(record: Mapping[str, Any], code: str, message: str) -> bytes:
-    r"""An output line for a record that Bedrock wrote nothing about, with ``\n``."""
+    r"""Returns an output line, with ``\n``, for a record that Bedrock wrote no output for."""
     line = {
         "recordId": record.get("recordId"),
         "modelInput": record.get("modelInput"),
@@ -207,8 +211,8 @@ def error_line(record: Mapping[str, Any], code: str, message: str) -> bytes:
 
 
 def to_line(document: Mapping[str, Any], default: Callable[[Any], Any] | None = None) -> bytes:
-    r"""A JSON document as one line of UTF-8, with ``\n``. ``default`` is that of ``json.dumps``."""
+    r"""Returns a JSON document as one line of UTF-8, with ``\n``. ``default`` is passed to ``json.dumps``."""
     try:
         return json.dumps(document, ensure_ascii=False, default=default).encode() + b"\n"
-    except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can express
+    except UnicodeEncodeError:  # an unpaired surrogate can only be written as an escape sequence
         return json.dumps(document, default=default).encode() + b"\n"

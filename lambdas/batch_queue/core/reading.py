@@ -1,6 +1,6 @@
-"""The JSONL reader: validates a batch inference input as a stream and cuts it into chunks.
+"""The JSONL reader: validates a batch inference input as a stream and splits it into chunks.
 
-Memory is bounded by the longest line that is allowed, however long the input is.
+Memory is bounded by the maximum line length, whatever the size of the input.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from itertools import pairwise
 from typing import Any, NoReturn
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# InvokeModel takes a body of at most 25,000,000 bytes (service model of bedrock-runtime, shape Body);
-# a little more leaves room for the recordId and the braces around it.
+# InvokeModel accepts a body of at most 25,000,000 bytes (service model of bedrock-runtime, shape Body);
+# the rest leaves room for the recordId and the enclosing braces.
 MAX_LINE_BYTES = 25_100_000
-# Deeper than any request, and less than what Python or Bedrock reads: it is parsed again further on.
+# More than any request needs, and less than Python and Bedrock can parse, because later steps parse again.
 MAX_DEPTH = 200
-# Each array or object takes up to 250 bytes when it is parsed, however short its text is.
+# Each parsed array or object takes up to 250 bytes of memory, however short its text is.
 MAX_NESTED = 500_000
-# How often a reading that has come to no record looks at the time.
+# How many lines a reader without a record so far processes between two checks of the time.
 LINES_A_LOOK = 100_000
 MAX_REPORTED_FAULTS = 100
-MAX_REPORTED_ID = 200  # characters of a recordId that a fault keeps
+MAX_REPORTED_ID = 200  # the maximum characters of a recordId in a fault
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with one line (numbered from 1), or with the whole file (line 0)."""
+    """A fault in one line (numbered from 1) or in the whole file (line 0)."""
 
     line: int
     reason: str
@@ -42,10 +42,9 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A run of whole lines, ``[start, end)`` in bytes: what will be a chunk.
+    """The boundaries of a future chunk: consecutive whole lines, bytes ``[start, end)``.
 
-    ``rewrite``: a line of it is to be changed on its way to Bedrock. ``ids``: the ``digest_sum`` of its
-    recordIds.
+    ``rewrite``: staging must change at least one line. ``ids``: the ``digest_sum`` of the recordIds.
     """
 
     start: int
@@ -56,7 +55,7 @@ class Cut:
 
 
 class Ids:
-    """Which recordIds were seen, in 8 bytes each: 64-bit digests, in 256 heaps by their first byte."""
+    """A collection of recordIds as 64-bit digests, 8 bytes each, in 256 arrays by their first byte."""
 
     HEAPS = 256
 
@@ -64,13 +63,13 @@ class Ids:
         self._heaps = [array("Q") for _ in range(self.HEAPS)]
 
     def add(self, identifier: str) -> int:
-        """Takes note of one recordId; gives its digest."""
+        """Adds one recordId; returns its digest."""
         mark = digest(identifier)
         self._heaps[mark >> 56].append(mark)
         return mark
 
     def twice(self) -> set[int]:
-        """The digests that were added more than once: of a doubled recordId, or by rare chance of two."""
+        """Returns the digests that were added more than once: duplicates or, rarely, hash collisions."""
         found: set[int] = set()
         for heap in self._heaps:
             ordered = sorted(heap)
@@ -78,7 +77,7 @@ class Ids:
         return found
 
     def to_bytes(self) -> Iterator[bytes]:
-        """All digests, 8 bytes each, little-endian."""
+        """Yields all digests, 8 bytes each, little-endian."""
         for heap in self._heaps:
             copy = array("Q", heap)
             if sys.byteorder == "big":
@@ -87,7 +86,7 @@ class Ids:
 
     @classmethod
     def from_bytes(cls, blocks: Iterable[bytes]) -> Ids:
-        """The inverse of ``to_bytes``, however the bytes are cut into blocks."""
+        """The inverse of ``to_bytes``; the blocks may be split anywhere."""
         found = cls()
         rest = b""
         for block in blocks:
@@ -104,10 +103,10 @@ class Ids:
 
 @dataclass(slots=True)
 class Scan:
-    """How far an input was read and what was found in it.
+    """The progress and findings of reading an input.
 
-    ``offset`` and ``lines``: how many bytes and lines were read; ``done``: that is all of them. ``cuts`` are
-    the chunks so far. ``faults`` holds the first of ``fault_count`` faults.
+    ``offset`` and ``lines``: how many bytes and lines were read. ``done``: the whole input was read.
+    ``cuts``: the chunks found so far. ``faults``: the first of ``fault_count`` faults.
     """
 
     offset: int = 0
@@ -120,7 +119,7 @@ class Scan:
     ids: Ids = field(default_factory=Ids)
 
     def to_document(self) -> dict[str, Any]:
-        """All but the ids, as JSON."""
+        """Returns everything except the ids, as a JSON document."""
         return {
             "offset": self.offset,
             "lines": self.lines,
@@ -144,20 +143,20 @@ class Scan:
         )
 
     def add(self, fault: Fault) -> None:
-        """Counts a fault, and keeps it where it is one of the first."""
+        """Counts a fault, and keeps it if it is one of the first ``MAX_REPORTED_FAULTS``."""
         self.fault_count += 1
         if len(self.faults) < MAX_REPORTED_FAULTS:
             self.faults.append(fault)
 
     def merge(self, other: Scan) -> None:
-        """Adds the faults of another reading of the same input, in the order of their lines."""
+        """Adds the faults of another scan of the same input, sorted by line."""
         both = sorted((*self.faults, *other.faults), key=lambda fault: fault.line)
         self.faults = both[:MAX_REPORTED_FAULTS]
         self.fault_count += other.fault_count
 
 
 def digest(identifier: str) -> int:
-    """64 bits of a recordId."""
+    """Returns a 64-bit digest of a recordId."""
     try:
         text = identifier.encode()
     except UnicodeEncodeError:
@@ -166,15 +165,15 @@ def digest(identifier: str) -> int:
 
 
 def digest_sum(marks: Iterable[int]) -> int:
-    """One number for a set of digests, whatever their order: 64 bits."""
+    """Returns a 64-bit checksum of digests that does not depend on their order."""
     return sum(marks) % (1 << 64)
 
 
 class RecordError(ValueError):
-    """A line that is not a record; the text says why and what to write instead."""
+    """A line that is not a valid record; the text says why and what to write instead."""
 
     def __init__(self, reason: str, record_id: str | None = None) -> None:
-        # It may quote the line, and stands in a row and in a report.
+        # The reason may quote the line, and is stored in a row and a rejection report.
         super().__init__(reason.encode("utf-8", "replace").decode())
         self.record_id = None if record_id is None else record_id[:MAX_REPORTED_ID]
 
@@ -182,10 +181,10 @@ class RecordError(ValueError):
 def lines(
     blocks: Iterable[bytes], max_line_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[tuple[bytes | None, int]]:
-    r"""Yields each line of a stream of byte blocks without its ``\n``, and its length with it.
+    r"""Yields each line of a stream of blocks without its ``\n``, and the line's length including it.
 
-    A longer line than allowed is None. Splits at ``\n`` alone: U+0085 and U+2028 are ordinary characters
-    inside a JSON string. A last line without ``\n`` counts, an empty end does not.
+    A line that is longer than ``max_line_bytes`` is yielded as None. Splits only at ``\n``, because U+0085
+    and U+2028 are ordinary characters in a JSON string. A last line without ``\n`` is yielded unless empty.
     """
     rest: list[bytes] = []
     held = 0
@@ -214,104 +213,112 @@ def lines(
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise RecordError(f"{name} is not JSON: write null or a number instead")
+    raise RecordError(f"{name} is not valid JSON: write null or a number instead")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise RecordError(f"the number {text[:40]} is beyond the range of JSON readers: write a smaller one")
+        raise RecordError(f"the number {text[:40]} is out of range for a double: write a smaller number")
     return value
 
 
-# One decoder for all lines: json.loads with a parse_constant builds a new one for every call.
+# One decoder for all lines: json.loads with parse_constant creates a decoder on every call.
 _decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
 _decode_pairs = json.JSONDecoder(object_pairs_hook=list).decode
-# A text, also one that is cut off, or a bracket.
+# A string, even if truncated, or a bracket.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]')
 
 
 def parse_line(raw: bytes) -> dict[str, Any]:
-    """The JSON object on one line. Raises RecordError with a reason that names the place in the line."""
+    """Parses one line as a JSON object. Raises RecordError with the reason and its position in the line."""
     if len(raw) - len(raw.translate(None, b"[{")) > MAX_DEPTH:
         _check_nesting(raw)
     try:
         value = _decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         place = f"byte {error.start + 1} of the line"
-        raise RecordError(f"not UTF-8 at {place}: save the file as UTF-8") from None
+        raise RecordError(f"not valid UTF-8 at {place}: save the file as UTF-8") from None
     except json.JSONDecodeError as error:
         what = error.msg.removesuffix(" at")
-        raise RecordError(f"not JSON: {what} at character {error.pos + 1} of the line") from None
+        raise RecordError(f"not valid JSON: {what} at character {error.pos + 1} of the line") from None
     except RecordError:
         raise
     except ValueError:
-        # Python refuses integers of more than 4,300 digits, and so would any reader that keeps them exact.
-        raise RecordError("not JSON that can be read: a number has too many digits") from None
+        # Python refuses to parse integers of more than 4,300 digits.
+        raise RecordError("a number has too many digits: write a smaller number") from None
     if not isinstance(value, dict):
-        raise RecordError(f"not a JSON object but {_kind(value)}: write one object a line, " + _EXAMPLE)
+        raise RecordError(
+            f"must be a JSON object, not {_kind(value)}: write one per line, such as {_EXAMPLE}"
+        )
     body = raw.find(b'"modelInput"')
     if body != raw.rfind(b'"modelInput"'):
         _check_once(raw, "modelInput")
-    # Where the line ends with an object, that is the modelInput, and a second recordId stands before it.
-    end = body if len(value) == 2 and raw.endswith(b"}}") else len(raw)  # noqa: PLR2004 (the two of them)
+    # If the line ends with an object, that is the modelInput, and a second recordId can only precede it.
+    end = body if len(value) == 2 and raw.endswith(b"}}") else len(raw)  # noqa: PLR2004 (the two keys)
     if raw.find(b'"recordId"', raw.find(b'"recordId"') + 1, end) >= 0:
         _check_once(raw, "recordId")
     return value
 
 
 def _check_nesting(raw: bytes) -> None:
-    """Raises RecordError where a line would take more stack or memory than a reader of it may have."""
+    """Raises RecordError if parsing a line would take too much stack or memory."""
     depth = nested = 0
     for token in _TOKEN.finditer(raw):
         if token[0] in b"{[":
             depth, nested = depth + 1, nested + 1
             if depth > MAX_DEPTH:
-                raise RecordError(f"nested too deeply: {MAX_DEPTH} levels are the most")
+                raise RecordError(f"nested too deeply: use at most {MAX_DEPTH} levels")
             if nested > MAX_NESTED:
-                raise RecordError(f"more than {MAX_NESTED:,} arrays and objects: make it several records")
+                raise RecordError(
+                    f"more than {MAX_NESTED:,} arrays and objects: split it into several records"
+                )
         elif token[0] in b"}]":
             depth -= 1
 
 
 def _check_once(raw: bytes, name: str) -> None:
-    """Raises RecordError where a line has a key twice: readers differ in which of the two they take."""
+    """Raises RecordError if a line has a key more than once: parsers differ in which value they use."""
     if [key for key, _ in _decode_pairs(raw.decode("utf-8"))].count(name) > 1:
-        raise RecordError(f"{name} stands twice in the line: keep one of the two")
+        raise RecordError(f"{name} appears more than once in the line: keep one of them")
 
 
 _EXAMPLE = '{"recordId": "…", "modelInput": {…}}'
 
 
 def record_id(record: dict[str, Any]) -> str:
-    """The ``recordId`` of a well-formed record. Raises RecordError for one that is not well-formed."""
+    """Returns the ``recordId`` of a record. Raises RecordError if the record is not well-formed."""
     identifier = record.get("recordId")
     if identifier is None:
-        raise RecordError("recordId is missing: give each record a text that is unique in the file")
+        raise RecordError("recordId is missing: give each record a string that is unique in the file")
     if not isinstance(identifier, str) or not identifier:
-        raise RecordError(f"recordId must be a text that is not empty, not {_kind(identifier)}")
+        raise RecordError(f"recordId must be a non-empty string, not {_kind(identifier)}")
     if not identifier.isascii():
         try:
             identifier.encode("utf-8")
         except UnicodeEncodeError:
-            raise RecordError("recordId holds half of a surrogate pair, which UTF-8 cannot express") from None
+            raise RecordError("recordId contains an unpaired surrogate: use valid Unicode text") from None
     body = record.get("modelInput")
     if not isinstance(body, dict):
-        got = "missing" if "modelInput" not in record else f"not {_kind(body)}"
-        raise RecordError(f"modelInput must be an object: it is {got}", identifier)
+        got = "but it is missing" if "modelInput" not in record else f"not {_kind(body)}"
+        raise RecordError(f"modelInput must be an object, {got}", identifier)
     return identifier
 
 
 def _kind(value: object) -> str:
-    names = {dict: "an object", list: "an array", str: "a text", bool: "true or false"}
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
     if isinstance(value, str) and not value:
-        return "an empty text"
+        return "an empty string"
     return "null" if value is None else names.get(type(value), "a number")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large a chunk may be, and how long a line (all in bytes and records)."""
+    """The limits of a chunk (in records and bytes) and of a line (in bytes).
+
+    The scan cuts at ``chunk_records`` and ``chunk_bytes``. A last chunk of less than ``least_records`` joins
+    the one before it, within ``most_records`` and ``most_bytes``.
+    """
 
     chunk_records: int
     chunk_bytes: int
@@ -328,17 +335,17 @@ def scan(
     out_of_time: Callable[[], bool] = lambda: False,
     check: Callable[[bytes, str], bool] | None = None,
 ) -> Scan:
-    """Validates an input line by line, and cuts it at line ends into chunks.
+    """Validates an input line by line, and splits it into chunks at line boundaries.
 
-    Each line holds one JSON object with a recordId and a modelInput. Blank lines, carriage returns before
-    the line end and a byte-order mark at the start are no faults; they set ``rewrite`` on their chunk. Blank
-    lines before its first record belong to no chunk, so that each has records.
-    ``check`` sees each record's line and recordId: it says whether the line is to be changed on its way to
-    Bedrock, which sets ``rewrite`` too, or raises RecordError.
+    Each line holds one JSON object with a recordId and a modelInput. Blank lines, carriage returns at the end
+    of a line and a byte-order mark at the start of the file are allowed; they set ``rewrite`` on their chunk.
+    Blank lines before the first record of a chunk belong to no chunk, so every chunk has records.
+    ``check`` is called with each record's line and recordId. It returns whether staging must change the line,
+    which also sets ``rewrite``, or raises RecordError.
 
-    ``blocks`` begin at ``found.offset`` where an earlier scan is to go on. Stops at a boundary between two
-    chunks, or among blank lines before one, when ``out_of_time`` says so (then ``done`` stays False).
-    Whether recordIds are unique is not known yet: see ``doubled``.
+    To continue an earlier scan, pass it as ``found``, and ``blocks`` that begin at ``found.offset``. The scan
+    stops at a chunk boundary, or among blank lines before a chunk, when ``out_of_time`` returns True;
+    ``done`` is then False. The scan does not check that recordIds are unique: see ``doubled``.
     """
     found = found or Scan()
     began = start = at = found.offset
@@ -358,7 +365,7 @@ def scan(
         at += length
         found.lines += 1
         if raw is None:
-            most = f"{limits.line_bytes:,} bytes, the most that a model takes"
+            most = f"{limits.line_bytes:,} bytes, the maximum: shorten the record"
             found.add(Fault(found.lines, f"longer than {most}"))
             continue
         line = tidy(raw, first=found.lines == 1)
@@ -379,12 +386,12 @@ def scan(
     found.offset = at
     found.done = True
     if not found.records and not found.fault_count:
-        found.add(Fault(0, "no records in the file: write one object a line, " + _EXAMPLE))
+        found.add(Fault(0, "the file has no records: write one object per line, such as " + _EXAMPLE))
     return found
 
 
 def _with_tail(cuts: list[Cut], tail: Cut, limits: Limits) -> list[Cut]:
-    """The cuts with the last one, which joins the one before it where it is too small to be a job."""
+    """Adds the last cut; if it is too small for a job, it is merged with the one before it."""
     if not cuts or tail.records >= limits.least_records:
         return [*cuts, tail]
     last = cuts[-1]
@@ -394,7 +401,7 @@ def _with_tail(cuts: list[Cut], tail: Cut, limits: Limits) -> list[Cut]:
         last.start,
         tail.end,
         last.records + tail.records,
-        # Blank lines may lie between the two.
+        # There may be blank lines between the two.
         last.rewrite or tail.rewrite or last.end != tail.start,
         digest_sum((last.ids, tail.ids)),
     )
@@ -402,10 +409,10 @@ def _with_tail(cuts: list[Cut], tail: Cut, limits: Limits) -> list[Cut]:
 
 
 def doubled(blocks: Iterable[bytes], suspects: AbstractSet[int], limits: Limits) -> Scan:
-    """Reads an input once more for the lines of recordIds that stand on an earlier line too.
+    """Reads an input a second time to find the lines with a duplicate recordId, as faults.
 
-    ``suspects`` are the digests of ``Ids.twice``; most inputs have none, and need no second reading.
-    Stops at as many faults as a report lists.
+    ``suspects`` are the digests from ``Ids.twice``; most inputs have none, and need no second scan.
+    Stops after ``MAX_REPORTED_FAULTS`` faults.
     """
     found = Scan()
     seen: set[str] = set()
@@ -424,16 +431,16 @@ def doubled(blocks: Iterable[bytes], suspects: AbstractSet[int], limits: Limits)
             continue
         if identifier in seen:
             found.add(
-                Fault(found.lines, "recordId stands on an earlier line too: make it unique", identifier)
+                Fault(found.lines, "recordId already appears on an earlier line: make it unique", identifier)
             )
         seen.add(identifier)
     return found
 
 
 def tidy(raw: bytes, first: bool) -> bytes:
-    """A line as Bedrock shall see it: no byte-order mark (``first`` line), no carriage return, b"" if blank.
+    """Returns a line without byte-order mark (``first`` line only) and carriage return, or b"" if blank.
 
-    Gives back the same object where there is nothing to tidy.
+    Returns the same object if there is nothing to remove.
     """
     line = raw.removeprefix(BYTE_ORDER_MARK) if first else raw
     line = line.removesuffix(b"\r")
@@ -441,7 +448,7 @@ def tidy(raw: bytes, first: bool) -> bytes:
 
 
 def tidied(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    r"""The lines of a validated input as Bedrock shall see them, each with one ``\n``; no blank ones."""
+    r"""Yields the lines of a validated input after ``tidy``, each with one ``\n``, without blank lines."""
     for number, (raw, _) in enumerate(lines(blocks), start=1):
         line = tidy(raw or b"", first=number == 1)
         if line:

@@ -1,4 +1,4 @@
-"""What the user reads of an upload: its status, its message, its summary and its rejection report."""
+"""What users see of an upload: its status, message, summary and rejection report."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 
 from .rows import Chunk, Route, Status, Upload
 
-MAX_MESSAGE = 2_000  # characters; a row holds 400 KB at most
+MAX_MESSAGE = 2_000  # characters; a row is at most 400 KB
 
 
 def upload_status(records: int, success: int, last: Iterable[Status]) -> Status:
-    """How an upload ends of whose records ``success`` were answered; ``last``: how its chunks ended.
+    """Returns the terminal status of an upload.
 
-    ``Completed`` can hide a job in which every record failed, so the counts decide.
+    ``success`` is how many of its ``records`` succeeded; ``last`` is the terminal status of each chunk.
+    The counts take precedence, because a job in which every record failed can still be ``Completed``.
     """
     if success == records:
         return Status.COMPLETED
@@ -26,20 +27,20 @@ def upload_status(records: int, success: int, last: Iterable[Status]) -> Status:
 
 
 def upload_message(records: int, success: int, errors: Mapping[str, int], words: Iterable[str]) -> str:
-    """A sentence for the user about what did not work, with Bedrock's own words first; "" if all did."""
+    """Returns a message about what failed, the distinct ``words`` of Bedrock first; "" if nothing failed."""
     parts = list(dict.fromkeys(word for word in words if word))
     failed = records - success
     if failed:
         codes = ", ".join(f"{count:,} with {code}" for code, count in sorted(errors.items()))
-        told = f" ({codes})" if codes else ""
-        parts.append(f"{failed:,} of {records:,} records failed{told}: their lines in the result say why.")
+        by_code = f" ({codes})" if codes else ""
+        parts.append(f"{failed:,} of {records:,} records failed{by_code}: their lines in the result say why.")
     return " ".join(parts)[:MAX_MESSAGE]
 
 
 def rejection(
     upload: Upload, what_to_do: str, fault_count: int, faults: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The report beside an upload that was rejected, as a JSON document."""
+    """Returns the rejection report of an upload, as a JSON document."""
     return {
         "upload_id": upload.upload_id,
         "bucket": upload.bucket,
@@ -53,9 +54,9 @@ def rejection(
 
 
 def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dict[str, Any]:
-    """The summary beside the result of an upload that has ended, as a JSON document.
+    """Returns the summary of an upload that has ended, as a JSON document.
 
-    ``chunks``: all of them, ended too. ``route``: for the prices; None where it is not configured any more.
+    ``chunks``: all chunks of the upload. ``route``: for the prices; None if it is no longer configured.
     """
     return {
         "upload_id": upload.upload_id,
@@ -81,7 +82,7 @@ def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dic
 
 
 def errors_by_code(chunks: Iterable[Chunk]) -> Counter[str]:
-    """How many records of these chunks failed with each error code."""
+    """Returns how many records of these chunks failed with each error code."""
     return sum((Counter(chunk.errors_by_code) for chunk in chunks), Counter())
 
 

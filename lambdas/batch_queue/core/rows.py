@@ -8,12 +8,12 @@ from enum import StrEnum
 from typing import Any
 
 ON_DEMAND = "on_demand"
-# Stands for the ARN of a job that is run on demand, so that its outputs have a place.
+# Takes the place of the ARN in the output keys of a job that runs on demand.
 ON_DEMAND_ARN = "on-demand"
 
 
 class Status(StrEnum):
-    """Bedrock's ten job statuses and the four that are ours (Pending, Submitting, Rejected, Cancelled)."""
+    """Bedrock's ten job statuses and four of the queue (Pending, Submitting, Rejected, Cancelled)."""
 
     PENDING = "Pending"
     SUBMITTING = "Submitting"
@@ -31,7 +31,7 @@ class Status(StrEnum):
     CANCELLED = "Cancelled"
 
 
-# Bedrock's active statuses in the order in which a job passes through them.
+# Bedrock's active statuses, in the order in which a job goes through them.
 ACTIVE = (Status.SUBMITTED, Status.VALIDATING, Status.SCHEDULED, Status.IN_PROGRESS, Status.STOPPING)
 TERMINAL = (
     Status.COMPLETED,
@@ -45,17 +45,17 @@ TERMINAL = (
 
 
 def statuses_before(status: Status) -> tuple[Status, ...]:
-    """The statuses that a row may move on to ``status`` from; a terminal status is never in it."""
+    """Returns the statuses from which a row may change to ``status``; never a terminal status."""
     order = (Status.PENDING, Status.SUBMITTING, *ACTIVE)
     return order if status in TERMINAL else order[: order.index(status)]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of ``routes``: which model runs the uploads of one folder, and within which limits.
+    """One row of ``routes``: the model that runs the uploads of one folder, and the limits of its jobs.
 
-    Terraform writes it with its defaults (``routes.tf``), so that there are none here but for what a row may
-    leave out.
+    Terraform writes each row with its defaults (``routes.tf``). The fields with a default here are those that
+    a row may leave out.
     """
 
     name: str
@@ -81,9 +81,9 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How long a model's jobs take: a fixed overhead, then so many records a second.
+    """How long a model's jobs take: a fixed overhead in seconds, then a rate in records per second.
 
-    Learned from finished jobs; the defaults hold before there are any. ``jobs``: how many were learned from.
+    Estimated from completed jobs; ``jobs`` is how many. The defaults apply until there is one.
     """
 
     overhead_seconds: float = 300.0
@@ -93,7 +93,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What one attempt of a chunk came to: records that were answered or failed for good, and tokens."""
+    """The counts of one attempt of a chunk: records that succeeded or permanently failed, and tokens."""
 
     success: int = 0
     error: int = 0
@@ -103,7 +103,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One object version under the input prefix: what the user sees and asks about.
+    """One object version under the input prefix, and its status.
 
     ``ready``: all its chunks are in the queue.
     """
@@ -135,16 +135,16 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A run of whole lines of one upload: what waits in the queue, and runs once or more.
+    """Consecutive whole lines of one upload: the unit that waits in the queue, and runs once or more.
 
-    The bytes to run are ``[start, end)`` of an exact object: of the upload itself at the first attempt, of
-    what is to run again afterwards. ``whole``: they are all of the object. ``rewrite``: lines are changed
-    on their way to Bedrock (a byte-order mark, blank lines, carriage returns, links to media), so the chunk
-    is staged by streaming. ``gone``: the chunk could not be staged, for the reason in ``message``;
-    ``error_code`` is then what its records get, or "" where they cannot be read.
+    The records to run are bytes ``[start, end)`` of one object version: the upload itself on the first
+    attempt, an object with the records to retry afterwards. ``whole``: the bytes are the whole object.
+    ``rewrite``: staging changes lines (a byte-order mark, blank lines, carriage returns, links to media), so
+    it streams the chunk. ``gone``: the chunk could not be staged, for the reason in ``message``;
+    ``error_code`` is then the error code of its records, or "" if they cannot be read.
 
-    ``records`` is how many are left to run, ``ids`` the ``jsonl.digest_sum`` of their recordIds; ``parts``
-    are the keys of the lines of the result so far.
+    ``records`` is how many records are left to run, and ``ids`` the ``reading.digest_sum`` of their
+    recordIds. ``parts`` are the keys of the objects that hold the chunk's result lines so far.
     """
 
     upload_id: str
@@ -173,7 +173,7 @@ class Chunk:
 
     @property
     def ref(self) -> ChunkRef:
-        """The chunk at its present attempt, as a job row holds it."""
+        """The chunk at its current attempt, as a job row lists it."""
         return ChunkRef(self.upload_id, self.number, self.attempt, self.records)
 
     @property
@@ -184,7 +184,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, order=True)
 class ChunkRef:
-    """What a job row holds of each of its chunks."""
+    """A reference to a chunk at one attempt, as a job row lists it."""
 
     upload_id: str
     number: int
@@ -193,13 +193,13 @@ class ChunkRef:
 
     @property
     def file_name(self) -> str:
-        """The name of the staged file; only characters that Bedrock's ``s3Uri`` pattern allows."""
+        """The name of the staged file; it has only characters that Bedrock's ``s3Uri`` pattern allows."""
         return f"{self.upload_id}-{self.number:06d}.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A pending chunk's place in the queue of its route, with what a decision about it needs."""
+    """A pending chunk's place in the queue of its route, with what scheduling needs to know."""
 
     ref: ChunkRef
     route: str
@@ -209,18 +209,18 @@ class Place:
 
     @property
     def order_key(self) -> str:
-        """Sorts as text: oldest first; an upload's chunks in their order."""
+        """The sort key of the queue, as text: oldest upload first, and its chunks in order."""
         return f"{self.created_at}#{self.ref.upload_id}#{self.ref.number:06d}"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One Bedrock batch inference job, or the intent to make one (Submitting, no ARN yet).
+    """One Bedrock batch inference job, or the intent to create one (Submitting, no ARN yet).
 
-    ``request`` holds the exact parameters of CreateModelInvocationJob, stored before Bedrock is called, so
-    that a later run repeats the same call with the same client token. ``sealed``: the list of chunks is
-    final and every file is staged. ``instead``: what becomes of it rather than a batch job, because its
-    records are too few for one: "reject" or "on_demand".
+    ``request`` holds the exact parameters of CreateModelInvocationJob. It is stored before the call, so that
+    a later run repeats the call with the same client token. ``sealed``: the list of chunks is final and every
+    file is staged. ``instead``: what happens instead of a batch job because there are too few records for
+    one: "reject" or "on_demand".
     """
 
     job_id: str
@@ -249,5 +249,5 @@ class Job:
 
     @property
     def upload_ids(self) -> tuple[str, ...]:
-        """The uploads whose chunks the job runs, each once."""
+        """The ids of the uploads whose chunks the job runs, without duplicates."""
         return tuple(dict.fromkeys(ref.upload_id for ref in self.chunks))

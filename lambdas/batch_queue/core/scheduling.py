@@ -1,4 +1,4 @@
-"""Decides what runs next: limits, free slots, the size of the next jobs, and which chunks wait for more."""
+"""Decides what runs next: limits, free slots, job sizes, and which chunks wait for more records."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 from .names import base_model, epoch
 from .rows import ChunkRef, Estimate, Job, Place, Route, Status
 
-# Each hour in the queue counts as this many points of priority, so that no route waits for ever: a route of
-# priority 0 overtakes one of priority 100 after ten hours.
+# Each hour in the queue adds this many points of priority, so that no route starves: a route with priority 0
+# overtakes one with priority 100 after ten hours.
 AGING_POINTS_PER_HOUR = 10.0
-# A job's row (400 KB at most) lists its chunks, and one invocation claims and stages them one by one.
+# A job row (at most 400 KB) lists the job's chunks, and one invocation claims and stages them one by one.
 MAX_CHUNKS_PER_JOB = 500
-# How much one finished job changes what was learned of its model.
+# The weight of one completed job in the estimate of its model.
 LEARNING_RATE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An active job of the account. ``route`` is "" for one that is not ours.
+    """An active job of the account. ``route`` is "" for a job that is not from this queue.
 
-    ``ends_in``: in how many seconds it is expected to end; 0 where that is not known.
+    ``ends_in``: the seconds until it is expected to end; 0 if unknown.
     """
 
     model_id: str
@@ -32,7 +32,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to make: the route and the chunks, in the order of the queue."""
+    """A job to create: its route and its chunks, in queue order."""
 
     route: Route
     chunks: tuple[ChunkRef, ...]
@@ -40,7 +40,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Chunks of one route that are too few for a job: ``records`` in all, until ``until`` (epoch seconds)."""
+    """Chunks of one route with too few ``records`` for a job; they wait until ``until`` (epoch seconds)."""
 
     route: Route
     places: tuple[Place, ...]
@@ -50,7 +50,7 @@ class Waiting:
 
 @dataclass(slots=True)
 class Plan:
-    """What to do now: jobs to make, in order; what waits for company; what has waited long enough."""
+    """What to do now: jobs to create, in order; chunks that wait for more; chunks whose wait is over."""
 
     jobs: list[NewJob] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
@@ -58,9 +58,10 @@ class Plan:
 
 
 def model_limits(routes: Iterable[Route]) -> dict[str, int]:
-    """Base model → the most active jobs that this queue leaves it with.
+    """Returns base model → the maximum active jobs of the account up to which this queue starts more.
 
-    The largest limit of the routes that share the model, less the slots that they leave for others.
+    That is the largest ``max_active_jobs`` of the routes that share the model, minus their largest
+    ``reserved_slots``.
     """
     limits: dict[str, int] = {}
     reserved: dict[str, int] = {}
@@ -72,22 +73,22 @@ def model_limits(routes: Iterable[Route]) -> dict[str, int]:
 
 
 def free_slots(routes: Iterable[Route], running: Iterable[Running]) -> dict[str, int]:
-    """Base model → how many more jobs may be started now (0 or more), whoever started the active ones."""
+    """Returns base model → free slots (0 or more); every active job of the account takes a slot."""
     active = Counter(base_model(job.model_id) for job in running)
     return {model: max(0, limit - active[model]) for model, limit in model_limits(routes).items()}
 
 
 def room(route: Route, routes: Iterable[Route], running: Sequence[Running]) -> int:
-    """How many more jobs one route may start now: the model's free slots, within the route's own cap."""
+    """Returns how many jobs a route may start now: the model's free slots, within the route's own limit."""
     own = sum(1 for job in running if job.route == route.name)
     return max(0, min(free_slots(routes, running)[base_model(route.model_id)], route.max_active_jobs - own))
 
 
 def end_of_all(pending: float, starts: Sequence[float], estimate: Estimate) -> float:
-    """When all pending records would be done (seconds from now) if every slot worked until then.
+    """Returns when all pending records would be processed (seconds from now) if every slot is used.
 
-    ``starts``: when each slot becomes free. Water-filling: the T with
-    sum over the slots used of (T - start - overhead) * rate = pending, a slot being used if it starts
+    ``starts``: when each slot becomes free (seconds from now). Water-filling: the T for which the sum of
+    (T - start - overhead) * rate over the used slots equals ``pending``; a slot is used if it becomes free
     before T - overhead.
     """
     work = pending / estimate.records_per_second
@@ -102,7 +103,7 @@ def end_of_all(pending: float, starts: Sequence[float], estimate: Estimate) -> f
 
 
 def job_size(pending: float, starts: Sequence[float], estimate: Estimate) -> int:
-    """How many records the next job on a slot that is free now should take, before any limit."""
+    """Returns how many records the next job on a free slot should have, before any limit applies."""
     level = end_of_all(pending, starts, estimate)
     return max(1, round((level - estimate.overhead_seconds) * estimate.records_per_second))
 
@@ -116,10 +117,11 @@ def plan(
 ) -> Plan:
     """Packs pending chunks into jobs for the free slots.
 
-    ``pending`` holds the head of each route's queue, oldest first; ``estimates`` is by base model. For each
-    free slot the route of the highest priority goes first (aged by its oldest chunk), and within one
-    priority the one whose chunk is oldest; its job takes chunks in order until the slot's share is full.
-    Never a job above the route's limits; none below Bedrock's minimum, which waits for company instead.
+    ``pending`` holds the head of each route's queue, oldest first. ``estimates`` is by base model. ``now`` is
+    in epoch seconds. Each free slot goes to the route with the highest priority (which rises with the age of
+    its oldest chunk), and among equal priorities to the route with the oldest chunk. The job takes chunks in
+    order until the slot's share is full. No job exceeds the route's limits. Chunks with fewer records than
+    the route's minimum wait for more.
     """
     found = Plan()
     slots = free_slots(routes.values(), running)
@@ -166,20 +168,20 @@ def _rank(route: Route, head: Place, now: float) -> tuple[float, str]:
 
 
 def queued_at(place: Place) -> float:
-    """Since when a chunk waits, in epoch seconds."""
+    """Returns when a chunk began to wait, in epoch seconds."""
     return max(epoch(place.created_at), place.not_before)
 
 
 def most_chunks(route: Route) -> int:
-    """The most chunks of one job; enough for Bedrock's minimum where each has one record."""
+    """Returns the maximum chunks of a job: enough for the minimum even if each chunk has one record."""
     return max(MAX_CHUNKS_PER_JOB, route.min_records_per_job)
 
 
 def _fill(places: Sequence[Place], route: Route, share: int) -> list[Place]:
-    """The head of a queue that makes one job: about ``share`` records, within the route's limits.
+    """Returns the head of a queue for one job: about ``share`` records, within the route's limits.
 
-    Takes a chunk as long as that brings the job nearer to its share, and goes on to the minimum. What is
-    left behind is not to be below the minimum where the job can take it too.
+    Takes chunks as long as each brings the job closer to its share, and at least up to the minimum. If the
+    chunks left over are below the minimum, the job takes them too where the limits allow it.
     """
     want = max(share, route.min_records_per_job)
     taken: list[Place] = []
@@ -192,7 +194,7 @@ def _fill(places: Sequence[Place], route: Route, share: int) -> list[Place]:
             break
         taken.append(place)
         records, size = more, size + place.size_bytes
-    taken = taken or list(places[:1])  # a chunk above limits that were lowered meanwhile: Bedrock decides
+    taken = taken or list(places[:1])  # the chunk exceeds limits that were lowered since: let Bedrock decide
     rest = places[len(taken) :]
     left = sum(place.ref.records for place in rest)
     if (
@@ -213,13 +215,13 @@ def _wait(found: Plan, route: Route, places: Sequence[Place], now: float) -> Non
 
 
 def tells_its_times(job: Job) -> bool:
-    """Whether a job's overhead and rate can be learned: a batch job that was seen to start, and completed."""
+    """Returns whether a job can improve the estimate: a completed batch job with a known start time."""
     known = job.submitted_at and job.started_at and job.ended_at
     return bool(known) and not job.instead and job.status == Status.COMPLETED
 
 
 def learned(known: Estimate | None, job: Job) -> Estimate:
-    """The estimate of a model, improved by a job of it that ``tells_its_times``."""
+    """Returns a model's estimate, updated with one of its jobs, for which ``tells_its_times`` is true."""
     started = epoch(job.started_at)
     overhead = max(0.0, started - epoch(job.submitted_at))
     rate = job.records / max(0.1, epoch(job.ended_at) - started)

@@ -1,4 +1,4 @@
-"""What Terraform tells the functions, read from their environment once, at start."""
+"""The settings that Terraform passes to the functions in environment variables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The environment of the functions, typed. Prefixes end with ``/``; a name that is not given is ""."""
+    """The environment variables of the functions, typed. Prefixes end with ``/``; an unset name is ""."""
 
     name: str
     table: str
@@ -26,7 +26,7 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Reads the settings; raises KeyError naming the variable that is missing."""
+    """Reads the settings. Raises KeyError with the name of a missing variable."""
     return Settings(
         name=environment["NAME"],
         table=environment["TABLE"],

@@ -1,11 +1,11 @@
-"""The queue's table: every write is conditional, so that repeating it changes nothing. Adapter for DynamoDB.
+"""Adapter for DynamoDB: the queue's table. Writes are conditional, so repeating one changes nothing.
 
-| item | pk / sk | status_key, or how long |
+| item | pk / sk | status_key, or lifetime |
 |---|---|---|
 | upload | upload id / ``upload`` | ``upload#<status>`` |
 | chunk | upload id / ``chunk#000001`` | |
-| cut | upload id / ``cut`` | of an upload of many chunks |
-| entering | ``entering`` / upload id | of the same, until all its places are stored |
+| cut | upload id / ``cut`` | for an upload with many chunks |
+| entering | ``entering`` / upload id | for the same, until all its places are stored |
 | place | ``queue#<route>`` / order key | while its chunk is pending |
 | job | job id / ``job`` | ``job#<status>`` |
 | active job | ``active`` / job id | until its results are collected |
@@ -13,8 +13,8 @@
 | route | ``route`` / route name | (written by Terraform) |
 | lease | ``control`` / ``lease`` | |
 
-What a run must not miss (places, active jobs) is read from the table itself with strong consistency; the
-index lags behind by a moment and answers people's questions.
+A run reads what it must not miss (places, active jobs) from the table, with strong consistency. The index is
+eventually consistent and serves queries by status.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Table:
-    """The rows of one queue, by what they are about: uploads, chunks, jobs, models and the lease."""
+    """The rows of one queue: uploads, chunks, jobs, models and the lease."""
 
     def __init__(self, table: DynamoTable, pause: Callable[[float], None] = time.sleep) -> None:
         dynamo = Dynamo(table, pause)

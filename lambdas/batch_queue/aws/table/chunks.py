@@ -1,4 +1,4 @@
-"""Chunks, and their places in the queue of their route."""
+"""Chunks, and their places in the queues of the routes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .items import chunk_item, chunk_key, chunk_of, place_item, place_key, place
 
 
 class Chunks:
-    """The chunks of all uploads: each is pending and has a place, or belongs to one job, or has ended."""
+    """The chunks of all uploads: each is pending with a place, belongs to one job, or has ended."""
 
     def __init__(self, dynamo: Dynamo) -> None:
         self._dynamo = dynamo
 
     def get(self, ref: ChunkRef) -> Chunk | None:
-        """One chunk, or None."""
+        """Returns one chunk, or None."""
         item = self._dynamo.get(chunk_key(ref.upload_id, ref.number))
         return None if item is None else chunk_of(item)
 
     def of(self, upload: Upload) -> list[Chunk]:
-        """All chunks of an upload, in their order."""
-        # A run that died may have cut the upload otherwise: chunks beyond its number do not count.
+        """Returns all chunks of an upload, in order."""
+        # An interrupted run may have split the upload differently: ignore chunks beyond its count.
         (pk, first), (_, last) = chunk_key(upload.upload_id, 1), chunk_key(upload.upload_id, upload.chunks)
         values = {":pk": pk, ":first": first, ":last": last}
         found = self._dynamo.query("pk = :pk AND sk BETWEEN :first AND :last", values, consistent=True)
@@ -34,9 +34,10 @@ class Chunks:
     # --------------------------------------------------------------------------------------------- queue
 
     def pending(self, route: str, most_records: int, most_places: int, now: float) -> list[Place]:
-        """The head of a route's queue, oldest first: as much as ``most_records`` records that may run now.
+        """Returns the head of a route's queue, oldest first, up to ``most_records`` records that may run now.
 
-        Reading stops there, or at ``most_places``, so a round costs what it can dispatch, not what waits.
+        ``now`` is in epoch seconds. Reading stops there or after ``most_places`` places, so the cost of a
+        round depends on what it can dispatch, not on the length of the queue.
         """
         found: list[Place] = []
         records = 0
@@ -49,11 +50,11 @@ class Chunks:
         return found
 
     def adding(self, chunk: Chunk) -> list[dict[str, Any]]:
-        """The operations that store a new chunk with its place in the queue."""
+        """Returns the operations that store a new chunk and its place in the queue."""
         return [self._dynamo.putting({**chunk_item(chunk), "placed": True}), self._placing(chunk)]
 
     def enqueue(self, chunk: Chunk) -> bool:
-        """Puts a stored chunk into the queue; False where that was done before."""
+        """Puts a stored chunk into the queue. Returns False if it was already added."""
         mine = f"attribute_not_exists(placed) AND {EXISTS}"
         placed = Expression().set({"placed": True})
         key = chunk_key(chunk.upload_id, chunk.number)
@@ -65,9 +66,10 @@ class Chunks:
     # ----------------------------------------------------------------------------------------- its attempt
 
     def claim(self, chunk: Chunk, job_id: str) -> bool:
-        """Gives a pending chunk to a job and takes it out of the queue; True also where the job has it.
+        """Assigns a pending chunk to a job and removes its place from the queue.
 
-        False where another job has it, or where it is at another attempt by now.
+        Returns True also if the job already has the chunk; False if another job has it, or if it is at a
+        different attempt.
         """
         claim = Expression().set({"status": Status.SUBMITTED, "job_id": job_id})
         claim.values.update({":attempt": chunk.attempt, ":pending": Status.PENDING})
@@ -81,7 +83,7 @@ class Chunks:
         )
 
     def mark_gone(self, ref: ChunkRef, job_id: str, message: str, error_code: str = "") -> None:
-        """Notes that a chunk could not be staged, and why."""
+        """Records that a chunk could not be staged, and why."""
         self._dynamo.update(
             chunk_key(ref.upload_id, ref.number),
             {"gone": True, "message": message, "error_code": error_code},
@@ -91,9 +93,9 @@ class Chunks:
         )
 
     def settle(self, chunk: Chunk, counts: Counts) -> bool:
-        """Stores how a chunk ended and adds the counts to its upload, both or neither; False if it had ended.
+        """Stores how a chunk ended and adds the counts to its upload, in one transaction.
 
-        ``counts`` are those of the last attempt alone.
+        ``counts`` are those of the last attempt only. Returns False if the chunk had already ended.
         """
         ended = Expression().set(
             {
@@ -106,9 +108,10 @@ class Chunks:
         return self._close_attempt(chunk, chunk.attempt, ended, counts, chunks_open=-1)
 
     def run_again(self, chunk: Chunk, job_id: str, counts: Counts) -> bool:
-        """Puts what is left of a chunk back into the queue, as its next attempt; False if it was before.
+        """Puts the remaining records of a chunk back into the queue, as its next attempt.
 
-        ``chunk`` is the chunk as it shall be; ``job_id`` the job that it had; ``counts`` those of that job.
+        ``chunk`` is the new state of the chunk; ``job_id`` is the job of the last attempt, and ``counts``
+        are its counts. Returns False if this was already done.
         """
         item = {name: value for name, value in chunk_item(chunk).items() if name not in ("pk", "sk")}
         empty = {field.name for field in fields(Chunk)} - set(item) - {"upload_id"}

@@ -1,4 +1,4 @@
-"""Expressions, pages and transactions of DynamoDB."""
+"""DynamoDB expressions, pagination and transactions."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ INDEX = "status-index"
 NEW = "attribute_not_exists(pk)"
 EXISTS = "attribute_exists(pk)"
 _TRANSACTION_TRIES = 5
-BATCH_GET = 100  # BatchGetItem takes at most 100 keys
+BATCH_GET = 100  # BatchGetItem accepts at most 100 keys
 
 
 @dataclass(slots=True)
 class Expression:
-    """An update expression under construction; every attribute goes by a ``#name`` (many are reserved)."""
+    """Builds an update expression. Attributes use a ``#name``, because many names are reserved words."""
 
     parts: list[str]
     names: dict[str, str]
@@ -36,7 +36,7 @@ class Expression:
         self.parts, self.names, self.values = [], {}, {}
 
     def set(self, sets: Mapping[str, Any]) -> Expression:
-        """Adds a SET clause; gives the expression back."""
+        """Adds a SET clause; returns the expression."""
         if sets:
             self.parts.append("SET " + ", ".join(f"#{name} = :{name}" for name in sets))
         self.names.update({f"#{name}": name for name in sets})
@@ -44,7 +44,7 @@ class Expression:
         return self
 
     def remove(self, names: Iterable[str]) -> Expression:
-        """Adds a REMOVE clause; gives the expression back."""
+        """Adds a REMOVE clause; returns the expression."""
         removed = list(names)
         if removed:
             self.parts.append("REMOVE " + ", ".join(f"#{name}" for name in removed))
@@ -52,7 +52,7 @@ class Expression:
         return self
 
     def add(self, adds: Mapping[str, Any]) -> Expression:
-        """Adds an ADD clause; gives the expression back."""
+        """Adds an ADD clause; returns the expression."""
         if adds:
             self.parts.append("ADD " + ", ".join(f"#{name} :{name}" for name in adds))
         self.names.update({f"#{name}": name for name in adds})
@@ -60,7 +60,7 @@ class Expression:
         return self
 
     def arguments(self, condition: str) -> dict[str, Any]:
-        """The arguments of UpdateItem, or of an Update in a transaction."""
+        """Returns the arguments of UpdateItem, or of an Update in a transaction."""
         arguments: dict[str, Any] = {
             "UpdateExpression": " ".join(self.parts),
             "ExpressionAttributeNames": self.names,
@@ -82,12 +82,12 @@ class Dynamo:
     # --------------------------------------------------------------------------------------------- reads
 
     def get(self, key: Key) -> dict[str, Any] | None:
-        """One item, read with strong consistency, or None."""
+        """Returns one item, read with strong consistency, or None."""
         item = self._table.get_item(Key=_key(key), ConsistentRead=True).get("Item")
         return None if item is None else plain(item)
 
     def query(self, condition: str, values: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
-        """All items of ``pages``."""
+        """Returns all items of ``pages``."""
         return list(self.pages(condition, values, **options))
 
     def pages(
@@ -99,7 +99,7 @@ class Dynamo:
         consistent: bool = False,
         limit: int | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """The items of a key condition in the order of their sort key; pages are read as they are needed."""
+        """Yields the items that match a key condition, in sort key order; reads pages only as needed."""
         arguments: dict[str, Any] = {
             "KeyConditionExpression": condition,
             "ExpressionAttributeValues": dict(values),
@@ -120,7 +120,7 @@ class Dynamo:
             arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def batch_get(self, keys: Sequence[Key], **read: Any) -> list[dict[str, Any]]:
-        """The items of these keys that exist, in no order. ``read``: other members of KeysAndAttributes."""
+        """Returns the existing items of these keys, in no order. ``read``: members of KeysAndAttributes."""
         found: list[dict[str, Any]] = []
         for at in range(0, len(keys), BATCH_GET):
             found += self._batch_get({**read, "Keys": [_key(key) for key in keys[at : at + BATCH_GET]]})
@@ -136,7 +136,7 @@ class Dynamo:
             if not request:
                 return items
             self._pause(0.05 * 2**attempt)
-        raise RuntimeError("DynamoDB left rows unread ten times over: the table is throttled")
+        raise RuntimeError("BatchGetItem left keys unprocessed after 10 attempts: the table is throttled")
 
     # -------------------------------------------------------------------------------------------- writes
 
@@ -152,10 +152,10 @@ class Dynamo:
         names: Mapping[str, str] | None = None,
         values: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Changes one item, or nothing where the condition does not hold (then False).
+        """Updates one item. Returns False, and changes nothing, if the condition is not met.
 
-        ``if_status``: in place of a condition, the statuses that the item may have. ``names`` and ``values``:
-        what the condition uses besides the attributes that are changed.
+        ``if_status``: instead of a condition, the statuses that the item may have. ``names`` and ``values``:
+        those that the condition uses in addition to the updated attributes.
         """
         change = Expression().set(sets).remove(remove).add(add or {})
         if if_status:
@@ -178,7 +178,7 @@ class Dynamo:
         self._table.delete_item(Key=_key(key))
 
     def transact(self, operations: list[Any]) -> bool:
-        """Writes all of these operations or none; False where a condition of one does not hold."""
+        """Writes all of these operations or none. Returns False if a condition is not met."""
         client = self._table.meta.client
         for attempt in range(_TRANSACTION_TRIES):
             try:
@@ -200,19 +200,19 @@ class Dynamo:
     # ------------------------------------------------------------------------ operations of a transaction
 
     def putting(self, item: Mapping[str, Any], condition: str = "", **values: Any) -> dict[str, Any]:
-        """A Put. ``values``: what the condition uses, each under ``:name``."""
+        """Returns a Put. ``values``: the values in the condition, each as ``:name``."""
         return {"Put": {"TableName": self._table.name, "Item": item, **_conditional(condition, values)}}
 
     def updating(self, key: Key, change: Expression, condition: str) -> dict[str, Any]:
-        """An Update."""
+        """Returns an Update."""
         return {"Update": {"TableName": self._table.name, "Key": _key(key), **change.arguments(condition)}}
 
     def deleting(self, key: Key, condition: str = "") -> dict[str, Any]:
-        """A Delete."""
+        """Returns a Delete."""
         return {"Delete": {"TableName": self._table.name, "Key": _key(key), **_conditional(condition, {})}}
 
     def checking(self, key: Key, condition: str, **values: Any) -> dict[str, Any]:
-        """A ConditionCheck. ``values``: what the condition uses, each under ``:name``."""
+        """Returns a ConditionCheck. ``values``: the values in the condition, each as ``:name``."""
         return {
             "ConditionCheck": {
                 "TableName": self._table.name,
@@ -234,12 +234,12 @@ def _conditional(condition: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def milliseconds(seconds: float) -> int:
-    """Seconds as the table holds them: whole milliseconds."""
+    """Converts seconds to whole milliseconds, the unit of the table."""
     return int(seconds * 1000)
 
 
 def plain(value: Any) -> Any:
-    """A value of an item with numbers as int: the table holds no fractions."""
+    """Converts the numbers in an item's value to int; the table has no fractions."""
     if isinstance(value, Decimal):
         return int(value)
     if isinstance(value, dict):

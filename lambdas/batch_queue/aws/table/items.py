@@ -1,4 +1,4 @@
-"""The rows as items of the table, and back."""
+"""Converts rows to items of the table, and items to rows."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from .dynamo import Key
 
 
 def upload_key(upload_id: str) -> Key:
-    """The key of an upload."""
+    """Returns the key of an upload."""
     return upload_id, "upload"
 
 
 def chunk_key(upload_id: str, number: int) -> Key:
-    """The key of a chunk: an upload's chunks sort by their number."""
+    """Returns the key of a chunk; an upload's chunks sort by number."""
     return upload_id, f"chunk#{number:06d}"
 
 
 def place_key(place: Place) -> Key:
-    """The key of a place: a route's places sort as its queue."""
+    """Returns the key of a place; a route's places sort in queue order."""
     return f"queue#{place.route}", place.order_key
 
 
 def job_key(job_id: str) -> Key:
-    """The key of a job."""
+    """Returns the key of a job."""
     return job_id, "job"
 
 
 def active_key(job_id: str) -> Key:
-    """The key of the item that is there until the job's results are collected."""
+    """Returns the key of the item that exists until the job's results are collected."""
     return "active", job_id
 
 
 def upload_item(upload: Upload) -> dict[str, Any]:
-    """An upload as an item."""
+    """Converts an upload to an item."""
     return {
         **_keys(upload_key(upload.upload_id)),
         "status_key": f"upload#{upload.status}",
@@ -60,8 +60,8 @@ def upload_of(item: Mapping[str, Any]) -> Upload:
 
 
 def chunk_item(chunk: Chunk) -> dict[str, Any]:
-    """A chunk as an item."""
-    # False is not the default of `whole`, so it must be stored; DynamoDB has no tuples.
+    """Converts a chunk to an item."""
+    # `whole` defaults to True, so False must be stored. DynamoDB has no tuples.
     attributes = {**_filled(chunk, "upload_id"), "whole": chunk.whole, "parts": list(chunk.parts)}
     return {**_keys(chunk_key(chunk.upload_id, chunk.number)), **attributes}
 
@@ -74,7 +74,7 @@ def chunk_of(item: Mapping[str, Any]) -> Chunk:
 
 
 def place_item(place: Place) -> dict[str, Any]:
-    """A place as an item."""
+    """Converts a place to an item."""
     return {
         **_keys(place_key(place)),
         "created_at": place.created_at,
@@ -91,12 +91,12 @@ def place_of(item: Mapping[str, Any], route: str) -> Place:
 
 
 def ref_item(ref: ChunkRef) -> dict[str, Any]:
-    """A chunk as a job's item lists it."""
+    """Converts a chunk reference to an element of a job's item."""
     return {name: getattr(ref, name) for name in ("upload_id", "number", "attempt", "records")}
 
 
 def job_item(job: Job) -> dict[str, Any]:
-    """A job as an item."""
+    """Converts a job to an item."""
     return {
         **_keys(job_key(job.job_id)),
         "status_key": f"job#{job.status}",
@@ -114,7 +114,7 @@ def job_of(item: Mapping[str, Any]) -> Job:
 
 
 def fields_of(kind: Any, item: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of an item that are fields of a row; an item may have more, of a newer version."""
+    """Returns the attributes of an item that are fields of a row; a newer version may have stored more."""
     names = {field.name for field in fields(kind)}
     return {name: value for name, value in item.items() if name in names}
 
@@ -124,7 +124,7 @@ def _keys(key: Key) -> dict[str, str]:
 
 
 def _filled(row: Any, leave_out: str) -> dict[str, Any]:
-    """The fields of a row that are not empty: an empty one takes no space and reads back as its default."""
+    """Returns the non-empty fields of a row; an empty field is not stored and reads as its default."""
     values = {field.name: getattr(row, field.name) for field in fields(row) if field.name != leave_out}
     return {
         name: value

@@ -1,4 +1,4 @@
-"""Jobs, from the intent to run one to its collected results."""
+"""Jobs, from the intent to create one until its results are collected."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from .items import active_key, job_item, job_key, job_of, ref_item
 
 
 class Jobs:
-    """The jobs of the queue. Which of them are active is read with strong consistency."""
+    """The jobs of the queue. The active jobs are read with strong consistency."""
 
     def __init__(self, dynamo: Dynamo) -> None:
         self._dynamo = dynamo
 
     def get(self, job_id: str) -> Job | None:
-        """One job, or None."""
+        """Returns one job, or None."""
         item = self._dynamo.get(job_key(job_id))
         return None if item is None else job_of(item)
 
     def active(self) -> list[Job]:
-        """Every job whose results are not collected yet, oldest first."""
+        """Returns every job whose results are not collected yet, oldest first."""
         pointers = self._dynamo.query("pk = :pk", {":pk": "active"}, consistent=True)
         keys = [job_key(pointer["sk"]) for pointer in pointers]
         jobs = [job_of(item) for item in self._dynamo.batch_get(keys, ConsistentRead=True)]
@@ -29,14 +29,14 @@ class Jobs:
     # ---------------------------------------------------------------------------------------- submission
 
     def add(self, job: Job) -> bool:
-        """Stores the intent to run a job; False where it is stored already."""
+        """Stores the intent to create a job. Returns False if it is already stored."""
         pk, sk = active_key(job.job_id)
         return self._dynamo.transact(
             [self._dynamo.putting(job_item(job), NEW), self._dynamo.putting({"pk": pk, "sk": sk})]
         )
 
     def seal(self, job: Job) -> bool:
-        """Makes the list of a job's chunks final; False where it is final already."""
+        """Makes the list of a job's chunks final. Returns False if it already is."""
         return self._dynamo.update(
             job_key(job.job_id),
             {
@@ -49,7 +49,7 @@ class Jobs:
         )
 
     def discard(self, job: Job) -> None:
-        """Removes a job that Bedrock never had."""
+        """Deletes a job that was never submitted to Bedrock."""
         self._dynamo.transact(
             [
                 self._dynamo.deleting(job_key(job.job_id), "attribute_not_exists(arn)"),
@@ -58,7 +58,7 @@ class Jobs:
         )
 
     def store_arn(self, job: Job) -> bool:
-        """Stores that Bedrock has accepted a job; False where that is stored already."""
+        """Stores that Bedrock accepted a job. Returns False if that is already stored."""
         return self._dynamo.update(
             job_key(job.job_id),
             {
@@ -74,7 +74,7 @@ class Jobs:
     # -------------------------------------------------------------------------------------------- status
 
     def update(self, job: Job) -> bool:
-        """Stores a job's new status, message and counts; False where the row is as far or further."""
+        """Stores a job's status, message and counts. Returns False if it has a later status or has ended."""
         return self._dynamo.update(
             job_key(job.job_id),
             {
@@ -93,7 +93,10 @@ class Jobs:
     # ---------------------------------------------------------------------------------------- collection
 
     def request_collect(self, job: Job, now: str, stale_before: str) -> bool:
-        """Notes that the collector is asked to collect a job; False where it was since ``stale_before``."""
+        """Records a request to collect a job's results, at ``now`` (ISO 8601).
+
+        Returns False if the results are collected, or were requested at ``stale_before`` or later.
+        """
         return self._dynamo.update(
             job_key(job.job_id),
             {"collect_requested_at": now},
@@ -103,7 +106,7 @@ class Jobs:
         )
 
     def withdraw_collect(self, job: Job, asked_at: str) -> None:
-        """Takes back the note of ``request_collect`` where the collector could not be asked after all."""
+        """Undoes ``request_collect`` if the collector could not be invoked."""
         self._dynamo.update(
             job_key(job.job_id),
             {},
@@ -113,7 +116,10 @@ class Jobs:
         )
 
     def start_work(self, job: Job, now: float, until: float) -> bool:
-        """Takes the right to run a job on demand until ``until`` (epoch seconds), or False."""
+        """Acquires the right to run a job on demand until ``until`` (epoch seconds).
+
+        Returns False if another run has it or the job is not running.
+        """
         return self._dynamo.update(
             job_key(job.job_id),
             {"working_until": milliseconds(until)},
@@ -124,11 +130,11 @@ class Jobs:
         )
 
     def stop_work(self, job: Job) -> None:
-        """Gives the right of ``start_work`` back."""
+        """Releases the right that ``start_work`` acquired."""
         self._dynamo.update(job_key(job.job_id), {}, remove=("working_until",), condition=EXISTS)
 
     def finish(self, job: Job) -> None:
-        """Stores that a job's results are collected; from now on no run looks at it any more."""
+        """Stores that a job's results are collected. The job is then no longer active."""
         done = Expression().set(
             {
                 "collected_at": job.collected_at,

@@ -1,4 +1,4 @@
-"""The lease of the processor, and whether it was woken meanwhile."""
+"""The processor's lease, with a mark that another run asked for one more round."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ _LEASE = ("control", "lease")
 
 
 class Lease:
-    """The right of one run at a time to dispatch. It saves waste; the conditional writes keep it correct."""
+    """Lets one run at a time dispatch. It avoids wasted work; conditional writes ensure correctness."""
 
     def __init__(self, dynamo: Dynamo) -> None:
         self._dynamo = dynamo
 
     def acquire(self, owner: str, now: float, until: float) -> bool:
-        """Takes the lease until ``until`` (epoch seconds); False where another run has it.
+        """Acquires the lease until ``until`` (epoch seconds). Returns False if another run holds it.
 
-        In that case the other run is marked as woken, so that it goes round again before it stops.
+        In that case, marks the other run as woken, so that it starts another round before it stops.
         """
         for _ in range(5):
             taken = self._dynamo.update(
@@ -40,7 +40,7 @@ class Lease:
         return False
 
     def release(self, owner: str) -> bool:
-        """Gives the lease back; False where this run was woken meanwhile, still has it, and must go on."""
+        """Releases the lease. Returns False if this run was woken: it keeps the lease and must continue."""
         mine = {"#owner": "owner"}
         released = self._dynamo.update(
             _LEASE,
@@ -58,7 +58,7 @@ class Lease:
         return not woken
 
     def drop(self, owner: str) -> None:
-        """Gives the lease back whether or not this run was woken meanwhile."""
+        """Releases the lease even if this run was woken."""
         self._dynamo.update(
             _LEASE,
             {},

@@ -1,4 +1,4 @@
-"""Routes, and what was learned of their models."""
+"""Routes, and the estimates of their models."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from .items import fields_of
 
 
 class Models:
-    """Which model runs the uploads of which folder, and how long each model's jobs take."""
+    """The routes, and how long the jobs of each model take."""
 
     def __init__(self, dynamo: Dynamo) -> None:
         self._dynamo = dynamo
 
     def routes(self) -> dict[str, Route]:
-        """The routes that Terraform has configured, by name."""
+        """Returns the routes that Terraform configured, by name."""
         items = self._dynamo.query("pk = :pk", {":pk": "route"})
         return {item["sk"]: Route(**{**fields_of(Route, item), "name": item["sk"]}) for item in items}
 
     def estimates(self) -> dict[str, Estimate]:
-        """What was learned of each base model's jobs."""
+        """Returns the estimate of each base model."""
         items = self._dynamo.query("pk = :pk", {":pk": "model"})
         return {
             item["sk"]: Estimate(
@@ -32,7 +32,7 @@ class Models:
         }
 
     def learn(self, model: str, estimate: Estimate) -> bool:
-        """Stores what was learned of a base model; False where another run has learned meanwhile."""
+        """Stores the estimate of a base model. Returns False if another run has stored a newer one."""
         return self._dynamo.update(
             ("model", model),
             {

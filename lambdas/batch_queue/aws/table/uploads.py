@@ -1,4 +1,4 @@
-"""Uploads, from their first row to their end."""
+"""Uploads, from the first row to the terminal status."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from .chunks import Chunks
 from .dynamo import EXISTS, NEW, Dynamo
 from .items import chunk_item, upload_item, upload_key, upload_of
 
-_CHUNKS_AT_ONCE = 40  # TransactWriteItems takes at most 100 items: the upload, and two for each chunk
+_CHUNKS_AT_ONCE = 40  # TransactWriteItems accepts at most 100 items: one upload, two per chunk
 
 
 class CutError(SafeError):
-    """Two runs cut one upload in different ways at once."""
+    """Two concurrent runs split one upload into chunks in different ways."""
 
 
 class Uploads:
-    """The uploads of the queue. Their status never goes back."""
+    """The uploads of the queue. A status never moves backward."""
 
     def __init__(self, dynamo: Dynamo, chunks: Chunks) -> None:
         self._dynamo = dynamo
         self._chunks = chunks
 
     def get(self, upload_id: str) -> Upload | None:
-        """One upload, or None."""
+        """Returns one upload, or None."""
         item = self._dynamo.get(upload_key(upload_id))
         return None if item is None else upload_of(item)
 
     def taken_in(self, upload_ids: Sequence[str]) -> set[str]:
-        """Which of these uploads have ended, or have all their chunks in the queue. May lag by a moment."""
+        """Returns those uploads that have ended or are fully in the queue. Eventually consistent."""
         found = self._dynamo.batch_get(
             [upload_key(upload_id) for upload_id in upload_ids],
             ProjectionExpression="pk, #ready, #status",
@@ -42,7 +42,7 @@ class Uploads:
         return {item["pk"] for item in found if item.get("ready") or item["status"] in TERMINAL}
 
     def pending(self, limit: int) -> list[Upload]:
-        """The uploads that have waited longest, oldest first. The index may lag by a moment."""
+        """Returns up to ``limit`` pending uploads, oldest first. Eventually consistent."""
         values = {":s": f"upload#{Status.PENDING}"}
         return [
             upload_of(item) for item in self._dynamo.query("status_key = :s", values, index=True, limit=limit)
@@ -51,11 +51,12 @@ class Uploads:
     # --------------------------------------------------------------------------------------- taking it in
 
     def add(self, upload: Upload, chunks: Sequence[Chunk]) -> bool:
-        """Stores an upload and its chunks, and puts them into the queue; False where it is stored already.
+        """Stores an upload and its chunks, and puts the chunks into the queue.
 
-        All at once where they fit one transaction. Otherwise the chunks first, then the upload, then the
-        places, so that a run that dies leaves nothing that looks complete: ``enqueue`` goes on. Raises
-        CutError where another run is cutting the upload by other limits.
+        Uses one transaction if they fit. Otherwise it stores the chunks first, then the upload, then the
+        places, so that an interrupted run leaves nothing that looks complete; ``enqueue`` continues. Returns
+        False if the upload is already stored. Raises CutError if another run is splitting the upload with
+        different limits.
         """
         if len(chunks) > _CHUNKS_AT_ONCE:
             return self._add_in_steps(upload, chunks)
@@ -65,7 +66,7 @@ class Uploads:
         return self._dynamo.transact(puts)
 
     def _add_in_steps(self, upload: Upload, chunks: Sequence[Chunk]) -> bool:
-        """The row ``cut`` says whose chunks count until the upload is stored: a run may die in between."""
+        """Stores a large upload. Until it is stored, the row ``cut`` says whose chunks are valid."""
         cut = digest_of_cut(chunks)
         cut_key = (upload.upload_id, "cut")
         no_upload = self._dynamo.checking(upload_key(upload.upload_id), NEW)
@@ -87,35 +88,40 @@ class Uploads:
             )
         stored = self.get(upload.upload_id)
         if stored is None:
-            raise CutError(f"another run is cutting {upload.key} by other limits; it is tried again")
+            raise CutError(
+                f"another run is splitting {upload.key} with different limits; Lambda retries the event"
+            )
         self.enqueue(stored, self._chunks.of(stored))
         return added
 
     def enqueue(self, upload: Upload, chunks: Iterable[Chunk]) -> None:
-        """Puts an upload's chunks into the queue, each once, however often this is called."""
+        """Puts an upload's chunks into the queue. Idempotent: each chunk is added once."""
         for chunk in chunks:
             self._chunks.enqueue(chunk)
         self._dynamo.update(upload_key(upload.upload_id), {"ready": True}, condition=EXISTS)
 
     def entering(self) -> dict[str, str]:
-        """Upload id → since when (ISO 8601), of the uploads whose chunks may not all be in the queue yet."""
+        """Returns upload id → start time (ISO 8601) of uploads whose chunks may not all be in the queue."""
         items = self._dynamo.query("pk = :pk", {":pk": "entering"}, consistent=True)
         return {item["sk"]: item["since"] for item in items}
 
     def entered(self, upload_id: str) -> None:
-        """Notes that all chunks of an upload are in the queue."""
+        """Records that all chunks of an upload are in the queue."""
         self._dynamo.delete(("entering", upload_id))
 
     # -------------------------------------------------------------------------------------------- status
 
     def advance(self, upload_id: str, status: Status, now: str, job_arn: str) -> bool:
-        """Moves an upload on with its job, never back; False where it was there or further already."""
+        """Moves an upload forward to ``status``. Returns False if it already has that or a later status.
+
+        Adds ``job_arn`` to the upload in either case.
+        """
         key = upload_key(upload_id)
         arns = {"job_arns": {job_arn}} if job_arn else {}
         moved = self._dynamo.update(
             key,
             {"status": status, "status_key": f"upload#{status}", "updated_at": now},
-            remove=("message",),  # what it waited for
+            remove=("message",),  # the reason for waiting
             add=arns,
             if_status=statuses_before(status),
         )
@@ -124,7 +130,7 @@ class Uploads:
         return moved
 
     def note(self, upload_id: str, message: str) -> bool:
-        """Tells the user why an upload waits; False where it waits no more, or says so already."""
+        """Stores why an upload waits. Returns False if it no longer waits or already has this message."""
         return self._dynamo.update(
             upload_key(upload_id),
             {"message": message},
@@ -134,7 +140,7 @@ class Uploads:
         )
 
     def finish(self, upload: Upload) -> bool:
-        """Stores how an upload ended; False where it had ended already."""
+        """Stores how an upload ended. Returns False if it had already ended."""
         return self._dynamo.update(
             upload_key(upload.upload_id),
             {

@@ -6,5 +6,5 @@ provider "aws" {}
 module "batch_inference" {
   source = "../.."
 
-  model_id = "anthropic.claude-3-5-haiku-20241022-v1:0"
+  model_id = "global.anthropic.claude-haiku-4-5-20251001-v1:0"
 }

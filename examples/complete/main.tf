@@ -28,13 +28,13 @@ module "batch_inference" {
   source = "../.."
 
   name     = local.name
-  model_id = "anthropic.claude-3-5-haiku-20241022-v1:0"
+  model_id = "global.anthropic.claude-haiku-4-5-20251001-v1:0"
 
   # to-process/<name>/… goes the route <name>, everything else the route "default".
   max_active_jobs = 8
   routes = {
     summaries = {
-      model_id        = "us.anthropic.claude-sonnet-4-20250514-v1:0"
+      model_id        = "global.anthropic.claude-sonnet-4-5-20250929-v1:0"
       invocation_type = "Converse"
       max_active_jobs = 5
       priority        = 80

@@ -10,7 +10,7 @@ module "batch_inference" {
   source = "../.."
 
   name     = "br-existing-bucket"
-  model_id = "anthropic.claude-3-5-haiku-20241022-v1:0"
+  model_id = "global.anthropic.claude-haiku-4-5-20251001-v1:0"
 
   create_bucket              = false
   bucket_name                = aws_s3_bucket.team.bucket

@@ -19,7 +19,7 @@ module "batch_inference" {
   source = "../.."
 
   name          = local.name
-  model_id      = "anthropic.claude-3-5-haiku-20241022-v1:0"
+  model_id      = "global.anthropic.claude-haiku-4-5-20251001-v1:0"
   kms_key_arn   = module.key.arn
   alarm_actions = [aws_sns_topic.alarms.arn]
   tags          = local.tags

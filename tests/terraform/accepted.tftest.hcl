@@ -6,14 +6,14 @@ mock_provider "aws" {
 }
 
 variables {
-  model_id = "anthropic.claude-3-5-haiku-20241022-v1:0"
+  model_id = "anthropic.claude-haiku-4-5-20251001-v1:0"
 }
 
 run "foundation_model" {
   command = plan
 
   variables {
-    model_id = "anthropic.claude-3-5-haiku-20241022-v1:0"
+    model_id = "anthropic.claude-haiku-4-5-20251001-v1:0"
   }
 
   assert {
@@ -26,7 +26,7 @@ run "foundation_model" {
       for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : toset(statement.resources) if statement.sid == "CreateJobs"
       ]) == toset([
       "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*",
-      "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-5-haiku-20241022-v1:0",
+      "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-haiku-4-5-20251001-v1:0",
     ])
     error_message = "Jobs may be created for this model only, and for what a profile of it routes to."
   }
@@ -43,7 +43,7 @@ run "inference_profile" {
   command = plan
 
   variables {
-    model_id = "us.anthropic.claude-3-5-haiku-20241022-v1:0"
+    model_id = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
   }
 
   assert {
@@ -56,8 +56,8 @@ run "inference_profile" {
       for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : toset(statement.resources) if statement.sid == "CreateJobs"
       ]) == toset([
       "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*",
-      "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-3-5-haiku-20241022-v1:0",
-      "arn:aws:bedrock:*::foundation-model/anthropic.claude-3-5-haiku-20241022-v1:0",
+      "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-haiku-4-5-20251001-v1:0",
+      "arn:aws:bedrock:*::foundation-model/anthropic.claude-haiku-4-5-20251001-v1:0",
     ])
     error_message = "Jobs may be created for this model only, and for what a profile of it routes to."
   }
@@ -65,7 +65,7 @@ run "inference_profile" {
   assert {
     condition = [
       for statement in data.aws_iam_policy_document.role["bedrock"].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
-    ] == [toset(["arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-3-5-haiku-20241022-v1:0", "arn:aws:bedrock:*::foundation-model/anthropic.claude-3-5-haiku-20241022-v1:0"])]
+    ] == [toset(["arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-haiku-4-5-20251001-v1:0", "arn:aws:bedrock:*::foundation-model/anthropic.claude-haiku-4-5-20251001-v1:0"])]
     error_message = "Bedrock's jobs may invoke models only where an inference profile needs it."
   }
 }

@@ -25,7 +25,7 @@ override_resource {
 }
 
 variables {
-  model_id = "anthropic.claude-3-5-haiku-20241022-v1:0"
+  model_id = "anthropic.claude-haiku-4-5-20251001-v1:0"
 }
 
 run "names" {
@@ -386,7 +386,7 @@ run "table" {
       default = {
         pk              = { S = "route" }
         sk              = { S = "default" }
-        model_id        = { S = "anthropic.claude-3-5-haiku-20241022-v1:0" }
+        model_id        = { S = "anthropic.claude-haiku-4-5-20251001-v1:0" }
         invocation_type = { S = "InvokeModel" }
         max_active_jobs = { N = "10" }
         priority        = { N = "50" }

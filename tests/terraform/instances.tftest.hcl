@@ -6,7 +6,7 @@ mock_provider "aws" {
 }
 
 variables {
-  model_id = "anthropic.claude-3-5-haiku-20241022-v1:0"
+  model_id = "anthropic.claude-haiku-4-5-20251001-v1:0"
 }
 
 run "first" {

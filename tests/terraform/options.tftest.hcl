@@ -6,7 +6,7 @@ mock_provider "aws" {
 }
 
 variables {
-  model_id = "anthropic.claude-3-5-haiku-20241022-v1:0"
+  model_id = "anthropic.claude-haiku-4-5-20251001-v1:0"
 }
 
 run "routes" {
@@ -16,7 +16,7 @@ run "routes" {
     max_active_jobs = 7
     routes = {
       summaries = {
-        model_id        = "us.anthropic.claude-sonnet-4-20250514-v1:0"
+        model_id        = "global.anthropic.claude-sonnet-4-5-20250929-v1:0"
         invocation_type = "Converse"
         max_active_jobs = 3
         priority        = 90
@@ -31,7 +31,7 @@ run "routes" {
     condition = jsondecode(aws_dynamodb_table_item.route["summaries"].item) == {
       pk              = { S = "route" }
       sk              = { S = "summaries" }
-      model_id        = { S = "us.anthropic.claude-sonnet-4-20250514-v1:0" }
+      model_id        = { S = "global.anthropic.claude-sonnet-4-5-20250929-v1:0" }
       invocation_type = { S = "Converse" }
       max_active_jobs = { N = "3" }
       priority        = { N = "90" }

@@ -169,6 +169,6 @@ resource "aws_s3_bucket_notification" "this" {
     filter_suffix       = ".jsonl"
   }
 
-  # An upload has no version id to be told apart by before versioning is on.
+  # Until versioning is enabled, an upload has no version ID that identifies it.
   depends_on = [aws_lambda_permission.bucket, aws_s3_bucket_versioning.this]
 }

@@ -2,7 +2,7 @@
 # (also of those of Bedrock's role, in iam_bedrock.tf). A condition is written { operator = { key = values } };
 # a statement with "when" is there only when that is true.
 #
-# Resources are as narrow as AWS allows. "*" stands only where IAM has nothing narrower: for
+# Resources are as narrow as AWS allows. "*" is used only where IAM supports nothing narrower: for
 # bedrock:ListModelInvocationJobs, and for the network interface actions of the VPC options.
 
 locals {

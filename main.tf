@@ -6,7 +6,7 @@
 #   a job that ended ── process_batch_jobs ───────────────────▶ collect_results
 #   records to run again ── collect_results ──────────────────▶ process_batch_jobs
 #
-# Work that is longer than an invocation goes on in the next one: each function invokes itself.
+# Work that takes longer than one invocation continues in the next: each function invokes itself.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -17,7 +17,7 @@ locals {
   partition  = data.aws_partition.current.partition
   region     = data.aws_region.current.id
 
-  # Lets every resource and every Bedrock job be told apart by queue, also on the bill.
+  # Identifies the queue of every resource and every Bedrock job, also on the bill.
   tags = merge({ Queue = var.name }, var.tags)
 
   package     = "${path.module}/dist/lambdas.zip"

@@ -74,7 +74,7 @@ variable "routes" {
 }
 
 variable "max_active_jobs" {
-  description = "Number of jobs that a route without max_active_jobs and quota_code may have active at once."
+  description = "Active jobs of a route that sets neither max_active_jobs nor quota_code: at most the model's quota."
   type        = number
   default     = 10
   nullable    = false

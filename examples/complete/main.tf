@@ -1,5 +1,5 @@
-# Every input that can be set together with the others, with routes for three more models. What a company
-# often has already (key, network, boundary, topic) is made here, so that the example stands alone.
+# Every input that can be combined with the others, with routes for three more models. The key, the network, the
+# boundary and the topic, which a company often has, are created here so that the example is complete.
 
 provider "aws" {}
 
@@ -30,7 +30,7 @@ module "batch_inference" {
   name     = local.name
   model_id = "global.anthropic.claude-haiku-4-5-20251001-v1:0"
 
-  # to-process/<name>/… goes the route <name>, everything else the route "default".
+  # Uploads to inbox/<name>/ use the route <name>, all others the route "default".
   max_active_jobs = 8
   routes = {
     summaries = {
@@ -42,7 +42,7 @@ module "batch_inference" {
       timeout_hours   = 48
       tags            = { Team = "summaries" }
 
-      # A request that finds no company within five minutes is answered on demand.
+      # Records that are still too few for a job after five minutes run on demand.
       pack_wait_minutes = 5
       undersized        = "on_demand"
 

@@ -41,7 +41,7 @@ resource "aws_s3_bucket_public_access_block" "team" {
   restrict_public_buckets = true
 }
 
-# A bucket has one lifecycle configuration too: the rule for the work area goes into its owner's.
+# A bucket also has only one lifecycle configuration: add the rule for the work area to its owner's.
 resource "aws_s3_bucket_lifecycle_configuration" "team" {
   bucket = aws_s3_bucket.team.bucket
 

@@ -203,3 +203,31 @@ def test_limits_hold_order_is_kept_and_no_slot_stays_free_that_pending_work_coul
         capped = own[name] + by_route[name] >= route.max_active_jobs
         full = used[base_model(route.model_id)] >= slots[base_model(route.model_id)]
         assert not left or capped or full, "a slot stays free"
+
+
+@pytest.mark.parametrize(
+    ("count", "slots", "expected"),
+    [(550, 1, [450]), (5_050, 10, [500] * 9 + [450]), (1_050, 2, [500, 450])],
+)
+def test_a_job_at_its_limit_takes_fewer_so_that_what_is_left_is_a_job_too(
+    count: int, slots: int, expected: list[int]
+) -> None:
+    # Given more small uploads than the chunks of the jobs, and less than a minimum beyond them
+    route = configured("default", HAIKU, max_active_jobs=slots)
+    found = plan({"default": places("default", *[1] * count)}, route)
+    # Then the last job at the limit leaves the minimum behind
+    assert sizes(found) == expected
+    assert not found.undersized
+
+
+@given(st.integers(1, 1_300), st.integers(1, 120), st.integers(1, 300), st.integers(1, 4))
+def test_packing_leaves_no_less_than_the_minimum_where_it_can(
+    count: int, least: int, above: int, slots: int
+) -> None:
+    limits = {"min_records_per_job": least, "max_records_per_job": least + above}
+    route = configured("default", HAIKU, max_active_jobs=slots, **limits)
+    found = plan({"default": places("default", *[1] * count)}, route)
+    left = count - sum(sizes(found))
+    assert all(least <= size <= least + above for size in sizes(found))
+    # Too few are left only where the last job cannot give any away.
+    assert not 0 < left < least or not found.jobs or sizes(found)[-1] + left < 2 * least

@@ -181,7 +181,8 @@ def _fill(places: Sequence[Place], route: Route, share: int) -> list[Place]:
     """Returns the head of a queue for one job: about ``share`` records, within the route's limits.
 
     Takes chunks as long as each brings the job closer to its share, and at least up to the minimum. If the
-    chunks left over are below the minimum, the job takes them too where the limits allow it.
+    chunks left over are below the minimum, the job takes them too where the limits allow it, and otherwise
+    leaves them some of its own.
     """
     want = max(share, route.min_records_per_job)
     taken: list[Place] = []
@@ -197,13 +198,30 @@ def _fill(places: Sequence[Place], route: Route, share: int) -> list[Place]:
     taken = taken or list(places[:1])  # the chunk exceeds limits that were lowered since: let Bedrock decide
     rest = places[len(taken) :]
     left = sum(place.ref.records for place in rest)
+    if not 0 < left < route.min_records_per_job:
+        return taken
     if (
-        0 < left < route.min_records_per_job
-        and len(places) <= most_chunks(route)
+        len(places) <= most_chunks(route)
         and records + left <= route.max_records_per_job
         and size + sum(place.size_bytes for place in rest) <= route.max_bytes_per_job
     ):
-        taken += rest
+        return [*taken, *rest]
+    return _sharing(taken, left, route.min_records_per_job)
+
+
+def _sharing(taken: list[Place], left: int, least: int) -> list[Place]:
+    """Returns a job's chunks without the last ones, so that at least ``least`` records stay behind it.
+
+    ``left``: the records behind the job as it is. Returns all chunks if the job would become too small.
+    """
+    records = sum(place.ref.records for place in taken)
+    for end in range(len(taken) - 1, 0, -1):
+        given = taken[end].ref.records
+        records, left = records - given, left + given
+        if records < least:
+            return taken
+        if left >= least:
+            return taken[:end]
     return taken
 
 

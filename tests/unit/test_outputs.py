@@ -82,6 +82,7 @@ def test_a_record_that_stands_twice_counts_and_stands_once() -> None:
     ("answer", "used"),
     [
         ({"usage": {"input_tokens": 3, "output_tokens": 4}}, (3, 4)),
+        ({"usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}}, (3, 4)),
         ({"usage": {"inputTokens": 3, "outputTokens": 4}}, (3, 4)),
         ({"prompt_token_count": 3, "generation_token_count": 4}, (3, 4)),
         ({"inputTextTokenCount": 3, "results": [{"tokenCount": 4}, {"tokenCount": 1}]}, (3, 5)),
@@ -179,3 +180,19 @@ def test_a_manifest_is_read_with_missing_counts_as_zero() -> None:
     found = outputs.manifest(b'{"totalRecordCount": 5, "successRecordCount": 4, "inputTokenCount": 90}')
     assert found is not None
     assert (found.records, found.success, found.error, found.input_tokens) == (5, 4, 0, 90)
+
+
+@pytest.mark.parametrize(("code", "again"), [(429, True), ("ThrottlingException", True), (400, False)])
+def test_an_error_in_place_of_the_answer_is_an_error(code: int | str, again: bool) -> None:
+    # Given an output line whose modelOutput is an error and nothing else
+    row = {"recordId": "a", "modelOutput": {"errorCode": code, "errorMessage": "no"}}
+    found = outputs.tally([json.dumps(row).encode() + b"\n"], may_run_again=True)
+    # Then it counts like one under the key error
+    assert found.success == 0
+    assert (len(found.again), found.error) == ((1, 0) if again else (0, 1))
+
+
+def test_an_answer_that_speaks_of_an_error_code_is_an_answer() -> None:
+    row = {"recordId": "a", "modelOutput": {"errorCode": 400, "errorMessage": "no", "content": "x"}}
+    found = outputs.tally([json.dumps(row).encode() + b"\n"], may_run_again=True)
+    assert (found.success, found.error) == (1, 0)

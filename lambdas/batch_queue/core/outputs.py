@@ -23,6 +23,7 @@ _PASSING_NAMES = {
     "TooManyRequestsException",
 }
 # A row counts errors by code, so a code must be a short word or number.
+_ERROR_MEMBERS = {"errorCode", "errorMessage"}
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 MAX_CODES = 100
 OTHER_CODE = "other"
@@ -99,7 +100,10 @@ def error_code(record: Mapping[str, Any]) -> str | None:
     """Returns the error code of a record as text, or None if the record succeeded."""
     error = record.get("error")
     if error is None and "modelOutput" in record:
-        return None
+        error = record["modelOutput"]
+        # AWS documents the key error; others saw the same two members in place of the answer.
+        if not isinstance(error, dict) or set(error) != _ERROR_MEMBERS:
+            return None
     code = error.get("errorCode") if isinstance(error, dict) else None
     if isinstance(code, int):
         return str(code) if 0 <= code <= MAX_COUNT else "unknown"
@@ -133,9 +137,8 @@ def tally(blocks: Iterable[bytes], may_run_again: bool, known: Collection[int] |
     found = Tally()
     for raw, size in lines(blocks, MAX_OUTPUT_LINE_BYTES):
         record = None if raw is None else _record(raw)
-        found.untidy |= raw is not None and size == len(
-            raw
-        )  # without a line ending, the next line would be appended to it
+        # Without a line ending, the next line would be appended to it.
+        found.untidy |= raw is not None and size == len(raw)
         mark = None if record is None else mark_of(record)
         strange = mark is None or mark in found.seen or (known is not None and mark not in known)
         if record is None or mark is None or strange:
@@ -158,13 +161,18 @@ def tally(blocks: Iterable[bytes], may_run_again: bool, known: Collection[int] |
 
 
 def tokens(answer: Any) -> tuple[int, int]:
-    """Returns the input and output tokens in a model output (Converse, Nova, Claude, Titan, Llama), or 0."""
+    """Returns the input and output tokens in a model output, or 0.
+
+    Knows Converse and Nova, Claude, models with OpenAI's format, Llama, and Titan, in this order.
+    """
     if not isinstance(answer, dict):
         return 0, 0
     usage = answer.get("usage")
     usage = usage if isinstance(usage, dict) else answer
-    used_in = _first(usage, "inputTokens", "input_tokens", "prompt_token_count", "inputTextTokenCount")
-    used_out = _first(usage, "outputTokens", "output_tokens", "generation_token_count")
+    used_in = _first(
+        usage, "inputTokens", "input_tokens", "prompt_tokens", "prompt_token_count", "inputTextTokenCount"
+    )
+    used_out = _first(usage, "outputTokens", "output_tokens", "completion_tokens", "generation_token_count")
     parts = answer.get("results")
     if not used_out and isinstance(parts, list):
         used_out = sum(_first(part, "tokenCount") for part in parts if isinstance(part, dict))

@@ -19,12 +19,11 @@ eventually consistent and serves queries by status.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .chunks import Chunks
-from .dynamo import Dynamo
+from .dynamo import Dynamo, jittered
 from .jobs import Jobs
 from .lease import Lease
 from .models import Models
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 class Table:
     """The rows of one queue: uploads, chunks, jobs, models and the lease."""
 
-    def __init__(self, table: DynamoTable, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, table: DynamoTable, pause: Callable[[float], None] = jittered) -> None:
         dynamo = Dynamo(table, pause)
         self.chunks = Chunks(dynamo)
         self.uploads = Uploads(dynamo, self.chunks)

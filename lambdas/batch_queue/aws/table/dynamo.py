@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,16 @@ Key = tuple[str, str]  # pk and sk
 INDEX = "status-index"
 NEW = "attribute_not_exists(pk)"
 EXISTS = "attribute_exists(pk)"
-_TRANSACTION_TRIES = 5
+# The waits between the tries of a write, in seconds: less than a minute in all, so that a run ends in time.
+_WAITS = tuple(min(5.0, 0.05 * 2**attempt) for attempt in range(16))
+_NOT_MET = {"ConditionalCheckFailed", "ConditionalCheckFailedException"}
+# Why a write is not made now (DynamoDB API reference, TransactWriteItems and UpdateItem).
+_PASSING = {
+    "ProvisionedThroughputExceeded",
+    "ThrottlingError",
+    "TransactionConflict",
+    "TransactionConflictException",
+}
 BATCH_GET = 100  # BatchGetItem accepts at most 100 keys
 
 
@@ -72,10 +82,15 @@ class Expression:
         return arguments
 
 
+def jittered(longest: float) -> None:
+    """Sleeps for up to ``longest`` seconds, so that runs that met once do not meet again."""
+    time.sleep(random.uniform(0, longest))  # noqa: S311 - nothing secret
+
+
 class Dynamo:
     """One DynamoDB table with the keys ``pk`` and ``sk``: reads by key, conditional writes, transactions."""
 
-    def __init__(self, table: DynamoTable, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, table: DynamoTable, pause: Callable[[float], None] = jittered) -> None:
         self._table = table
         self._pause = pause
 
@@ -165,13 +180,7 @@ class Dynamo:
             change.names["#status"] = "status"
         change.names.update(names or {})
         change.values.update(values or {})
-        try:
-            self._table.update_item(Key=_key(key), **change.arguments(condition))
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
+        return self._write(self._table.update_item, Key=_key(key), **change.arguments(condition))
 
     def delete(self, key: Key) -> None:
         """Deletes one item, if it exists."""
@@ -179,23 +188,26 @@ class Dynamo:
 
     def transact(self, operations: list[Any]) -> bool:
         """Writes all of these operations or none. Returns False if a condition is not met."""
-        client = self._table.meta.client
-        for attempt in range(_TRANSACTION_TRIES):
+        return self._write(self._table.meta.client.transact_write_items, TransactItems=operations)
+
+    def _write(self, operation: Callable[..., object], **arguments: Any) -> bool:
+        """Calls an operation and retries throttling and conflicts. Returns False if a condition is not met.
+
+        botocore retries a throttled call itself, but not a transaction that is canceled for that reason.
+        """
+        for wait in (*_WAITS, None):
             try:
-                client.transact_write_items(TransactItems=operations)
+                operation(**arguments)
             except ClientError as error:
-                if error.response["Error"]["Code"] != "TransactionCanceledException":
-                    raise
-                reasons: Any = error.response.get("CancellationReasons", [])
-                codes = {reason.get("Code") for reason in reasons}
-                if "ConditionalCheckFailed" in codes:
+                codes = _codes(error)
+                if codes & _NOT_MET:
                     return False
-                if attempt == _TRANSACTION_TRIES - 1 or "TransactionConflict" not in codes:
+                if wait is None or not codes & _PASSING:
                     raise
+                self._pause(wait)
             else:
                 return True
-            self._pause(0.05 * 2**attempt)
-        return False
+        raise AssertionError("the last try raises")
 
     # ------------------------------------------------------------------------ operations of a transaction
 
@@ -220,6 +232,12 @@ class Dynamo:
                 **_conditional(condition, values),
             }
         }
+
+
+def _codes(error: ClientError) -> set[str]:
+    """Returns the code of an error, and for a canceled transaction those of its reasons."""
+    reasons: Any = error.response.get("CancellationReasons", [])
+    return {error.response["Error"]["Code"], *(reason.get("Code", "None") for reason in reasons)}
 
 
 def _key(key: Key) -> dict[str, str]:

@@ -135,6 +135,27 @@ MUTANTS = [
         (FLOW,),
     ),
     Mutant(
+        "how often a record was asked about is not stored",
+        "aws/table/chunks.py",
+        '            {"asked": dict(asked)},\n',
+        '            {"asked": dict(had)},\n',
+        ("tests/flows/test_on_demand.py",),
+    ),
+    Mutant(
+        "a run on demand asks although another run has counted",
+        "steps/on_demand.py",
+        "            if not self._chunks.count_asked(self._chunk, self._stored, asked):\n",
+        "            if self._chunks.count_asked(self._chunk, self._stored, asked) is None:\n",
+        ("tests/flows/test_on_demand.py",),
+    ),
+    Mutant(
+        "packing leaves less than a minimum behind",
+        "core/scheduling.py",
+        "    return _sharing(taken, left, route.min_records_per_job)\n",
+        "    return taken\n",
+        ("tests/unit/test_scheduling.py",),
+    ),
+    Mutant(
         "a record that failed for good runs again",
         "core/outputs.py",
         "elif may_run_again and passing(code):",

@@ -145,6 +145,8 @@ class Chunk:
 
     ``records`` is how many records are left to run, and ``ids`` the ``reading.digest_sum`` of their
     recordIds. ``parts`` are the keys of the objects that hold the chunk's result lines so far.
+    ``asked``: by the hex digits of a recordId's digest, how often the model was invoked on demand without an
+    answer that was stored.
     """
 
     upload_id: str
@@ -170,6 +172,7 @@ class Chunk:
     parts: tuple[str, ...] = ()
     last_errors: str = ""
     errors_by_code: Mapping[str, int] = field(default_factory=dict)
+    asked: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ref(self) -> ChunkRef:

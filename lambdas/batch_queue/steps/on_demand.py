@@ -3,35 +3,56 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from functools import partial
 from typing import Any
 
 from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
 from batch_queue.aws.runtime import Runtime
-from batch_queue.aws.telemetry import log
+from batch_queue.aws.table.chunks import Chunks
+from batch_queue.aws.telemetry import SafeError, log
 from batch_queue.core import names, outputs, reading
 from batch_queue.core.rows import Chunk, Job
 
 from .queue import Queue
 from .run import Run
 
-# How many records are asked about at once. Their answers are stored together, so that a run which dies has
-# at most so many answered in vain.
+# How many records are in flight at once, and how large they are together: each is in memory several times.
 AT_ONCE = 8
+BATCH_BYTES = 16_000_000
 # A run with less time than this continues in a new one: the client may wait this long for an answer.
 BATCH_SECONDS = 660.0
+# How often the model is invoked for a record whose answer no run could store.
+MAX_ASKED = 3
+UNANSWERED_CODE = "NotAnswered"
+UNANSWERED = (
+    f"The model was invoked {MAX_ASKED} times for this record, and each time the function ended before it "
+    "stored the answer. Shorten the record, raise lambda_memory_size, or check that the work area can be "
+    "written."
+)
+
+
+class AtWorkError(SafeError):
+    """Another run answers the same chunk at this moment."""
 
 
 class OnDemand:
-    """Writes the output file of each chunk of a job, as Bedrock would."""
+    """Writes the output file of each chunk of a job, as Bedrock would.
+
+    Each answer is stored as it arrives. How often a record was asked about is stored before it is, so that a
+    record is paid for ``MAX_ASKED`` times at most, wherever its runs die.
+    """
 
     def __init__(self, queue: Queue, runtime: Runtime) -> None:
         self._queue = queue
         self._runtime = runtime
 
     def run(self, job: Job, run: Run) -> bool:
-        """Answers all records of a job. Returns False if time ran out first; stored answers are kept."""
+        """Answers all records of a job. Returns False if time ran out first; stored answers are kept.
+
+        Raises AtWorkError if another run does the same.
+        """
         chunks = self._queue.table.chunks
         for ref in job.chunks:
             chunk = chunks.get(ref)
@@ -59,22 +80,32 @@ class OnDemand:
         }
         source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
         stream = bucket.stream(source, None if chunk.whole else (chunk.start, chunk.end))
-        rows = outputs.unanswered(reading.tidied(stream), seen)
+        records = outputs.unanswered(reading.tidied(stream), seen)
+        counts = _Counts(self._queue.table.chunks, chunk)
         try:
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                while batch := [record for _, record in islice(rows, AT_ONCE)]:
+                for batch in batches(records, chunk.asked):
                     if run.has_less_than(BATCH_SECONDS):
                         return False
-                    answers = pool.map(lambda record: self._line(job, record), batch)
-                    part = f"{key}.{len(parts):06d}"
-                    bucket.put_stream(part, iter(list(answers)))
-                    parts.append(part)
+                    ask = counts.add({mark_of(record) for record in batch})
+                    parts += pool.map(partial(self._answer, job, key, ask), batch)
         except ObjectGoneError:
             if not parts:
                 raise  # else the stored answers count
         bucket.concatenate(parts, key)
         log.info("records answered on demand", extra={"job_id": job.job_id, "records": chunk.records})
         return True
+
+    def _answer(self, job: Job, key: str, ask: Collection[str], record: dict[str, Any]) -> str:
+        """Stores the output line of one record as an object of its own, and returns that object's key."""
+        mark = mark_of(record)
+        if mark in ask:
+            line = self._line(job, record)
+        else:
+            line = outputs.error_line(record, UNANSWERED_CODE, UNANSWERED)
+        part = f"{key}.{mark}"
+        self._queue.bucket.put_stream(part, iter([line]))
+        return part
 
     def _line(self, job: Job, record: dict[str, Any]) -> bytes:
         body = record["modelInput"]
@@ -83,3 +114,56 @@ class OnDemand:
         line = {"recordId": record["recordId"], "modelInput": body, **answer}
         # Converse gives bytes where a batch output has base64.
         return outputs.to_line(line, default=lambda raw: base64.b64encode(raw).decode())
+
+
+class _Counts:
+    """How often the records of a chunk were asked about without an answer that was stored."""
+
+    def __init__(self, chunks: Chunks, chunk: Chunk) -> None:
+        self._chunks = chunks
+        self._chunk = chunk
+        self._stored = dict(chunk.asked)
+        self._batch: set[str] = set()
+
+    def add(self, marks: set[str]) -> set[str]:
+        """Counts a batch, before it is asked about; returns those of its records that may be.
+
+        The batch before it is answered by now. Raises AtWorkError if another run has counted meanwhile.
+        """
+        asked = {mark: count for mark, count in self._stored.items() if mark not in self._batch}
+        may = {mark for mark in marks if asked.get(mark, 0) < MAX_ASKED}
+        self._batch = marks
+        if may:
+            asked.update({mark: asked.get(mark, 0) + 1 for mark in may})
+            if not self._chunks.count_asked(self._chunk, self._stored, asked):
+                raise AtWorkError("another run answers this chunk; it goes on by itself")
+            self._stored = asked
+        return may
+
+
+def batches(
+    records: Iterable[tuple[bytes, dict[str, Any]]], asked: Mapping[str, int]
+) -> Iterator[list[dict[str, Any]]]:
+    """Yields the records (each with its line) in batches of ``AT_ONCE`` and ``BATCH_BYTES`` at most.
+
+    A record that was asked about before is alone in its batch, because the run may have died of it.
+    """
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for raw, record in records:
+        alone = mark_of(record) in asked
+        if batch and (alone or len(batch) == AT_ONCE or size + len(raw) > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(record)
+        size += len(raw)
+        if alone:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def mark_of(record: Mapping[str, Any]) -> str:
+    """Returns 16 hex digits for a record's recordId."""
+    return f"{reading.digest(str(record['recordId'])):016x}"

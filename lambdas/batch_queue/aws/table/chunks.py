@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -90,6 +90,20 @@ class Chunks:
             condition="job_id = :job AND #status = :submitted",
             names={"#status": "status"},
             values={":job": job_id, ":submitted": Status.SUBMITTED},
+        )
+
+    def count_asked(self, chunk: Chunk, had: Mapping[str, int], asked: Mapping[str, int]) -> bool:
+        """Stores how often records are asked about on demand. Returns False if another run changed it.
+
+        ``had``: the counts as this run knows them.
+        """
+        return self._dynamo.update(
+            chunk_key(chunk.upload_id, chunk.number),
+            {"asked": dict(asked)},
+            condition="job_id = :job AND #status = :submitted AND "
+            + ("#asked = :had" if had else "(attribute_not_exists(#asked) OR #asked = :had)"),
+            names={"#status": "status"},
+            values={":job": chunk.job_id, ":submitted": Status.SUBMITTED, ":had": dict(had)},
         )
 
     def settle(self, chunk: Chunk, counts: Counts) -> bool:

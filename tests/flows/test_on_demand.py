@@ -1,0 +1,142 @@
+"""What is answered on demand is paid for by the call: a record is asked about a bounded number of times."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from batch_queue.core.rows import Status
+from batch_queue.steps import on_demand
+from botocore.exceptions import ClientError
+
+from tests.support.routes import configured
+from tests.support.world import HAIKU, Call, World, lines, records
+
+pytestmark = pytest.mark.flows
+
+ROUTE = configured("default", HAIKU, undersized="on_demand", pack_wait_minutes=0)
+DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "PutObject")
+DAYS = 3 * 96  # steps of a schedule of 15 minutes
+
+
+def asked(world: World, rows: list[dict[str, Any]]) -> Counter[str]:
+    """How often the model was asked about each record."""
+    count = world.simulator.on_demand.answered
+    return Counter({row["recordId"]: count("InvokeModel", HAIKU, row["modelInput"]) for row in rows})
+
+
+def stores(call: Call, record_id: str = "") -> bool:
+    """Whether a call stores answers, of this record."""
+    path = str(call.params.get("url_path"))
+    return call.operation == "PutObject" and "/out/" in path and record_id.encode() in _body(call)
+
+
+def _body(call: Call) -> bytes:
+    body = call.params["body"]
+    if isinstance(body, bytes | bytearray):
+        return bytes(body)
+    found: bytes = body.read()
+    body.seek(0)
+    return found
+
+
+def days(world: World) -> None:
+    for _ in range(DAYS):
+        if not world.step():
+            break
+
+
+def test_a_record_at_which_every_run_dies_is_asked_three_times_and_ends_with_an_error() -> None:
+    with World.open(ROUTE) as world:
+        rows = records(20)
+        upload_id = world.upload("few.jsonl", lines(rows))
+
+        # Given a record whose answer no run lives to store
+        def kill(call: Call) -> None:
+            if call.function == "collect" and stores(call, '"r5"') and b"errorCode" not in _body(call):
+                world.kill()
+
+        world.before = kill
+        world.run(steps=3_000)
+        # Then it is asked about three times, and no neighbour more than once beside each time
+        upload = world.one_upload(upload_id)
+        assert upload.status == Status.PARTIALLY_COMPLETED
+        assert (upload.success_count, upload.error_count) == (19, 1)
+        found = asked(world, rows)
+        assert found["r5"] == on_demand.MAX_ASKED
+        assert max(found.values()) <= on_demand.MAX_ASKED
+        (line,) = [line for line in world.result(upload) if line["recordId"] == "r5"]
+        assert line["error"]["errorCode"] == on_demand.UNANSWERED_CODE
+
+
+def test_answers_that_cannot_be_stored_are_not_paid_for_without_end() -> None:
+    with World.open(ROUTE) as world:
+        rows = records(8)
+        world.upload("few.jsonl", lines(rows))
+
+        def deny(call: Call) -> None:
+            if call.function == "collect" and stores(call):
+                raise DENIED
+
+        world.before = deny
+        days(world)
+        assert max(asked(world, rows).values()) <= on_demand.MAX_ASKED
+        assert world.dead_letters, "somebody hears of it"
+
+
+def test_two_runs_at_once_do_not_both_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    with World.open(ROUTE) as world:
+        rows = records(8)
+        upload_id = world.upload("few.jsonl", lines(rows))
+        # Given a lock that two runs have, as when Lambda delivers an event twice
+        monkeypatch.setattr(type(world.queue.table.jobs), "start_work", lambda *_: True)
+        second: list[bool] = []
+
+        def meet(call: Call) -> None:
+            if call.operation == "UpdateItem" and b'"asked"' in call.params["body"] and not second:
+                second.append(True)
+                (job,) = world.jobs()
+                world.invoke("collect", {"job_id": job.job_id})
+
+        world.before = meet
+        world.run()
+        # Then the one that counts last stops before it asks
+        assert second
+        assert set(asked(world, rows).values()) == {1}
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+        assert [str(error).split(":")[0] for _, error in world.errors] == ["AtWorkError"]
+
+
+@pytest.mark.parametrize(
+    ("most", "sizes", "expected"),
+    [(200, [10] * 20, [8, 8, 4]), (9, [9, 9, 9], [1, 1, 1]), (9, [4, 4, 4], [2, 1]), (9, [20, 1], [1, 1])],
+)
+def test_a_batch_is_bounded_by_records_and_bytes(
+    most: int, sizes: list[int], expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_demand, "BATCH_BYTES", most)
+    rows = [(b"x" * size, {"recordId": f"r{at}"}) for at, size in enumerate(sizes)]
+    assert [len(batch) for batch in on_demand.batches(iter(rows), {})] == expected
+
+
+def test_a_record_that_was_asked_about_before_is_asked_about_alone() -> None:
+    rows = [(b"x", {"recordId": f"r{at}"}) for at in range(5)]
+    again = {on_demand.mark_of({"recordId": "r2"}): 1}
+    found = [[record["recordId"] for record in batch] for batch in on_demand.batches(iter(rows), again)]
+    assert found == [["r0", "r1"], ["r2"], ["r3", "r4"]]
+
+
+def test_an_attempt_counts_anew() -> None:
+    # Given records that fail for a passing reason at the first attempt
+    route = replace(ROUTE, max_record_attempts=3)
+    with World.open(route, config={"record_faults": {"passing_rate": 0.3}}) as world:
+        rows = records(30)
+        upload_id = world.upload("few.jsonl", lines(rows))
+        world.run(steps=3_000)
+        upload = world.one_upload(upload_id)
+        assert upload.success_count + upload.error_count == 30
+        assert upload.success_count > 20
+        assert json.dumps([row["recordId"] for row in world.result(upload)]).count("r") >= 30

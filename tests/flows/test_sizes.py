@@ -226,3 +226,16 @@ def test_a_run_on_demand_that_is_short_of_time_goes_on_in_another(monkeypatch: p
         world.run()
         answered(world, upload_id, rows)
         assert world.simulator.on_demand.state()["repeated"] == 0
+
+
+def test_uploads_whose_events_come_late_wait_for_each_other() -> None:
+    with World.open(configured("default", HAIKU)) as world:
+        # Given uploads that are too small alone, and whose events come after they would have waited
+        put = [world.put(f"{number}.jsonl", lines(records(60, f"u{number}-"))) for number in range(10)]
+        world.clock.advance(20 * 60)
+        # When the events come, a second after each other
+        for delay, (_, event) in enumerate(put):
+            world.send("create", event, delay=delay)
+        world.run()
+        # Then all of them run
+        assert statuses(world) == {Status.COMPLETED: 10}

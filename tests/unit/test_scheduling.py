@@ -1,6 +1,7 @@
 """Which pending chunks become jobs, how large they are, and what waits."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from batch_queue.core import scheduling
@@ -115,6 +116,25 @@ def test_too_few_records_wait_until_their_time_is_up() -> None:
     found = plan({"default": places("default", 30, 7, minutes_ago=15.1)}, route)
     assert not found.waiting
     assert [few.records for few in found.undersized] == [37]
+
+
+def test_each_chunk_waits_by_its_own_time() -> None:
+    # Given few records that have waited long enough, and others that have just come
+    route = configured("default", HAIKU, pack_wait_minutes=15)
+    old, young = places("default", 3, minutes_ago=16), places("default", 95, minutes_ago=0.1)
+    found = plan({"default": [*old, *young]}, route)
+    # Then only the old ones are too few for good
+    assert [few.places for few in found.undersized] == [tuple(old)]
+    assert [(few.places, few.records) for few in found.waiting] == [(tuple(young), 95)]
+    # And together they would have been enough
+    assert sizes(plan({"default": [*old, *places("default", 97)]}, route)) == [100]
+
+
+def test_a_chunk_waits_from_its_entry_into_the_queue_not_from_its_event() -> None:
+    route = configured("default", HAIKU, pack_wait_minutes=15)
+    late = [replace(place, queued_at=iso(NOW - 60)) for place in places("default", 60, minutes_ago=20)]
+    (waiting,) = plan({"default": late}, route).waiting
+    assert waiting.until == pytest.approx(NOW + 14 * 60, abs=1)
 
 
 def test_the_higher_priority_goes_first_within_one_model() -> None:

@@ -164,6 +164,7 @@ class Chunk:
     whole: bool = True
     gone: bool = False
     attempt: int = 1
+    queued_at: str = ""
     not_before: int = 0
     status: Status = Status.PENDING
     job_id: str = ""
@@ -182,7 +183,8 @@ class Chunk:
     @property
     def place(self) -> Place:
         """The chunk's place in the queue of its route."""
-        return Place(self.ref, self.route, self.created_at, self.end - self.start, self.not_before)
+        size = self.end - self.start
+        return Place(self.ref, self.route, self.created_at, size, self.not_before, self.queued_at)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -202,13 +204,17 @@ class ChunkRef:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A pending chunk's place in the queue of its route, with what scheduling needs to know."""
+    """A pending chunk's place in the queue of its route, with what scheduling needs to know.
+
+    ``queued_at``: when it entered the queue. ``created_at``: the time of the event, which orders the queue.
+    """
 
     ref: ChunkRef
     route: str
     created_at: str
     size_bytes: int
     not_before: int = 0
+    queued_at: str = ""
 
     @property
     def order_key(self) -> str:

@@ -163,13 +163,16 @@ def plan(
 
 
 def _rank(route: Route, head: Place, now: float) -> tuple[float, str]:
-    hours = max(0.0, now - queued_at(head)) / 3600
+    hours = max(0.0, now - waits_since(head)) / 3600
     return (-(route.priority + int(hours * AGING_POINTS_PER_HOUR)), head.order_key)
 
 
-def queued_at(place: Place) -> float:
-    """Returns when a chunk began to wait, in epoch seconds."""
-    return max(epoch(place.created_at), place.not_before)
+def waits_since(place: Place) -> float:
+    """Returns when a chunk began to wait, in epoch seconds: its entry into the queue, or its back-off's end.
+
+    The event of an upload may have come late. Places of older versions do not have the time of their entry.
+    """
+    return max(epoch(place.queued_at or place.created_at), place.not_before)
 
 
 def most_chunks(route: Route) -> int:
@@ -226,10 +229,15 @@ def _sharing(taken: list[Place], left: int, least: int) -> list[Place]:
 
 
 def _wait(found: Plan, route: Route, places: Sequence[Place], now: float) -> None:
-    records = sum(place.ref.records for place in places)
-    until = min(queued_at(place) for place in places) + route.pack_wait_minutes * 60
-    waiting = Waiting(route, tuple(places), records, until)
-    (found.undersized if until <= now else found.waiting).append(waiting)
+    """Adds chunks that are too few for a job: those that have waited long enough, and those that wait on."""
+    longest = route.pack_wait_minutes * 60
+    over = [place for place in places if waits_since(place) + longest <= now]
+    others = [place for place in places if waits_since(place) + longest > now]
+    for group, some in ((found.undersized, over), (found.waiting, others)):
+        if some:
+            records = sum(place.ref.records for place in some)
+            until = min(waits_since(place) for place in some) + longest
+            group.append(Waiting(route, tuple(some), records, until))
 
 
 def tells_its_times(job: Job) -> bool:

@@ -139,7 +139,7 @@ class Dispatch:
         minutes, least = few.route.pack_wait_minutes, few.route.min_records_per_job
         message = (
             f"{few.records:,} records are fewer than the {least:,} that Bedrock requires for a batch job, "
-            f"and no others arrived within {minutes} minutes. Upload them together with more."
+            f"and not enough others arrived within {minutes} minutes. Upload them together with more."
         )
         rejected = few.route.undersized != ON_DEMAND
         job = self._submission.new_job(tuple(place.ref for place in few.places), few.route)

@@ -220,6 +220,7 @@ def _chunk(upload: Upload, number: int, cut: reading.Cut, size: int) -> Chunk:
         end=cut.end,
         records=cut.records,
         created_at=upload.created_at,
+        queued_at=upload.updated_at,
         ids=cut.ids,
         rewrite=cut.rewrite,
         whole=(cut.start, cut.end) == (0, size),

@@ -107,6 +107,7 @@ class Settlement:
             end=left.size,
             records=left.records,
             created_at=chunk.created_at,
+            queued_at=self._queue.now(),
             ids=reading.digest_sum(left.ids),
             rewrite=chunk.rewrite,
             attempt=chunk.attempt + 1,

@@ -80,14 +80,15 @@ def place_item(place: Place) -> dict[str, Any]:
         "created_at": place.created_at,
         "size_bytes": place.size_bytes,
         "not_before": place.not_before,
+        "queued_at": place.queued_at,
         **ref_item(place.ref),
     }
 
 
 def place_of(item: Mapping[str, Any], route: str) -> Place:
     """The inverse of ``place_item``."""
-    ref = ChunkRef(**fields_of(ChunkRef, item))
-    return Place(ref, route, item["created_at"], item["size_bytes"], item["not_before"])
+    known = {**fields_of(Place, item), "ref": ChunkRef(**fields_of(ChunkRef, item)), "route": route}
+    return Place(**known)
 
 
 def ref_item(ref: ChunkRef) -> dict[str, Any]:

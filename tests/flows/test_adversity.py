@@ -1,6 +1,7 @@
 """What goes wrong around the queue, and what must not come of it. Each of these was a fault once."""
 
 import io
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -541,3 +542,25 @@ def test_an_upload_that_is_deleted_while_it_runs_on_demand_keeps_the_answers_tha
         assert {row["recordId"] for row in found} == {str(row["recordId"]) for row in rows}
         assert upload.success_count + upload.error_count == len(found) == len(rows)
         assert not world.dead_letters
+
+
+def test_a_run_that_dies_after_it_stored_the_arn_does_not_lose_it_for_the_upload() -> None:
+    with World.open() as world:
+        upload_id = world.upload("a.jsonl", lines(records(100)))
+
+        # Given a run that ends when the job's row has the ARN, and the upload's row has not, and lost events
+        def kill(call: Call) -> None:
+            stored = call.operation == "UpdateItem" and b'"#arn"' in call.params["body"]
+            if call.function == "process" and stored and not world.errors:
+                world.kill()
+
+        world.bedrock_events = False
+        world.after = kill
+        # When the schedule looks again only after the job has ended
+        world.run()
+        # Then the upload's row and its summary name the job
+        (job,) = world.jobs()
+        assert world.errors
+        assert world.one_upload(upload_id).job_arns == {job.arn}
+        summary = world.s3.get_object(Bucket=world.bucket, Key="processed/a.jsonl.summary.json")
+        assert json.loads(summary["Body"].read())["jobs"] == [job.arn]

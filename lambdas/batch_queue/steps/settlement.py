@@ -31,6 +31,7 @@ class Settlement:
         self._written = written
         self._route = route
         self._folder = f"{queue.settings.work_prefix}{job.job_id}"
+        self._arn = "" if job.instead else job.arn
 
     def settle(self, ref: ChunkRef) -> int:
         """Settles one chunk, unless it is settled. Returns how many of its records run again."""
@@ -116,7 +117,7 @@ class Settlement:
             last_errors=f"{again}.errors",
             errors_by_code=Counter(chunk.errors_by_code) + tally.errors_by_code,
         )
-        self._queue.table.chunks.run_again(pending, self._job.job_id, _counts(tally))
+        self._queue.table.chunks.run_again(pending, self._job.job_id, _counts(tally), self._arn)
         return left.records
 
     def _give_up(self, chunk: Chunk, key: str, tally: Tally, parts: list[str]) -> int:
@@ -210,7 +211,7 @@ class Settlement:
             parts=(*chunk.parts, *parts),
             errors_by_code=Counter(chunk.errors_by_code) + errors,
         )
-        self._queue.table.chunks.settle(ended, counts)
+        self._queue.table.chunks.settle(ended, counts, self._arn)
         return 0
 
     def _output(self, key: str) -> Iterator[bytes]:

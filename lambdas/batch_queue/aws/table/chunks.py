@@ -106,10 +106,11 @@ class Chunks:
             values={":job": chunk.job_id, ":submitted": Status.SUBMITTED, ":had": dict(had)},
         )
 
-    def settle(self, chunk: Chunk, counts: Counts) -> bool:
+    def settle(self, chunk: Chunk, counts: Counts, job_arn: str = "") -> bool:
         """Stores how a chunk ended and adds the counts to its upload, in one transaction.
 
-        ``counts`` are those of the last attempt only. Returns False if the chunk had already ended.
+        ``counts`` are those of the last attempt only. ``job_arn`` is added to the upload's jobs.
+        Returns False if the chunk had already ended.
         """
         ended = Expression().set(
             {
@@ -119,9 +120,9 @@ class Chunks:
                 "errors_by_code": dict(chunk.errors_by_code),
             }
         )
-        return self._close_attempt(chunk, chunk.attempt, ended, counts, chunks_open=-1)
+        return self._close_attempt(chunk, chunk.attempt, ended, counts, job_arn, chunks_open=-1)
 
-    def run_again(self, chunk: Chunk, job_id: str, counts: Counts) -> bool:
+    def run_again(self, chunk: Chunk, job_id: str, counts: Counts, job_arn: str = "") -> bool:
         """Puts the remaining records of a chunk back into the queue, as its next attempt.
 
         ``chunk`` is the new state of the chunk; ``job_id`` is the job of the last attempt, and ``counts``
@@ -132,7 +133,7 @@ class Chunks:
         again = Expression().set(item).remove(sorted(empty))
         had = replace(chunk, job_id=job_id)
         return self._close_attempt(
-            had, chunk.attempt - 1, again, counts, chunks_open=0, also=[self._placing(chunk)]
+            had, chunk.attempt - 1, again, counts, job_arn, chunks_open=0, also=[self._placing(chunk)]
         )
 
     def _close_attempt(
@@ -141,6 +142,7 @@ class Chunks:
         attempt: int,
         change: Expression,
         counts: Counts,
+        job_arn: str,
         *,
         chunks_open: int,
         also: Sequence[dict[str, Any]] = (),
@@ -154,6 +156,8 @@ class Chunks:
                 "error_count": counts.error,
                 "input_tokens": counts.input_tokens,
                 "output_tokens": counts.output_tokens,
+                # Also if the run that stored the job's ARN died before it told its uploads.
+                **({"job_arns": {job_arn}} if job_arn else {}),
             }
         )
         return self._dynamo.transact(

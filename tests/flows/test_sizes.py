@@ -239,3 +239,32 @@ def test_uploads_whose_events_come_late_wait_for_each_other() -> None:
         world.run()
         # Then all of them run
         assert statuses(world) == {Status.COMPLETED: 10}
+
+
+def test_the_age_of_what_waits_is_told_also_of_an_upload_that_has_begun(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    route = configured(
+        "default",
+        HAIKU,
+        min_records_per_job=1,
+        max_records_per_file=100,
+        max_records_per_job=10,
+        max_active_jobs=1,
+    )
+    with World.open(route, config=CONFIG) as world:
+        # Given an upload of two jobs, of which foreign jobs let only the first one run
+        upload_id = world.upload("a.jsonl", lines(records(20)))
+        world.run(until=lambda: bool(world.bedrock_jobs()))
+        world.simulator.add_foreign(HAIKU, count=1, seconds=1_000_000)
+        world.run(until=lambda: bool([job for job in world.jobs() if job.collected_at]) and not world.events)
+        assert world.one_upload(upload_id).status == Status.IN_PROGRESS
+        # When three hours later the processor looks
+        world.clock.advance(3 * 3600)
+        capsys.readouterr()
+        world.invoke("process", {})
+        # Then it tells how long the rest has waited
+        told = [
+            json.loads(line) for line in capsys.readouterr().out.splitlines() if "OldestPendingAge" in line
+        ]
+        assert 3 * 3600 <= told[-1]["OldestPendingAge"] < 4 * 3600

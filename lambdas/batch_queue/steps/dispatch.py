@@ -159,7 +159,11 @@ class Dispatch:
                 message = f"waiting: the route {upload.route} is no longer configured. Add it again."
                 self._queue.table.uploads.note(upload.upload_id, message)
         now = self._queue.clock()
-        oldest = min((names.epoch(upload.created_at) for upload in pending), default=now)
+        since = [names.epoch(upload.created_at) for upload in pending]
+        # Also the rest of uploads that have begun to run.
+        heads = [head for name in routes if (head := self._queue.table.chunks.head(name))]
+        since += [scheduling.waits_since(head) for head in heads]
+        oldest = min(since, default=now)
         emit_metrics(
             self._queue.settings.name,
             {

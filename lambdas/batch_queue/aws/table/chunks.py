@@ -49,6 +49,11 @@ class Chunks:
                 break
         return found
 
+    def head(self, route: str) -> Place | None:
+        """Returns the first place in a route's queue, or None if the queue is empty."""
+        found = self._dynamo.query("pk = :pk", {":pk": f"queue#{route}"}, consistent=True, limit=1)
+        return place_of(found[0], route) if found else None
+
     def adding(self, chunk: Chunk) -> list[dict[str, Any]]:
         """Returns the operations that store a new chunk and its place in the queue."""
         return [self._dynamo.putting({**chunk_item(chunk), "placed": True}), self._placing(chunk)]

@@ -94,7 +94,7 @@ def test_names_of_results_keep_the_path_and_tell_uploads_apart(name: str, prefix
 def test_the_client_sends_a_key_as_it_is(client: Any, key: str) -> None:
     url, _ = sent(client, "head_object", Key=key, VersionId="v")
     assert unquote(urlsplit(url).path, errors="strict") == f"/{key}", "no segment is folded"
-    source = Bucket(client, "bucket")._source(ObjectRef(key, "v+/="))
+    source = Bucket(client, "bucket").copy_source(ObjectRef(key, "v+/="))
     _, headers = sent(client, "copy_object", Key="x", **source)
     named = headers["x-amz-copy-source"]
     path, _, version = (named.decode() if isinstance(named, bytes) else named).partition("?")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from batch_queue.core import joining, outputs, reports
+from batch_queue.core.digests import digest
 from batch_queue.core.joining import MAX_PART_BYTES, MIN_PART_BYTES
-from batch_queue.core.reading import digest
 from batch_queue.core.rows import Status
 from hypothesis import given
 from hypothesis import strategies as st

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from batch_queue.core import reading
+from batch_queue.core import digests, reading
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -223,7 +223,7 @@ def test_a_reading_that_is_cut_off_goes_on_as_if_it_had_not_been(
     rounds = 0
     while not found.done:
         document = json.loads(json.dumps(found.to_document()))
-        ids = reading.Ids.from_bytes(cut(b"".join(found.ids.to_bytes()), 3))
+        ids = digests.Ids.from_bytes(cut(b"".join(found.ids.to_bytes()), 3))
         found = reading.Scan.from_document(document, ids)
         found = reading.scan(cut(data[found.offset :], block), limits, found, out_of_time=lambda: True)
         rounds += 1

@@ -222,7 +222,7 @@ class Bucket:
                 if len(part) == 1 and sizes[only.source] >= MIN_RANGE_COPY_SOURCE:
                     copied = self._s3.upload_part_copy(
                         **target,
-                        **self._source(ObjectRef(keys[only.source])),
+                        **self.copy_source(ObjectRef(keys[only.source])),
                         PartNumber=number,
                         CopySourceRange=f"bytes={only.start}-{only.end - 1}",
                     )
@@ -262,7 +262,7 @@ class Bucket:
             Bucket=self.name,
             Key=key,
             TaggingDirective="REPLACE",
-            **self._source(ref),
+            **self.copy_source(ref),
             **self._encryption,
         )
         return answer.get("VersionId", "")
@@ -272,7 +272,7 @@ class Bucket:
             for number, (first, last) in enumerate(_parts(start, end), start=1):
                 copied = self._s3.upload_part_copy(
                     **target,
-                    **self._source(ref),
+                    **self.copy_source(ref),
                     PartNumber=number,
                     CopySourceRange=f"bytes={first}-{last - 1}",
                 )
@@ -294,7 +294,8 @@ class Bucket:
             raise
         return answer.get("VersionId", "")
 
-    def _source(self, ref: ObjectRef) -> dict[str, Any]:
+    def copy_source(self, ref: ObjectRef) -> dict[str, Any]:
+        """Returns the arguments of CopyObject and UploadPartCopy that name an exact object as the source."""
         source = {"Bucket": self.name, "Key": ref.key}
         if ref.version_id:
             return {"CopySource": {**source, "VersionId": ref.version_id}}

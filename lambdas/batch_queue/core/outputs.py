@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .reading import MAX_LINE_BYTES, digest, digest_sum, lines
+from .digests import digest, digest_sum
+from .reading import MAX_LINE_BYTES, lines
 
 # An output line holds its input line and the model's output, so it can be longer than any input line.
 MAX_OUTPUT_LINE_BYTES = 4 * MAX_LINE_BYTES

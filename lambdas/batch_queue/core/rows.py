@@ -143,7 +143,7 @@ class Chunk:
     it streams the chunk. ``gone``: the chunk could not be staged, for the reason in ``message``;
     ``error_code`` is then the error code of its records, or "" if they cannot be read.
 
-    ``records`` is how many records are left to run, and ``ids`` the ``reading.digest_sum`` of their
+    ``records`` is how many records are left to run, and ``ids`` the ``digests.digest_sum`` of their
     recordIds. ``parts`` are the keys of the objects that hold the chunk's result lines so far.
     ``asked``: by the hex digits of a recordId's digest, how often the model was invoked on demand without an
     answer that was stored.

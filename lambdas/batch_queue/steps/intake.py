@@ -10,7 +10,7 @@ from typing import Any
 
 from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
 from batch_queue.aws.telemetry import EventError, log
-from batch_queue.core import media, names, reading, reports
+from batch_queue.core import digests, media, names, reading, reports
 from batch_queue.core.objects import NewObject, new_objects, why_not
 from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 
@@ -154,7 +154,7 @@ class Intake:
 
     def _kept(self, found: NewObject, offset: int) -> reading.Scan:
         key = self._state_key(found, offset)
-        ids = reading.Ids.from_bytes(self._queue.bucket.stream(ObjectRef(f"{key}.ids")))
+        ids = digests.Ids.from_bytes(self._queue.bucket.stream(ObjectRef(f"{key}.ids")))
         return reading.Scan.from_document(self._queue.bucket.read_json(f"{key}.json"), ids)
 
     def _go_on(self, found: NewObject, scan: reading.Scan, run: Run) -> None:

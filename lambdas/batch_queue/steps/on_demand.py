@@ -12,7 +12,7 @@ from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
 from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.table.chunks import Chunks
 from batch_queue.aws.telemetry import SafeError, log
-from batch_queue.core import names, outputs, reading
+from batch_queue.core import digests, names, outputs, reading
 from batch_queue.core.rows import Chunk, Job
 
 from .queue import Queue
@@ -73,7 +73,7 @@ class OnDemand:
             return True
         parts = sorted(part for part in written if part.startswith(f"{key}."))
         seen = {
-            reading.digest(str(record.get("recordId")))
+            digests.digest(str(record.get("recordId")))
             for part in parts
             for _, record in outputs.output_lines(bucket.stream(ObjectRef(part)))
             if record is not None
@@ -166,4 +166,4 @@ def batches(
 
 def mark_of(record: Mapping[str, Any]) -> str:
     """Returns 16 hex digits for a record's recordId."""
-    return f"{reading.digest(str(record['recordId'])):016x}"
+    return f"{digests.digest(str(record['recordId'])):016x}"

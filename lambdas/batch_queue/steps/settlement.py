@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
-from batch_queue.core import names, outputs, reading
+from batch_queue.core import digests, names, outputs, reading
 from batch_queue.core.outputs import Tally
 from batch_queue.core.rows import TERMINAL, Chunk, ChunkRef, Counts, Job, Route, Status
 
@@ -72,7 +72,7 @@ class Settlement:
         tally = outputs.tally(self._output(key), may_run_again) if key else Tally()
         if key and not tally.is_of(chunk.records, chunk.ids):
             records = outputs.unanswered(self._inputs(chunk), ())
-            known = {reading.digest(record["recordId"]) for _, record in records}
+            known = {digests.digest(record["recordId"]) for _, record in records}
             tally = outputs.tally(self._output(key), may_run_again, known)
         missing = chunk.records - len(tally.seen)
         if key and not missing and not tally.again and not tally.untidy:
@@ -109,7 +109,7 @@ class Settlement:
             records=left.records,
             created_at=chunk.created_at,
             queued_at=self._queue.now(),
-            ids=reading.digest_sum(left.ids),
+            ids=digests.digest_sum(left.ids),
             rewrite=chunk.rewrite,
             attempt=chunk.attempt + 1,
             not_before=int(self._queue.clock()) + wait,
@@ -248,5 +248,5 @@ class _Left:
         for raw, record in records:
             self.records += 1
             self.size += len(raw) + 1
-            self.ids.append(reading.digest(record["recordId"]))
+            self.ids.append(digests.digest(record["recordId"]))
             yield raw + b"\n"

@@ -1,0 +1,70 @@
+"""RecordIds as 64-bit digests: what millions of them cost is 8 bytes each."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from itertools import pairwise
+
+
+def digest(identifier: str) -> int:
+    """Returns a 64-bit digest of a recordId."""
+    try:
+        text = identifier.encode()
+    except UnicodeEncodeError:
+        text = identifier.encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
+
+
+def digest_sum(marks: Iterable[int]) -> int:
+    """Returns a 64-bit checksum of digests that does not depend on their order."""
+    return sum(marks) % (1 << 64)
+
+
+class Ids:
+    """A collection of recordIds as 64-bit digests, 8 bytes each, in 256 arrays by their first byte."""
+
+    HEAPS = 256
+
+    def __init__(self) -> None:
+        self._heaps = [array("Q") for _ in range(self.HEAPS)]
+
+    def add(self, identifier: str) -> int:
+        """Adds one recordId; returns its digest."""
+        mark = digest(identifier)
+        self._heaps[mark >> 56].append(mark)
+        return mark
+
+    def twice(self) -> set[int]:
+        """Returns the digests that were added more than once: duplicates or, rarely, hash collisions."""
+        found: set[int] = set()
+        for heap in self._heaps:
+            ordered = sorted(heap)
+            found.update(one for one, other in pairwise(ordered) if one == other)
+        return found
+
+    def to_bytes(self) -> Iterator[bytes]:
+        """Yields all digests, 8 bytes each, little-endian."""
+        for heap in self._heaps:
+            copy = array("Q", heap)
+            if sys.byteorder == "big":
+                copy.byteswap()
+            yield copy.tobytes()
+
+    @classmethod
+    def from_bytes(cls, blocks: Iterable[bytes]) -> Ids:
+        """The inverse of ``to_bytes``; the blocks may be split anywhere."""
+        found = cls()
+        rest = b""
+        for block in blocks:
+            data = rest + block
+            whole = len(data) // 8 * 8
+            marks = array("Q", data[:whole])
+            if sys.byteorder == "big":
+                marks.byteswap()
+            for mark in marks:
+                found._heaps[mark >> 56].append(mark)
+            rest = data[whole:]
+        return found

@@ -140,3 +140,29 @@ def test_an_attempt_counts_anew() -> None:
         assert upload.success_count + upload.error_count == 30
         assert upload.success_count > 20
         assert json.dumps([row["recordId"] for row in world.result(upload)]).count("r") >= 30
+
+
+def test_a_run_that_continues_does_not_read_the_answers_that_are_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given runs that have time for a batch each
+    monkeypatch.setattr(on_demand, "BATCH_SECONDS", 899.0)
+    with World.open(ROUTE) as world:
+        rows = records(40)
+        upload_id = world.upload("few.jsonl", lines(rows))
+        reads: Counter[str] = Counter()
+
+        def note(call: Call) -> None:
+            if call.operation == "InvokeModel":
+                world.clock.advance(1)
+            path = str(call.params.get("url_path"))
+            if call.operation == "GetObject" and "/out/" in path:
+                reads[path] += 1
+
+        world.before = note
+        world.run(steps=3_000)
+        # Then each answer is read when they are joined, and when they are tallied, and not by every run
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+        assert set(asked(world, rows).values()) == {1}
+        answers = {path: count for path, count in reads.items() if not path.endswith(".out")}
+        assert set(answers.values()) == {1}

@@ -251,3 +251,10 @@ def test_packing_leaves_no_less_than_the_minimum_where_it_can(
     assert all(least <= size <= least + above for size in sizes(found))
     # Too few are left only where the last job cannot give any away.
     assert not 0 < left < least or not found.jobs or sizes(found)[-1] + left < 2 * least
+
+
+def test_a_chunk_above_the_limits_takes_no_other_into_its_job() -> None:
+    # Given a chunk of a time with higher limits, which Bedrock may refuse, and a small one behind it
+    route = configured("default", HAIKU, max_records_per_job=1_000)
+    found = plan({"default": places("default", 5_000, 50)}, route)
+    assert sizes(found) == [5_000]

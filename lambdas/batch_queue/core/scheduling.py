@@ -198,7 +198,8 @@ def _fill(places: Sequence[Place], route: Route, share: int) -> list[Place]:
             break
         taken.append(place)
         records, size = more, size + place.size_bytes
-    taken = taken or list(places[:1])  # the chunk exceeds limits that were lowered since: let Bedrock decide
+    if not taken:  # the first chunk exceeds limits that were lowered since: let Bedrock decide, on it alone
+        return list(places[:1])
     rest = places[len(taken) :]
     left = sum(place.ref.records for place in rest)
     if not 0 < left < route.min_records_per_job:

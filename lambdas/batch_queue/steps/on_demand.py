@@ -25,6 +25,7 @@ BATCH_BYTES = 16_000_000
 BATCH_SECONDS = 660.0
 # How often the model is invoked for a record whose answer no run could store.
 MAX_ASKED = 3
+MARK_DIGITS = 16  # of a digest, in hex
 UNANSWERED_CODE = "NotAnswered"
 UNANSWERED = (
     f"The model was invoked {MAX_ASKED} times for this record, and each time the function ended before it "
@@ -72,12 +73,7 @@ class OnDemand:
         if key in written:
             return True
         parts = sorted(part for part in written if part.startswith(f"{key}."))
-        seen = {
-            digests.digest(str(record.get("recordId")))
-            for part in parts
-            for _, record in outputs.output_lines(bucket.stream(ObjectRef(part)))
-            if record is not None
-        }
+        seen = {digest for part in parts for digest in self._answered(key, part)}
         source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
         stream = bucket.stream(source, None if chunk.whole else (chunk.start, chunk.end))
         records = outputs.unanswered(reading.tidied(stream), seen)
@@ -95,6 +91,16 @@ class OnDemand:
         bucket.concatenate(parts, key)
         log.info("records answered on demand", extra={"job_id": job.job_id, "records": chunk.records})
         return True
+
+    def _answered(self, key: str, part: str) -> set[int]:
+        """Returns the digests of the recordIds that a stored object answers: its name has that of one."""
+        suffix = part.removeprefix(f"{key}.")
+        if len(suffix) == MARK_DIGITS:
+            return {int(suffix, 16)}
+        # A version before this one stored eight answers in one object.
+        stream = self._queue.bucket.stream(ObjectRef(part))
+        records = (record for _, record in outputs.output_lines(stream) if record is not None)
+        return {digests.digest(str(record.get("recordId"))) for record in records}
 
     def _answer(self, job: Job, key: str, ask: Collection[str], record: dict[str, Any]) -> str:
         """Stores the output line of one record as an object of its own, and returns that object's key."""
@@ -166,4 +172,4 @@ def batches(
 
 def mark_of(record: Mapping[str, Any]) -> str:
     """Returns 16 hex digits for a record's recordId."""
-    return f"{digests.digest(str(record['recordId'])):016x}"
+    return f"{digests.digest(str(record['recordId'])):0{MARK_DIGITS}x}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,6 +17,8 @@ from .queue import Queue
 from .run import Run
 from .submission import Submission
 
+# A run with less time than this starts neither another round nor another job.
+ROUND_SECONDS = 60.0
 # A job that keeps failing to submit for an unexpected reason ends as Failed at this age.
 GIVE_UP_SECONDS = 24 * 3600.0
 # How many of the oldest pending uploads get a message that says why they wait.
@@ -31,7 +33,7 @@ class Dispatch:
         self._bedrock = bedrock
         self._submission = Submission(queue, bedrock)
 
-    def run(self, jobs: list[Job], run: Run, out_of_time: Callable[[], bool]) -> bool:
+    def run(self, jobs: list[Job], run: Run) -> bool:
         """Submits the jobs that fit. Returns False if time ran out first.
 
         ``jobs``: all jobs whose results are not collected yet.
@@ -64,7 +66,7 @@ class Dispatch:
         for new in plan.jobs:
             if names.base_model(new.route.model_id) in full:
                 continue
-            if out_of_time():
+            if run.has_less_than(ROUND_SECONDS):
                 return False
             job = self._submission.new_job(new.chunks, new.route)
             if self._queue.table.jobs.add(job):

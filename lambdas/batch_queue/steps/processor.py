@@ -7,14 +7,12 @@ from uuid import uuid4
 from batch_queue.aws.bedrock import Bedrock
 from batch_queue.aws.telemetry import log
 
-from .dispatch import Dispatch
+from .dispatch import ROUND_SECONDS, Dispatch
 from .handover import hand_over
 from .queue import Queue
 from .refresh import Refresh
 from .run import Run
 
-# A run with less time than this starts neither another round nor another job.
-ROUND_SECONDS = 60.0
 # An intake that began this long ago has ended, its two retries included.
 ENTER_SECONDS = 3600.0
 
@@ -67,7 +65,7 @@ class Processor:
             run.attempt(hand_over, self._queue, job, job_id=job.job_id)
         for upload_id, since in self._queue.table.uploads.entering().items():
             run.attempt(self._enter, upload_id, since, upload_id=upload_id)
-        return self._dispatch.run(jobs, run, lambda: run.has_less_than(ROUND_SECONDS))
+        return self._dispatch.run(jobs, run)
 
     def _enter(self, upload_id: str, since: str) -> None:
         """Enqueues the rest of a large upload whose intake died."""

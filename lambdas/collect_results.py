@@ -7,17 +7,21 @@ from functools import cache
 from typing import Any
 
 from batch_queue import clients
+from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.telemetry import discreetly
 from batch_queue.steps.collector import Collector
+from batch_queue.steps.queue import Queue
 
 
 @cache
-def _dependencies() -> Collector:
-    return Collector(clients.queue(os.environ), clients.runtime())
+def _dependencies() -> tuple[Queue, Runtime]:
+    return clients.queue(os.environ), clients.runtime()
 
 
 @discreetly
 def handler(event: dict[str, Any], context: Any) -> None:
     """Collects the job ``event["job_id"]``."""
     seconds_left = context.get_remaining_time_in_millis() / 1000
-    _dependencies().collect(event["job_id"], context.function_name, seconds_left)
+    queue, runtime = _dependencies()
+    collector = Collector(queue.within(seconds_left), runtime)
+    collector.collect(event["job_id"], context.function_name, seconds_left)

@@ -9,13 +9,13 @@ from typing import Any
 from batch_queue import clients
 from batch_queue.aws.telemetry import discreetly
 from batch_queue.steps.intake import Intake
+from batch_queue.steps.queue import Queue
 from batch_queue.steps.sweep import Sweep
 
 
 @cache
-def _dependencies() -> tuple[Intake, Sweep]:
-    queue = clients.queue(os.environ)
-    return Intake(queue), Sweep(queue)
+def _dependencies() -> Queue:
+    return clients.queue(os.environ)
 
 
 @discreetly
@@ -25,8 +25,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int] | None:
     ``{"sweep": true}`` looks for objects that no event has reported, and gives how many there were.
     """
     seconds_left = context.get_remaining_time_in_millis() / 1000
-    intake, sweep = _dependencies()
+    queue = _dependencies().within(seconds_left)
     if "sweep" in event:
-        return sweep.run(event, context.function_name, seconds_left)
-    intake.run(event, context.function_name, seconds_left)
+        return Sweep(queue).run(event, context.function_name, seconds_left)
+    Intake(queue).run(event, context.function_name, seconds_left)
     return None

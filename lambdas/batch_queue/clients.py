@@ -10,6 +10,7 @@ import boto3
 from .aws.bedrock import Bedrock
 from .aws.bucket import Bucket
 from .aws.functions import Functions
+from .aws.patience import Patience
 from .aws.runtime import Runtime
 from .aws.table import Table
 from .aws.telemetry import CLIENT_CONFIG, RUNTIME_CONFIG
@@ -20,12 +21,14 @@ from .steps.queue import Queue
 def queue(environment: Mapping[str, str]) -> Queue:
     """The queue that a function's environment names. Raises KeyError naming a variable that is missing."""
     settings = from_environment(environment)
+    patience = Patience()
     return Queue(
         settings,
-        Table(boto3.resource("dynamodb", config=CLIENT_CONFIG).Table(settings.table)),
+        Table(boto3.resource("dynamodb", config=CLIENT_CONFIG).Table(settings.table), patience),
         Bucket(boto3.client("s3", config=CLIENT_CONFIG), settings.bucket, settings.kms_key_arn),
-        Functions(boto3.client("lambda", config=CLIENT_CONFIG)),
+        Functions(boto3.client("lambda", config=CLIENT_CONFIG), patience),
         time.time,
+        patience,
     )
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from batch_queue.aws.patience import Patience
 from batch_queue.aws.table import Table
 from batch_queue.core.rows import Status
 
@@ -144,7 +145,7 @@ def test_an_upload_that_is_cut_by_other_limits_after_a_crash_has_each_record_in_
         world.run(until=lambda: bool(world.uploads()))
         # Then its chunks are of one cut
         upload = world.one_upload(upload_id)
-        chunks = sorted(Table(world.table).chunks.of(upload), key=lambda chunk: chunk.start)
+        chunks = sorted(Table(world.table, Patience()).chunks.of(upload), key=lambda chunk: chunk.start)
         assert sum(chunk.records for chunk in chunks) == len(rows)
         assert all(one.end == other.start for one, other in pairwise(chunks))
 

@@ -11,6 +11,7 @@ import pytest
 from batch_queue.core import names
 from batch_queue.core.rows import Status
 from batch_queue.steps import intake, sweep
+from batch_queue.steps.sweep import Sweep
 from moto.s3.models import s3_backends
 
 from tests.support.invariants import check
@@ -29,13 +30,13 @@ CONFIG = {"models": {"*": {"min_records": 1}}}
 def swept(world: World, **more: Any) -> dict[str, int]:
     """Sweeps by hand, as somebody does who waits for the answer; gives the counts."""
     found: dict[str, int] = {}
-    run = world.sweep.run
+    run = Sweep.run
 
-    def keep(*arguments: Any) -> dict[str, int]:
-        found.update(run(*arguments))
+    def keep(sweep: Sweep, *arguments: Any) -> dict[str, int]:
+        found.update(run(sweep, *arguments))
         return found
 
-    with patch.object(world.sweep, "run", keep):
+    with patch.object(Sweep, "run", keep):
         assert world.invoke("create", {**SWEEP, **more}) is None
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
+from batch_queue.aws.patience import Patience
 from batch_queue.aws.table import Table
 from batch_queue.core.rows import Chunk, Counts, Status
 
@@ -34,7 +35,7 @@ def pending() -> Iterator[Pending]:
         world.upload("a.jsonl", lines(records(3)))
         world.invoke("create", world.events.pop(0)[3])
         (chunk,) = world.chunks()
-        yield Pending(world, Table(world.table), chunk)
+        yield Pending(world, Table(world.table, Patience()), chunk)
 
 
 def test_a_chunk_that_one_job_has_is_not_given_to_another(pending: Pending) -> None:

@@ -32,6 +32,7 @@ from batch_queue.aws import bucket as bucket_module
 from batch_queue.aws.bedrock import Bedrock
 from batch_queue.aws.bucket import Bucket
 from batch_queue.aws.functions import Functions
+from batch_queue.aws.patience import Patience
 from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.table import Table
 from batch_queue.aws.table.dynamo import plain
@@ -40,11 +41,7 @@ from batch_queue.core import names
 from batch_queue.core.rows import TERMINAL, Chunk, Job, Route, Status, Upload
 from batch_queue.core.settings import Settings
 from batch_queue.steps import on_demand
-from batch_queue.steps.collector import Collector
-from batch_queue.steps.intake import Intake
-from batch_queue.steps.processor import Processor
 from batch_queue.steps.queue import Queue
-from batch_queue.steps.sweep import Sweep
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
@@ -294,6 +291,7 @@ class World:
         self.model_id = routes[0].model_id
         self.before: Hook | None = None
         self.after: Hook | None = None
+        self.pause: Callable[[float], None] = self.clock.advance
         self.calls = 0
         self.dead_letters: list[tuple[str, Any]] = []
         self.errors: list[tuple[str, Exception]] = []
@@ -368,9 +366,9 @@ class World:
                 patch.object(DynamoDBBackend, "transact_write_items", _transact_write_items),
                 patch.object(on_demand, "ThreadPoolExecutor", _Serial),
                 patch.object(bucket_module, "ThreadPoolExecutor", _Serial),
-                patch.object(create_batch_queue, "_dependencies", lambda: (world.intake, world.sweep)),
-                patch.object(process_batch_jobs, "_dependencies", lambda: world.processor),
-                patch.object(collect_results, "_dependencies", lambda: world.collector),
+                patch.object(create_batch_queue, "_dependencies", lambda: world.queue),
+                patch.object(process_batch_jobs, "_dependencies", lambda: (world.queue, _bedrock())),
+                patch.object(collect_results, "_dependencies", lambda: (world.queue, world.runtime)),
             ):
                 try:
                     yield world
@@ -387,17 +385,19 @@ class World:
 
     def _wire(self) -> None:
         settings = self.settings
+        patience = Patience(self.time, pause=self._pause)
         self.queue = Queue(
             settings,
-            Table(_dynamodb().Table(settings.table), pause=self.clock.advance),
+            Table(_dynamodb().Table(settings.table), patience),
             Bucket(_client("s3"), settings.bucket),
-            Functions(_client("lambda")),
+            Functions(_client("lambda"), patience),
             self.time,
+            patience,
         )
-        # What each handler's own ``_dependencies`` gives.
-        self.intake, self.sweep = Intake(self.queue), Sweep(self.queue)
-        self.processor = (self.queue, Processor(self.queue, _bedrock()))
-        self.collector = Collector(self.queue, Runtime(_client("bedrock-runtime"), pause=lambda _: None))
+        self.runtime = Runtime(_client("bedrock-runtime"), pause=lambda _: None)
+
+    def _pause(self, longest: float) -> None:
+        self.pause(longest)
 
     def time(self) -> float:
         """The time (epoch seconds) as the running handler sees it."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from batch_queue.aws.bucket import Bucket
 from batch_queue.aws.functions import Functions
+from batch_queue.aws.patience import Patience
 from batch_queue.aws.table import Table
 from batch_queue.core import names
 from batch_queue.core.settings import Settings
@@ -21,6 +22,12 @@ class Queue:
     bucket: Bucket
     functions: Functions
     clock: Callable[[], float]
+    patience: Patience
+
+    def within(self, seconds_left: float) -> Queue:
+        """Returns the queue for one invocation: throttled calls are tried again until its time is up."""
+        patience = self.patience.until(self.clock() + seconds_left)
+        return replace(self, table=self.table.within(patience), functions=self.functions.within(patience))
 
     def now(self) -> str:
         """Returns the time as rows store it: ISO 8601 in UTC."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from batch_queue.aws.patience import Patience
 from batch_queue.aws.table import Table
 from batch_queue.core import names, scheduling
 from batch_queue.core.rows import ACTIVE, TERMINAL, Route, Upload
@@ -41,7 +42,8 @@ class Queue:
         self._bucket: str = stack.outputs["bucket_name"]
         self._s3: Any = aws.client("s3", config=_PATIENCE)
         self._sqs: Any = aws.client("sqs", config=_PATIENCE)
-        self._table = Table(aws.resource("dynamodb", config=_PATIENCE).Table(stack.outputs["table_name"]))
+        table = aws.resource("dynamodb", config=_PATIENCE).Table(stack.outputs["table_name"])
+        self._table = Table(table, Patience())
         self._bedrock: Any = stack.bedrock_client()
         self._control = SimulatorControl(stack.bedrock.endpoint, timeout=20)
         self._rows: dict[str, Upload] = {}

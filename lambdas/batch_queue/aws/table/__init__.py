@@ -19,11 +19,12 @@ eventually consistent and serves queries by status.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from batch_queue.aws.patience import Patience
+
 from .chunks import Chunks
-from .dynamo import Dynamo, jittered
+from .dynamo import Dynamo
 from .jobs import Jobs
 from .lease import Lease
 from .models import Models
@@ -36,10 +37,15 @@ if TYPE_CHECKING:
 class Table:
     """The rows of one queue: uploads, chunks, jobs, models and the lease."""
 
-    def __init__(self, table: DynamoTable, pause: Callable[[float], None] = jittered) -> None:
-        dynamo = Dynamo(table, pause)
+    def __init__(self, table: DynamoTable, patience: Patience) -> None:
+        self._table = table
+        dynamo = Dynamo(table, patience)
         self.chunks = Chunks(dynamo)
         self.uploads = Uploads(dynamo, self.chunks)
         self.jobs = Jobs(dynamo)
         self.models = Models(dynamo)
         self.lease = Lease(dynamo)
+
+    def within(self, patience: Patience) -> Table:
+        """Returns the same table for an invocation that has this much patience."""
+        return Table(self._table, patience)

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
+from batch_queue.aws.patience import Patience
+from batch_queue.aws.telemetry import SafeError
 from batch_queue.core.rows import Status
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table as DynamoTable
 
+T = TypeVar("T")
 Key = tuple[str, str]  # pk and sk
 
 INDEX = "status-index"
 NEW = "attribute_not_exists(pk)"
 EXISTS = "attribute_exists(pk)"
-# The waits between the tries of a write, in seconds: less than a minute in all, so that a run ends in time.
-_WAITS = tuple(min(5.0, 0.05 * 2**attempt) for attempt in range(16))
 _NOT_MET = {"ConditionalCheckFailed", "ConditionalCheckFailedException"}
-# Why a write is not made now (DynamoDB API reference, TransactWriteItems and UpdateItem).
+# Why a call is not answered now (DynamoDB API reference: common errors, and the reasons for which
+# TransactWriteItems is canceled).
 _PASSING = {
+    "InternalServerError",
     "ProvisionedThroughputExceeded",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
     "ThrottlingError",
+    "ThrottlingException",
     "TransactionConflict",
     "TransactionConflictException",
+    "TransactionInProgressException",
 }
 BATCH_GET = 100  # BatchGetItem accepts at most 100 keys
 
@@ -82,23 +89,25 @@ class Expression:
         return arguments
 
 
-def jittered(longest: float) -> None:
-    """Sleeps for up to ``longest`` seconds, so that runs that met once do not meet again."""
-    time.sleep(random.uniform(0, longest))  # noqa: S311 - nothing secret
+class ThrottledError(SafeError):
+    """The table answered only a part of what it was asked for as long as the invocation had time."""
 
 
 class Dynamo:
-    """One DynamoDB table with the keys ``pk`` and ``sk``: reads by key, conditional writes, transactions."""
+    """One DynamoDB table with the keys ``pk`` and ``sk``: reads by key, conditional writes, transactions.
 
-    def __init__(self, table: DynamoTable, pause: Callable[[float], None] = jittered) -> None:
+    A call that is throttled or meets another write is tried again as long as the invocation has time.
+    """
+
+    def __init__(self, table: DynamoTable, patience: Patience) -> None:
         self._table = table
-        self._pause = pause
+        self._patience = patience
 
     # --------------------------------------------------------------------------------------------- reads
 
     def get(self, key: Key) -> dict[str, Any] | None:
         """Returns one item, read with strong consistency, or None."""
-        item = self._table.get_item(Key=_key(key), ConsistentRead=True).get("Item")
+        item = self._call(self._table.get_item, Key=_key(key), ConsistentRead=True).get("Item")
         return None if item is None else plain(item)
 
     def query(self, condition: str, values: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
@@ -124,7 +133,7 @@ class Dynamo:
         }
         given = 0
         while True:
-            page = self._table.query(**arguments)
+            page = self._call(self._table.query, **arguments)
             for item in page["Items"]:
                 yield plain(item)
                 given += 1
@@ -144,14 +153,18 @@ class Dynamo:
     def _batch_get(self, read: Any) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
         request: Any = {self._table.name: read}
-        for attempt in range(10):
-            answer = self._table.meta.client.batch_get_item(RequestItems=request)
+        tries = 0
+        while request:
+            answer = self._call(self._table.meta.client.batch_get_item, RequestItems=request)
             items += [plain(item) for item in answer["Responses"].get(self._table.name, [])]
             request = answer.get("UnprocessedKeys")
-            if not request:
-                return items
-            self._pause(0.05 * 2**attempt)
-        raise RuntimeError("BatchGetItem left keys unprocessed after 10 attempts: the table is throttled")
+            if request and not self._patience.wait(tries):
+                raise ThrottledError("BatchGetItem left keys unprocessed: the table is throttled")
+            tries += 1
+        return items
+
+    def _call(self, operation: Callable[..., T], **arguments: Any) -> T:
+        return self._patience.call(partial(operation, **arguments), _passing)
 
     # -------------------------------------------------------------------------------------------- writes
 
@@ -184,30 +197,26 @@ class Dynamo:
 
     def delete(self, key: Key) -> None:
         """Deletes one item, if it exists."""
-        self._table.delete_item(Key=_key(key))
+        self._call(self._table.delete_item, Key=_key(key))
 
     def transact(self, operations: list[Any]) -> bool:
         """Writes all of these operations or none. Returns False if a condition is not met."""
-        return self._write(self._table.meta.client.transact_write_items, TransactItems=operations)
+        # The same token for each try: one whose answer was lost may have been made.
+        return self._write(
+            self._table.meta.client.transact_write_items,
+            TransactItems=operations,
+            ClientRequestToken=uuid4().hex,
+        )
 
     def _write(self, operation: Callable[..., object], **arguments: Any) -> bool:
-        """Calls an operation and retries throttling and conflicts. Returns False if a condition is not met.
-
-        botocore retries a throttled call itself, but not a transaction that is canceled for that reason.
-        """
-        for wait in (*_WAITS, None):
-            try:
-                operation(**arguments)
-            except ClientError as error:
-                codes = _codes(error)
-                if codes & _NOT_MET:
-                    return False
-                if wait is None or not codes & _PASSING:
-                    raise
-                self._pause(wait)
-            else:
-                return True
-        raise AssertionError("the last try raises")
+        """Makes a conditional write. Returns False if its condition is not met."""
+        try:
+            self._call(operation, **arguments)
+        except ClientError as error:
+            if _codes(error) & _NOT_MET:
+                return False
+            raise
+        return True
 
     # ------------------------------------------------------------------------ operations of a transaction
 
@@ -238,6 +247,11 @@ def _codes(error: ClientError) -> set[str]:
     """Returns the code of an error, and for a canceled transaction those of its reasons."""
     reasons: Any = error.response.get("CancellationReasons", [])
     return {error.response["Error"]["Code"], *(reason.get("Code", "None") for reason in reasons)}
+
+
+def _passing(error: ClientError) -> bool:
+    codes = _codes(error)
+    return bool(codes & _PASSING) and not codes & _NOT_MET
 
 
 def _key(key: Key) -> dict[str, str]:

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.mutants
 SECONDS = 900
 FLOW = "tests/flows/test_flow.py"
 TABLE = "tests/flows/test_table.py"
+LEASE = "tests/unit/test_lease.py"
 ADVERSITY = "tests/flows/test_adversity.py"
 PAGES = "tests/flows/test_pages.py"
 CALLS = "tests/faults/test_calls.py"
@@ -68,7 +69,14 @@ MUTANTS = [
         "aws/table/lease.py",
         'condition="attribute_not_exists(#owner) OR #until < :now OR #owner = :owner"',
         'condition="attribute_not_exists(#owner) OR #until >= :now OR #until < :now OR #owner = :owner"',
-        (TABLE, FLOW, SOAK),
+        (LEASE,),
+    ),
+    Mutant(
+        "a run that finds the lease taken leaves no mark",
+        "aws/table/lease.py",
+        '        if held and ("woken" in seen or self._mark(now)):\n',
+        "        if held:\n",
+        (LEASE,),
     ),
     Mutant(
         "keys stay as S3's event encodes them",

@@ -22,6 +22,7 @@ SECONDS = 900
 FLOW = "tests/flows/test_flow.py"
 TABLE = "tests/flows/test_table.py"
 LEASE = "tests/unit/test_lease.py"
+PLACES = "tests/unit/test_places.py"
 ADVERSITY = "tests/flows/test_adversity.py"
 PAGES = "tests/flows/test_pages.py"
 CALLS = "tests/faults/test_calls.py"
@@ -98,6 +99,13 @@ MUTANTS = [
         '            if "LastEvaluatedKey" not in page:\n                return\n',
         "            if page:\n                return\n",
         (PAGES,),
+    ),
+    Mutant(
+        "only the first partition of a queue is read",
+        "aws/table/chunks.py",
+        "for shard in range(names.SHARDS)",
+        "for shard in range(1)",
+        (PLACES,),
     ),
     Mutant(
         "an upload ends before its result is in place",

@@ -145,6 +145,7 @@ class Chunk:
 
     ``records`` is how many records are left to run, and ``ids`` the ``digests.digest_sum`` of their
     recordIds. ``parts`` are the keys of the objects that hold the chunk's result lines so far.
+    ``shard``: which partition of its route's queue has its place; 0 in rows of versions that had only one.
     ``asked``: by the hex digits of a recordId's digest, how often the model was invoked on demand without an
     answer that was stored.
     """
@@ -157,6 +158,7 @@ class Chunk:
     end: int
     records: int
     created_at: str
+    shard: int = 0
     ids: int = 0
     version_id: str = ""
     etag: str = ""
@@ -184,7 +186,7 @@ class Chunk:
     def place(self) -> Place:
         """The chunk's place in the queue of its route."""
         size = self.end - self.start
-        return Place(self.ref, self.route, self.created_at, size, self.not_before, self.queued_at)
+        return Place(self.ref, self.route, self.created_at, size, self.not_before, self.queued_at, self.shard)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -207,6 +209,7 @@ class Place:
     """A pending chunk's place in the queue of its route, with what scheduling needs to know.
 
     ``queued_at``: when it entered the queue. ``created_at``: the time of the event, which orders the queue.
+    ``shard``: the partition of the queue that has it.
     """
 
     ref: ChunkRef
@@ -215,6 +218,7 @@ class Place:
     size_bytes: int
     not_before: int = 0
     queued_at: str = ""
+    shard: int = 0
 
     @property
     def order_key(self) -> str:

@@ -221,6 +221,7 @@ def _chunk(upload: Upload, number: int, cut: reading.Cut, size: int) -> Chunk:
         records=cut.records,
         created_at=upload.created_at,
         queued_at=upload.updated_at,
+        shard=names.shard(upload.upload_id),
         ids=cut.ids,
         rewrite=cut.rewrite,
         whole=(cut.start, cut.end) == (0, size),

@@ -109,6 +109,7 @@ class Settlement:
             records=left.records,
             created_at=chunk.created_at,
             queued_at=self._queue.now(),
+            shard=chunk.shard,
             ids=digests.digest_sum(left.ids),
             rewrite=chunk.rewrite,
             attempt=chunk.attempt + 1,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import heapq
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Any
 
+from batch_queue.core import names
 from batch_queue.core.rows import Chunk, ChunkRef, Counts, Place, Status, Upload
 
 from .dynamo import EXISTS, Dynamo, Expression
-from .items import chunk_item, chunk_key, chunk_of, place_item, place_key, place_of, upload_key
+from .items import chunk_item, chunk_key, chunk_of, place_item, place_key, place_of, queue_key, upload_key
+
+# How many places the first page of a shard has: a round may need no more.
+_FIRST_PAGE = 50
 
 
 class Chunks:
@@ -33,7 +40,7 @@ class Chunks:
 
     # --------------------------------------------------------------------------------------------- queue
 
-    def pending(self, route: str, most_records: int, most_places: int, now: float) -> list[Place]:
+    def pending(self, route: str, most_records: float, most_places: int, now: float) -> list[Place]:
         """Returns the head of a route's queue, oldest first, up to ``most_records`` records that may run now.
 
         ``now`` is in epoch seconds. Reading stops there or after ``most_places`` places, so the cost of a
@@ -41,18 +48,24 @@ class Chunks:
         """
         found: list[Place] = []
         records = 0
-        for item in self._dynamo.pages("pk = :pk", {":pk": f"queue#{route}"}, consistent=True):
-            place = place_of(item, route)
+        shards = (self._places(route, shard) for shard in range(names.SHARDS))
+        for place in heapq.merge(*shards, key=attrgetter("order_key")):
             found.append(place)
             records += place.ref.records if place.not_before <= now else 0
             if records >= most_records or len(found) >= most_places:
                 break
         return found
 
+    def _places(self, route: str, shard: int) -> Iterator[Place]:
+        """Yields the places of one shard of a queue, oldest first; reads them in growing pages."""
+        key = {":pk": queue_key(route, shard)}
+        for item in self._dynamo.pages("pk = :pk", key, consistent=True, first_page=_FIRST_PAGE):
+            yield place_of(item, route, shard)
+
     def head(self, route: str) -> Place | None:
         """Returns the first place in a route's queue, or None if the queue is empty."""
-        found = self._dynamo.query("pk = :pk", {":pk": f"queue#{route}"}, consistent=True, limit=1)
-        return place_of(found[0], route) if found else None
+        found = self.pending(route, math.inf, 1, 0.0)
+        return found[0] if found else None
 
     def adding(self, chunk: Chunk) -> list[dict[str, Any]]:
         """Returns the operations that store a new chunk and its place in the queue."""

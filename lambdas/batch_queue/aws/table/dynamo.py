@@ -38,6 +38,7 @@ _PASSING = {
     "TransactionConflictException",
     "TransactionInProgressException",
 }
+LARGEST_PAGE = 1000
 BATCH_GET = 100  # BatchGetItem accepts at most 100 keys
 
 
@@ -122,18 +123,23 @@ class Dynamo:
         index: bool = False,
         consistent: bool = False,
         limit: int | None = None,
+        first_page: int | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Yields the items that match a key condition, in sort key order; reads pages only as needed."""
+        """Yields the items that match a key condition, in sort key order; reads pages only as needed.
+
+        ``limit``: the most items to yield. ``first_page``: how many items to read at first; each further page
+        has twice as many, up to ``LARGEST_PAGE``, so that about as much is read as is taken.
+        """
         arguments: dict[str, Any] = {
             "KeyConditionExpression": condition,
             "ExpressionAttributeValues": dict(values),
             **({"IndexName": INDEX} if index else {}),
             **({"ConsistentRead": True} if consistent else {}),
-            **({} if limit is None else {"Limit": limit}),
         }
+        size = limit or first_page
         given = 0
         while True:
-            page = self._call(self._table.query, **arguments)
+            page = self._call(self._table.query, **arguments, **({"Limit": size} if size else {}))
             for item in page["Items"]:
                 yield plain(item)
                 given += 1
@@ -142,6 +148,7 @@ class Dynamo:
             if "LastEvaluatedKey" not in page:
                 return
             arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            size = min(2 * size, LARGEST_PAGE) if size else None
 
     def batch_get(self, keys: Sequence[Key], **read: Any) -> list[dict[str, Any]]:
         """Returns the existing items of these keys, in no order. ``read``: members of KeysAndAttributes."""

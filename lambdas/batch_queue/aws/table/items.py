@@ -21,9 +21,14 @@ def chunk_key(upload_id: str, number: int) -> Key:
     return upload_id, f"chunk#{number:06d}"
 
 
+def queue_key(route: str, shard: int) -> str:
+    """Returns the partition key of one shard of a route's queue; versions without shards used that of 0."""
+    return f"queue#{route}#{shard}" if shard else f"queue#{route}"
+
+
 def place_key(place: Place) -> Key:
-    """Returns the key of a place; a route's places sort in queue order."""
-    return f"queue#{place.route}", place.order_key
+    """Returns the key of a place; the places of a shard sort in queue order."""
+    return queue_key(place.route, place.shard), place.order_key
 
 
 def job_key(job_id: str) -> Key:
@@ -85,10 +90,10 @@ def place_item(place: Place) -> dict[str, Any]:
     }
 
 
-def place_of(item: Mapping[str, Any], route: str) -> Place:
+def place_of(item: Mapping[str, Any], route: str, shard: int) -> Place:
     """The inverse of ``place_item``."""
-    known = {**fields_of(Place, item), "ref": ChunkRef(**fields_of(ChunkRef, item)), "route": route}
-    return Place(**known)
+    ref = ChunkRef(**fields_of(ChunkRef, item))
+    return Place(**{**fields_of(Place, item), "ref": ref, "route": route, "shard": shard})
 
 
 def ref_item(ref: ChunkRef) -> dict[str, Any]:

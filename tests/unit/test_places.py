@@ -64,7 +64,7 @@ def order(chunks: list[Chunk]) -> list[ChunkRef]:
 
 def test_the_places_of_many_uploads_spread_over_the_partitions_and_are_read_in_order() -> None:
     queue = Queue(2_000)
-    found = queue.table.chunks.pending("default", math.inf, 2_000, now=0.0)
+    found = queue.table.chunks.pending("default", 10_000, 2_000, now=0.0)
     assert [place.ref for place in found] == order(queue.chunks)
     partitions = queue.partitions()
     assert len(partitions) == names.SHARDS
@@ -97,7 +97,7 @@ def test_the_places_of_a_version_without_shards_are_read_and_claimed() -> None:
         queue.chunks.append(chunk(number))
         queue.table.uploads.add(upload(queue.chunks[-1]), [queue.chunks[-1]])
     # When all are claimed, as they are read
-    found = queue.table.chunks.pending("default", math.inf, 1_000, now=0.0)
+    found = queue.table.chunks.pending("default", 10_000, 1_000, now=0.0)
     assert [place.ref for place in found] == order(queue.chunks)
     for place in found:
         stored = queue.table.chunks.get(place.ref)

@@ -162,9 +162,10 @@ class Dispatch:
                 self._queue.table.uploads.note(upload.upload_id, message)
         now = self._queue.clock()
         since = [names.epoch(upload.created_at) for upload in pending]
-        # Also the rest of uploads that have begun to run.
-        heads = [head for name in routes if (head := self._queue.table.chunks.head(name))]
-        since += [scheduling.waits_since(head) for head in heads]
+        # Also the rest of uploads that have begun to run. The head of a queue may be a chunk that runs again
+        # and has waited for less time than those behind it.
+        chunks = self._queue.table.chunks
+        since += [scheduling.waits_since(place) for name in routes for place in chunks.sample(name)]
         oldest = min(since, default=now)
         emit_metrics(
             self._queue.settings.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from operator import attrgetter
@@ -40,7 +39,7 @@ class Chunks:
 
     # --------------------------------------------------------------------------------------------- queue
 
-    def pending(self, route: str, most_records: float, most_places: int, now: float) -> list[Place]:
+    def pending(self, route: str, most_records: int, most_places: int, now: float) -> list[Place]:
         """Returns the head of a route's queue, oldest first, up to ``most_records`` records that may run now.
 
         ``now`` is in epoch seconds. Reading stops there or after ``most_places`` places, so the cost of a
@@ -62,10 +61,14 @@ class Chunks:
         for item in self._dynamo.pages("pk = :pk", key, consistent=True, first_page=_FIRST_PAGE):
             yield place_of(item, route, shard)
 
-    def head(self, route: str) -> Place | None:
-        """Returns the first place in a route's queue, or None if the queue is empty."""
-        found = self.pending(route, math.inf, 1, 0.0)
-        return found[0] if found else None
+    def sample(self, route: str) -> list[Place]:
+        """Returns the first places of each shard of a route's queue, 200 at most. Eventually consistent."""
+        found: list[Place] = []
+        for shard in range(names.SHARDS):
+            key = {":pk": queue_key(route, shard)}
+            items = self._dynamo.query("pk = :pk", key, limit=_FIRST_PAGE)
+            found += [place_of(item, route, shard) for item in items]
+        return found
 
     def adding(self, chunk: Chunk) -> list[dict[str, Any]]:
         """Returns the operations that store a new chunk and its place in the queue."""

@@ -118,3 +118,36 @@ resource "aws_cloudwatch_metric_alarm" "oldest_pending" {
   ok_actions          = var.alarm_actions
   tags                = local.tags
 }
+
+# How uploads end is counted when their row is stored. No data means that none has ended that way.
+locals {
+  ends = {
+    failed_uploads = {
+      metric = "UploadsFailed"
+      advice = "At least one upload of the queue ${var.name} ended as Failed in the last five minutes. Query the index status-index of the table ${aws_dynamodb_table.this.name} with status_key = upload#Failed: the attribute message of each row says why, and the summary beside the result says it too. Correct the cause (often the access to the model, the role or the quota) and upload the files again."
+    }
+    rejected_uploads = {
+      metric = "UploadsRejected"
+      advice = "At least one upload of the queue ${var.name} was rejected in the last five minutes, and none of its records ran. Read the reports *.rejected.json below s3://${local.bucket_name}/${var.output_prefix}, or query the index status-index of the table ${aws_dynamodb_table.this.name} with status_key = upload#Rejected. They list what is wrong. Correct the files and upload them again."
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "ends" {
+  for_each = local.ends
+
+  alarm_name          = "${var.name}-${replace(each.key, "_", "-")}-${local.region}"
+  alarm_description   = each.value.advice
+  namespace           = "BedrockBatchQueue"
+  metric_name         = each.value.metric
+  dimensions          = { Queue = var.name }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = local.tags
+}

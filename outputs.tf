@@ -68,7 +68,7 @@ output "log_groups" {
 }
 
 output "alarms" {
-  description = "Name and ARN of the alarms dead_letters, oldest_pending and, for each function, <function>_errors."
+  description = "Name and ARN of the alarms dead_letters, oldest_pending, failed_uploads, rejected_uploads and, for each function, <function>_errors."
   value = merge(
     {
       dead_letters = {
@@ -80,6 +80,7 @@ output "alarms" {
         arn  = aws_cloudwatch_metric_alarm.oldest_pending.arn
       }
     },
+    { for key, alarm in aws_cloudwatch_metric_alarm.ends : key => { name = alarm.alarm_name, arn = alarm.arn } },
     {
       for key, alarm in aws_cloudwatch_metric_alarm.errors :
       "${key}_errors" => { name = alarm.alarm_name, arn = alarm.arn }

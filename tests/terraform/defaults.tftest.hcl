@@ -441,6 +441,21 @@ run "observability" {
     condition     = alltrue([for key, alarm in aws_cloudwatch_metric_alarm.errors : alarm.dimensions == tomap({ FunctionName = aws_lambda_function.this[key].function_name })]) && length(aws_cloudwatch_metric_alarm.errors) == 3
     error_message = "Each function's errors raise an alarm."
   }
+
+  assert {
+    condition = alltrue([
+      for key, metric in { failed_uploads = "UploadsFailed", rejected_uploads = "UploadsRejected" } : (
+        aws_cloudwatch_metric_alarm.ends[key].metric_name == metric &&
+        aws_cloudwatch_metric_alarm.ends[key].namespace == "BedrockBatchQueue" &&
+        aws_cloudwatch_metric_alarm.ends[key].dimensions == tomap({ Queue = "br-batch-inference" }) &&
+        aws_cloudwatch_metric_alarm.ends[key].statistic == "Sum" &&
+        aws_cloudwatch_metric_alarm.ends[key].threshold == 0 &&
+        aws_cloudwatch_metric_alarm.ends[key].treat_missing_data == "notBreaching" &&
+        length(aws_cloudwatch_metric_alarm.ends[key].alarm_description) <= 1024
+      )
+    ])
+    error_message = "Any upload that fails or is rejected raises an alarm."
+  }
 }
 
 run "outputs" {
@@ -467,7 +482,7 @@ run "outputs" {
   }
 
   assert {
-    condition     = toset(keys(output.alarms)) == toset(["dead_letters", "oldest_pending", "create_batch_queue_errors", "process_batch_jobs_errors", "collect_results_errors"])
+    condition     = toset(keys(output.alarms)) == toset(["dead_letters", "oldest_pending", "failed_uploads", "rejected_uploads", "create_batch_queue_errors", "process_batch_jobs_errors", "collect_results_errors"])
     error_message = "alarms has all alarms."
   }
 

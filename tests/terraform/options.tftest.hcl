@@ -574,7 +574,7 @@ run "watching" {
   }
 
   assert {
-    condition     = alltrue([for alarm in concat(values(aws_cloudwatch_metric_alarm.errors), [aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.oldest_pending]) : alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions)])
+    condition     = alltrue([for alarm in concat(values(aws_cloudwatch_metric_alarm.errors), values(aws_cloudwatch_metric_alarm.ends), [aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.oldest_pending]) : alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions)])
     error_message = "Every alarm and its end go to alarm_actions."
   }
 
@@ -625,7 +625,7 @@ run "tags" {
         [aws_s3_bucket.this[0].tags, aws_dynamodb_table.this.tags, aws_sqs_queue.dead_letters.tags],
         [aws_cloudwatch_event_rule.schedule.tags, aws_cloudwatch_event_rule.job_state.tags, aws_cloudwatch_event_rule.sweep[0].tags],
         [aws_cloudwatch_metric_alarm.dead_letters.tags, aws_cloudwatch_metric_alarm.oldest_pending.tags],
-        [for alarm in aws_cloudwatch_metric_alarm.errors : alarm.tags],
+        [for alarm in concat(values(aws_cloudwatch_metric_alarm.errors), values(aws_cloudwatch_metric_alarm.ends)) : alarm.tags],
         [for function in aws_lambda_function.this : function.tags],
         [for group in aws_cloudwatch_log_group.function : group.tags],
         [for role in concat(values(aws_iam_role.function), aws_iam_role.bedrock) : role.tags],

@@ -16,6 +16,8 @@ from typing import Any
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from batch_queue.core.rows import Status
+
 log = logging.getLogger("batch_queue")
 log.setLevel(logging.INFO)
 
@@ -79,6 +81,8 @@ CLIENT_CONFIG = Config(
 RUNTIME_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=600)
 
 NAMESPACE = "BedrockBatchQueue"
+# The ends of uploads that somebody should look at.
+_COUNTED = {Status.FAILED: "UploadsFailed", Status.REJECTED: "UploadsRejected"}
 
 
 def emit_metrics(queue: str, values: Mapping[str, float], units: Mapping[str, str]) -> None:
@@ -98,3 +102,9 @@ def emit_metrics(queue: str, values: Mapping[str, float], units: Mapping[str, st
         **values,
     }
     print(json.dumps(document), flush=True)
+
+
+def count_end(queue: str, status: Status) -> None:
+    """Counts an upload that has just ended, if it ended as Failed or Rejected."""
+    if status in _COUNTED:
+        emit_metrics(queue, {_COUNTED[status]: 1}, {})

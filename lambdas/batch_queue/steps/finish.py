@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from batch_queue.aws.telemetry import log
+from batch_queue.aws.telemetry import count_end, log
 from batch_queue.core import names, reports
 from batch_queue.core.rows import TERMINAL, Chunk, Status, Upload
 
@@ -35,7 +35,8 @@ class Finish:
         settings = self._queue.settings
         key = names.summary_key(upload.key, settings.input_prefix, settings.output_prefix)
         self._queue.bucket.put_json(key, reports.summary(ended, chunks, route))
-        table.uploads.finish(ended)
+        if table.uploads.finish(ended):
+            count_end(settings.name, ended.status)
         log.info("upload ended", extra={"upload_id": upload_id, "key": upload.key, "status": ended.status})
 
     def _with_result(self, upload: Upload, chunks: list[Chunk]) -> Upload:

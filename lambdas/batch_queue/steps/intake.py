@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
-from batch_queue.aws.telemetry import EventError, log
+from batch_queue.aws.telemetry import EventError, count_end, log
 from batch_queue.core import digests, media, names, reading, reports
 from batch_queue.core.objects import NewObject, new_objects, why_not
 from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
@@ -195,6 +195,7 @@ class Intake:
         if not self._queue.table.uploads.add(upload, chunks):
             log.info("upload is known", extra={"upload_id": upload.upload_id, "key": upload.key})
         else:
+            count_end(self._queue.settings.name, upload.status)
             log.info(
                 "upload taken in",
                 extra={

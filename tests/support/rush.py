@@ -44,12 +44,16 @@ ROUTE = configured("default", HAIKU, max_active_jobs=1, max_records_per_job=100)
 
 
 class TimedOutError(Exception):
-    """The function was ended; every further call of the same invocation fails with it too."""
+    """The function took longer than it may."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """How a rush ended. ``stored_after``: seconds until the last upload was stored; ``tries`` of events."""
+    """How a rush ended. ``stored_after``: seconds until the last upload was stored.
+
+    ``failures``: invocations that failed, by function and error; Lambda tries each event three times.
+    ``throttled``: of the ``calls`` to DynamoDB, how many it throttled, by operation.
+    """
 
     uploads: int
     stored: int
@@ -62,17 +66,27 @@ class Told:
 
 
 class Rush:
-    """``uploads`` whose events come within ``seconds``. ``run`` gives how it ended."""
+    """``uploads`` whose events come within ``seconds``. ``run`` gives how it ended.
 
-    def __init__(self, uploads: int, seconds: float = 30.0, scale: float = 1.0, seed: int = 0) -> None:
+    ``timeouts``: what each function has, in seconds, if not what Terraform gives it.
+    """
+
+    def __init__(
+        self,
+        uploads: int,
+        seconds: float = 30.0,
+        scale: float = 1.0,
+        seed: int = 0,
+        timeouts: Mapping[str, float] = TIMEOUTS,
+    ) -> None:
         self.turns = Turns(EPOCH)
+        self._timeouts = timeouts
         self._uploads = int(uploads * scale)
         self._seconds = seconds
         self._concurrency = int(CONCURRENCY * scale)
         self._chance = Random(seed)
         self._waiting: deque[tuple[float, str, Any, int]] = deque()
         self._running = 0
-        self._deadlines: dict[int, float] = {}
         self._dead: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._last = EPOCH
@@ -147,12 +161,14 @@ class Rush:
         if began - since > EVENT_SECONDS:
             self._dead[function] += 1
         else:
-            context = Context(f"{function}-{began}-{self._chance.random()}", function, TIMEOUTS[function])
+            context = Context(
+                f"{function}-{began}-{self._chance.random()}", function, self._timeouts[function]
+            )
             try:
                 HANDLERS[function]({} if function == "process" else event, context)
             except Exception as failed:  # noqa: BLE001 - counted
                 error = failed
-        if self.turns.now - began > TIMEOUTS[function]:
+        if self.turns.now - began > self._timeouts[function]:
             error = TimedOutError()
         if error is not None:
             self._failures[f"{function}: {error}"] += 1

@@ -34,7 +34,7 @@ variable "routes" {
     - max_bytes_per_job: the model's quota for the size of a job. Default: 5000000000.
     - pack_wait_minutes: 0 to 1440. How long fewer records than min_records_per_job wait for others to share a job with. Default: 15.
     - undersized: what happens to them after that: "reject" (the default), or "on_demand" to run them through InvokeModel or Converse at the on-demand price.
-    - max_record_attempts: 1 to 10. How often a record that fails for a temporary reason is run. Default: 3.
+    - max_record_attempts: 1 to 10. How often a record that fails for a temporary reason is run. Jobs that end before they start do not count. Default: 3.
     - media: true where modelInput refers to images or videos in the bucket by S3 URI, which are then copied next to the job's input. Default: false.
     - prices: object with input_per_million_tokens and output_per_million_tokens, in any currency. Adds the cost of an upload to its summary.
     - tags: more tags for the jobs of this route.

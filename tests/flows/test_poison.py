@@ -80,7 +80,7 @@ def test_poisoned_files_are_rejected_or_run_and_hold_up_no_good_one(
 
 
 @pytest.mark.parametrize(
-    "fault", [{"outcome": "Expired", "fraction": 0}, {"outcome": "Failed", "message": "no"}]
+    "fault", [{"outcome": "Stopped", "fraction": 0}, {"outcome": "Failed", "message": "no"}]
 )
 def test_what_never_ran_stands_in_the_result_as_it_was_given(fault: dict[str, Any]) -> None:
     accepted = [value for value in VALUES if told_plainly(row("a", value))]

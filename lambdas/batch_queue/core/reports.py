@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from .rows import Chunk, Route, Status, Upload
+from .rows import Chunk, Job, Route, Status, Upload
 
 MAX_MESSAGE = 2_000  # characters; a row is at most 400 KB
 
@@ -35,6 +35,23 @@ def upload_message(records: int, success: int, errors: Mapping[str, int], words:
         by_code = f" ({codes})" if codes else ""
         parts.append(f"{failed:,} of {records:,} records failed{by_code}: their lines in the result say why.")
     return " ".join(parts)[:MAX_MESSAGE]
+
+
+def waits_again(job: Job, records: int, ran: bool) -> str:
+    """Returns the message of an upload of which ``records`` return to the queue from a job that has ended.
+
+    ``ran``: the job has run them.
+    """
+    said = f" ({job.message})" if job.message and job.status == Status.FAILED else ""
+    if job.status == Status.CANCELLED:
+        why = "too few records were left in a job"
+    elif job.status in (Status.EXPIRED, Status.FAILED):
+        ended = f"a job {job.status.lower()}"
+        why = f"{ended}{said}" if ran else f"{ended} before it started{said}"
+    else:
+        why = f"a job ended as {job.status}"
+    back = "1 record is" if records == 1 else f"{records:,} records are"
+    return f"waiting: {why[: MAX_MESSAGE // 2]}; {back} in the queue again"
 
 
 def rejection(
@@ -69,7 +86,7 @@ def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dic
         "successes": upload.success_count,
         "errors": upload.error_count,
         "errors_by_code": dict(sorted(errors_by_code(chunks).items())),
-        "attempts": max(chunk.attempt for chunk in chunks),
+        "attempts": max(chunk.runs for chunk in chunks),
         "chunks": len(chunks),
         "jobs": sorted(upload.job_arns),
         "input_tokens": upload.input_tokens,

@@ -144,10 +144,13 @@ class Chunk:
     ``error_code`` is then the error code of its records, or "" if they cannot be read.
 
     ``records`` is how many records are left to run, and ``ids`` the ``digests.digest_sum`` of their
-    recordIds. ``parts`` are the keys of the objects that hold the chunk's result lines so far.
-    ``shard``: which partition of its route's queue has its place; 0 in rows of versions that had only one.
-    ``asked``: by the hex digits of a recordId's digest, how often the model was invoked on demand without an
-    answer that was stored.
+    recordIds. ``attempt`` numbers the jobs that the chunk was in. ``runs`` is how many of them ran its
+    records. ``unstarted_since``: when the first of the jobs was created that have ended without running them
+    since; "" if the last one ran them.
+
+    ``parts`` are the keys of the objects that hold the chunk's result lines so far. ``shard``: which partition
+    of its route's queue has its place; 0 in rows of versions that had only one. ``asked``: by the hex digits
+    of a recordId's digest, how often the model was invoked on demand without an answer that was stored.
     """
 
     upload_id: str
@@ -166,6 +169,8 @@ class Chunk:
     whole: bool = True
     gone: bool = False
     attempt: int = 1
+    runs: int = 0
+    unstarted_since: str = ""
     queued_at: str = ""
     not_before: int = 0
     status: Status = Status.PENDING

@@ -32,7 +32,9 @@ def hand_over(queue: Queue, job: Job) -> None:
 def advance_uploads(queue: Queue, job: Job, arn: str = "") -> None:
     """Moves the uploads of a job to the job's status, and adds ``arn`` to their rows."""
     for upload_id in job.upload_ids:
-        queue.table.uploads.advance(upload_id, job.status, job.updated_at, arn)
+        queue.table.uploads.advance(
+            upload_id, job.status, job.updated_at, arn, begins=bool(arn or job.instead)
+        )
 
 
 def wait(queue: Queue, job: Job) -> Job:

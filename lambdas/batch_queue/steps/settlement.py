@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
-from batch_queue.core import digests, names, outputs, reading
+from batch_queue.core import digests, names, outputs, reading, reports
 from batch_queue.core.outputs import Tally
 from batch_queue.core.rows import TERMINAL, Chunk, ChunkRef, Counts, Job, Route, Status
 
@@ -17,6 +17,8 @@ from .queue import Queue
 # The back-off after a whole job failed, four times longer after each attempt.
 BACKOFF_SECONDS = 60
 MAX_BACKOFF_SECONDS = 3600
+# A job that expires before it starts has waited for 1 to 7 days (Bedrock's limits): this is 4 to 30 in a row.
+UNSTARTED_DAYS = 30
 # The message and the error code of records whose input was deleted before they could run again.
 GONE = "The object was deleted while it ran. Records that failed or had no answer were not run again."
 GONE_CODE = "InputGone"
@@ -44,7 +46,7 @@ class Settlement:
         wrote = key in self._written
         if chunk.gone and not wrote:  # concurrent runs that staged it may have come to different results
             return self._not_staged(chunk)
-        if job.status == Status.REJECTED and (chunk.attempt > 1 or self._alone(chunk)):
+        if job.status == Status.REJECTED and (chunk.runs or self._alone(chunk)):
             return self._reject(chunk)
         try:
             return self._by_output(chunk, key if wrote else "")
@@ -54,12 +56,35 @@ class Settlement:
             return self._not_staged(replace(chunk, message=error.told, error_code=""))
 
     def _may_run_again(self, chunk: Chunk) -> bool:
-        attempts = self._route.max_record_attempts if self._route else 1
-        # A job that was cancelled before it was submitted does not count as an attempt.
-        attempts += self._job.status == Status.CANCELLED
+        if self._lasting:
+            return False
+        if not self._ran:
+            return self._queue.age(self._unstarted_since(chunk)) < UNSTARTED_DAYS * 86_400
+        return chunk.runs + 1 < (self._route.max_record_attempts if self._route else 1)
+
+    @property
+    def _lasting(self) -> bool:
         failed = self._job.status in (Status.FAILED, Status.REJECTED)
-        lasting = failed and not outputs.passing_failure(self._job.message)
-        return chunk.attempt < attempts and not lasting
+        return failed and not outputs.passing_failure(self._job.message)
+
+    @property
+    def _ran(self) -> bool:
+        """Returns whether the job is one of the runs that ``max_record_attempts`` limits.
+
+        A job that was not submitted is none, nor is one that expired or failed before it started: neither
+        was tried with these records. A refused job is one, and so is a stopped job whether it had started or
+        not: somebody stopped it, who must be able to get rid of its records.
+        """
+        job = self._job
+        if job.status in (Status.CANCELLED, Status.REJECTED):
+            return False
+        if job.status not in (Status.EXPIRED, Status.FAILED) or not job.arn:
+            return True
+        # The job may have started and ended between two looks at it.
+        return bool(job.started_at or self._written or job.success_count or job.error_count)
+
+    def _unstarted_since(self, chunk: Chunk) -> str:
+        return chunk.unstarted_since or self._job.created_at
 
     # ------------------------------------------------------------------------------------ with an output
 
@@ -96,7 +121,10 @@ class Settlement:
         again = f"{self._folder}/retry/{chunk.ref.file_name}"
         records = outputs.unanswered(self._inputs(chunk), tally.seen - tally.again)
         self._queue.bucket.put_stream(again, left.lines(records))
-        self._queue.bucket.put_stream(f"{again}.errors", self._errors(chunk, key, tally))
+        last_errors = chunk.last_errors
+        if self._ran:
+            last_errors = f"{again}.errors"
+            self._queue.bucket.put_stream(last_errors, self._errors(chunk, key, tally))
         failed = self._job.status == Status.FAILED
         wait = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 4 ** (chunk.attempt - 1)) if failed else 0
         pending = Chunk(
@@ -113,12 +141,15 @@ class Settlement:
             ids=digests.digest_sum(left.ids),
             rewrite=chunk.rewrite,
             attempt=chunk.attempt + 1,
+            runs=chunk.runs + self._ran,
+            unstarted_since="" if self._ran else self._unstarted_since(chunk),
             not_before=int(self._queue.clock()) + wait,
             parts=(*chunk.parts, *parts),
-            last_errors=f"{again}.errors",
+            last_errors=last_errors,
             errors_by_code=Counter(chunk.errors_by_code) + tally.errors_by_code,
         )
-        self._queue.table.chunks.run_again(pending, self._job.job_id, _counts(tally), self._arn)
+        words = reports.waits_again(self._job, left.records, self._ran)
+        self._queue.table.chunks.run_again(pending, self._job.job_id, _counts(tally), self._arn, words)
         return left.records
 
     def _give_up(self, chunk: Chunk, key: str, tally: Tally, parts: list[str]) -> int:
@@ -130,15 +161,27 @@ class Settlement:
             self._queue.bucket.put_stream(part, self._errors(chunk, key, tally))
             parts = [*parts, part]
             errors[self._code] += missing
-        return self._close(chunk, parts, errors, _counts(tally, missing))
+        return self._close(chunk, parts, errors, _counts(tally, missing), message=self._words)
 
     def _errors(self, chunk: Chunk, key: str, tally: Tally) -> Iterator[bytes]:
         """Yields an error line for each record that is to run again or that the output does not have."""
         if key:
             yield from outputs.settled(self._output(key), tally.again)
-        words = self._job.message or f"The job ended as {self._job.status} before this record was answered."
+        words = self._words or f"The job ended as {self._job.status} before this record was answered."
         for _, record in outputs.unanswered(self._inputs(chunk), tally.seen):
             yield outputs.error_line(record, self._code, words)
+
+    @property
+    def _words(self) -> str:
+        """Returns why records that end without an answer do so; "" if nobody said."""
+        job = self._job
+        if self._ran or self._lasting:
+            return job.message
+        said = f": {job.message}" if job.message else "."
+        return (
+            f"Not run: no job with these records has started for {UNSTARTED_DAYS} days. The last one ended "
+            f"as {job.status}{said} Upload the records again."
+        )
 
     @property
     def _code(self) -> str:
@@ -184,7 +227,7 @@ class Settlement:
     def _reject(self, chunk: Chunk) -> int:
         """Ends a chunk that is too small for a job. It never ran, or its last errors are final."""
         message = self._job.message
-        if chunk.attempt == 1:
+        if not chunk.runs:
             rejected = replace(chunk, status=Status.REJECTED, message=message)
             self._queue.table.chunks.settle(rejected, Counts())
             return 0
@@ -211,6 +254,7 @@ class Settlement:
             message=self._job.message if message is None else message,
             parts=(*chunk.parts, *parts),
             errors_by_code=Counter(chunk.errors_by_code) + errors,
+            runs=chunk.runs + (self._ran and not chunk.gone),
         )
         self._queue.table.chunks.settle(ended, counts, self._arn)
         return 0

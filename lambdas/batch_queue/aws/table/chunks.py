@@ -139,22 +139,32 @@ class Chunks:
                 "message": chunk.message,
                 "parts": list(chunk.parts),
                 "errors_by_code": dict(chunk.errors_by_code),
+                "runs": chunk.runs,
             }
         )
         return self._close_attempt(chunk, chunk.attempt, ended, counts, job_arn, chunks_open=-1)
 
-    def run_again(self, chunk: Chunk, job_id: str, counts: Counts, job_arn: str = "") -> bool:
+    def run_again(
+        self, chunk: Chunk, job_id: str, counts: Counts, job_arn: str = "", message: str = ""
+    ) -> bool:
         """Puts the remaining records of a chunk back into the queue, as its next attempt.
 
         ``chunk`` is the new state of the chunk; ``job_id`` is the job of the last attempt, and ``counts``
-        are its counts. Returns False if this was already done.
+        are its counts. ``message`` becomes that of the upload. Returns False if this was already done.
         """
         item = {name: value for name, value in chunk_item(chunk).items() if name not in ("pk", "sk")}
         empty = {field.name for field in fields(Chunk)} - set(item) - {"upload_id"}
         again = Expression().set(item).remove(sorted(empty))
         had = replace(chunk, job_id=job_id)
         return self._close_attempt(
-            had, chunk.attempt - 1, again, counts, job_arn, chunks_open=0, also=[self._placing(chunk)]
+            had,
+            chunk.attempt - 1,
+            again,
+            counts,
+            job_arn,
+            chunks_open=0,
+            message=message,
+            also=[self._placing(chunk)],
         )
 
     def _close_attempt(
@@ -166,20 +176,25 @@ class Chunks:
         job_arn: str,
         *,
         chunks_open: int,
+        message: str = "",
         also: Sequence[dict[str, Any]] = (),
     ) -> bool:
         change.values.update({":job": chunk.job_id, ":submitted": Status.SUBMITTED, ":had": attempt})
         mine = "job_id = :job AND #status = :submitted AND attempt = :had"
-        added = Expression().add(
-            {
-                "chunks_open": chunks_open,
-                "success_count": counts.success,
-                "error_count": counts.error,
-                "input_tokens": counts.input_tokens,
-                "output_tokens": counts.output_tokens,
-                # Also if the run that stored the job's ARN died before it told its uploads.
-                **({"job_arns": {job_arn}} if job_arn else {}),
-            }
+        added = (
+            Expression()
+            .add(
+                {
+                    "chunks_open": chunks_open,
+                    "success_count": counts.success,
+                    "error_count": counts.error,
+                    "input_tokens": counts.input_tokens,
+                    "output_tokens": counts.output_tokens,
+                    # Also if the run that stored the job's ARN died before it told its uploads.
+                    **({"job_arns": {job_arn}} if job_arn else {}),
+                }
+            )
+            .set({"message": message} if message else {})
         )
         return self._dynamo.transact(
             [

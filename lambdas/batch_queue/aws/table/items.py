@@ -74,7 +74,8 @@ def chunk_item(chunk: Chunk) -> dict[str, Any]:
 def chunk_of(item: Mapping[str, Any]) -> Chunk:
     """The inverse of ``chunk_item``."""
     parts = tuple(item.get("parts", ()))
-    known = fields_of(Chunk, item)
+    # Rows of older versions do not have the runs: there, each attempt was one.
+    known = {"runs": item["attempt"] - 1, **fields_of(Chunk, item)}
     return Chunk(**{**known, "upload_id": item["pk"], "status": Status(item["status"]), "parts": parts})
 
 

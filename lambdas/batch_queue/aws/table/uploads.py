@@ -111,10 +111,13 @@ class Uploads:
 
     # -------------------------------------------------------------------------------------------- status
 
-    def advance(self, upload_id: str, status: Status, now: str, job_arn: str) -> bool:
+    def advance(
+        self, upload_id: str, status: Status, now: str, job_arn: str, *, begins: bool = False
+    ) -> bool:
         """Moves an upload forward to ``status``. Returns False if it already has that or a later status.
 
-        Adds ``job_arn`` to the upload in either case.
+        Adds ``job_arn`` to the upload in either case. ``begins``: a job of it begins, so that a reason for
+        waiting no longer holds.
         """
         key = upload_key(upload_id)
         arns = {"job_arns": {job_arn}} if job_arn else {}
@@ -125,18 +128,20 @@ class Uploads:
             add=arns,
             if_status=statuses_before(status),
         )
-        if not moved and arns:
+        if moved or not (begins or arns):
+            return moved
+        waits = f"{EXISTS} AND attribute_not_exists(ended_at)"
+        if not self._dynamo.update(key, {}, remove=("message",), add=arns, condition=waits) and arns:
             self._dynamo.update(key, {}, add=arns, condition=EXISTS)
-        return moved
+        return False
 
     def note(self, upload_id: str, message: str) -> bool:
-        """Stores why an upload waits. Returns False if it no longer waits or already has this message."""
+        """Stores why an upload, or a part of it, waits. Returns False if it has ended or has this message."""
         return self._dynamo.update(
             upload_key(upload_id),
             {"message": message},
-            condition="#status = :pending AND (attribute_not_exists(#message) OR #message <> :message)",
-            names={"#status": "status"},
-            values={":pending": Status.PENDING},
+            condition=f"{EXISTS} AND attribute_not_exists(ended_at) "
+            "AND (attribute_not_exists(#message) OR #message <> :message)",
         )
 
     def finish(self, upload: Upload) -> bool:

@@ -1,7 +1,9 @@
 """Media in the whole queue: copied beside the job's input, and every record answered."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -258,3 +260,99 @@ def test_records_without_links_run_on_a_media_route_as_on_any_other() -> None:
         assert world.one_upload(upload_id).status == Status.COMPLETED
         (chunk,) = world.chunks()
         assert not chunk.rewrite
+
+
+def test_an_object_that_is_larger_than_a_model_reads_ends_its_upload_by_name_before_anything_is_copied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(media, "MAX_OBJECT_BYTES", 50)
+    with World.open(CONVERSE) as world:
+        (small,) = put(world, "small.png")
+        large = f"s3://{world.bucket}/large.mp4"
+        world.s3.put_object(Bucket=world.bucket, Key="large.mp4", Body=b"x" * 51)
+        copied = media_copies(world)
+        bad = world.upload("bad.jsonl", lines([asking(n, small, large) for n in range(100)]))
+        good = world.upload("good.jsonl", lines([asking(n, small) for n in range(100)]))
+        world.run()
+        assert world.one_upload(good).status == Status.COMPLETED
+        upload = world.one_upload(bad)
+        assert (upload.status, upload.error_count) == (Status.FAILED, 100)
+        words = f"modelInput links to {large}, which has 51 bytes. The most that a model reads is 50."
+        assert words in upload.message
+        answered = world.result(upload)
+        assert {row["error"]["errorCode"] for row in answered} == {"MediaTooLarge"}
+        assert all(words in row["error"]["errorMessage"] for row in answered)
+        assert not any("large" in path for path in copied)
+        assert not world.errors
+
+
+def chunk_bytes(uri: str, count: int = 100) -> int:
+    return len(lines([asking(n, uri) for n in range(count)]))
+
+
+def test_records_whose_objects_make_any_job_too_large_end_with_the_limit_and_the_largest() -> None:
+    with World.open(CONVERSE) as world:
+        large = f"s3://{world.bucket}/large.mp4"
+        world.s3.put_object(Bucket=world.bucket, Key="large.mp4", Body=b"x" * 10_000)
+        most = chunk_bytes(large) + 9_999
+        world.put_route(replace(CONVERSE, max_bytes_per_job=most))
+        upload_id = world.upload("a.jsonl", lines([asking(n, large) for n in range(100)]))
+        world.run()
+        upload = world.one_upload(upload_id)
+        assert (upload.status, upload.error_count) == (Status.FAILED, 100)
+        assert f"their job would have {most + 1:,} bytes. The route's max_bytes_per_job is {most:,}" in (
+            upload.message
+        )
+        assert f"The largest object is {large} with 10,000 bytes" in upload.message
+        assert {row["error"]["errorCode"] for row in world.result(upload)} == {"MediaTooLarge"}
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_does_not_fit_beside_the_objects_of_others_runs_in_another_job(dies: bool) -> None:
+    with World.open(CONVERSE) as world:
+        # Given three uploads that would share a job, if two of them had not more objects than it may have
+        found = [f"s3://{world.bucket}/{n}.mp4" for n in range(3)]
+        for number in range(3):
+            world.s3.put_object(Bucket=world.bucket, Key=f"{number}.mp4", Body=b"x" * 50_000)
+        most = 3 * chunk_bytes(found[0]) + 60_000
+        world.put_route(replace(CONVERSE, max_bytes_per_job=most, max_active_jobs=1, max_record_attempts=1))
+        ids = [world.upload(f"{n}.jsonl", lines([asking(m, found[n]) for m in range(100)])) for n in range(3)]
+        for event in list(world.events):
+            world.invoke("create", event[3])
+        world.events.clear()
+        marked: list[Call] = []
+
+        def kill_once(call: Call) -> None:
+            if call.operation == "UpdateItem" and b"NoRoom" in call.params["body"] and not marked:
+                marked.append(call)
+                world.kill()
+
+        world.after = kill_once if dies else None
+        copied = media_copies(world)
+        world.run()
+        # Then each has its own job in the end, at its only attempt
+        assert bool(marked) is dies
+        assert [world.one_upload(one).success_count for one in ids] == [100] * 3
+        assert len(world.bedrock_jobs()) == 3
+        assert len(copied) == 3
+
+
+def test_what_fits_into_no_job_with_enough_records_ends() -> None:
+    with World.open(CONVERSE) as world:
+        # Given two uploads that are too few records alone, and too many bytes together
+        found = [f"s3://{world.bucket}/{n}.mp4" for n in range(2)]
+        for number in range(2):
+            world.s3.put_object(Bucket=world.bucket, Key=f"{number}.mp4", Body=b"x" * 50_000)
+        most = 2 * chunk_bytes(found[0], 60) + 60_000
+        world.put_route(replace(CONVERSE, max_bytes_per_job=most))
+        ids = [world.upload(f"{n}.jsonl", lines([asking(m, found[n]) for m in range(60)])) for n in range(2)]
+        for event in list(world.events):
+            world.invoke("create", event[3])
+        world.events.clear()
+        world.run()
+        # Then one ends with its errors, and the other waits for company, which does not come
+        assert Counter(world.one_upload(one).status for one in ids) == {
+            Status.FAILED: 1,
+            Status.REJECTED: 1,
+        }
+        assert not world.bedrock_jobs()

@@ -21,20 +21,18 @@ from .telemetry import SafeError
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
 
-_NOT_NOW_CODES = {
-    "InternalFailure",
-    "InternalServerException",
+# About how much this account does now: each other job of the model would get the same answer.
+_QUOTA_CODES = {
     "LimitExceededException",
     "RequestLimitExceeded",
     "RequestThrottled",
     "ServiceQuotaExceededException",
-    "ServiceUnavailableException",
     "Throttling",
     "ThrottledException",
     "ThrottlingException",
     "TooManyRequestsException",
 }
-_NOT_NOW_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+_SERVER_CODES = {"InternalFailure", "InternalServerException", "ServiceUnavailableException"}
 _REFUSALS = {"ValidationException", "ResourceNotFoundException", "AccessDeniedException"}
 
 
@@ -69,9 +67,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
-    """Try again later with the same client token: a quota is exhausted, or the response was lost."""
+    """Try again later with the same client token.
+
+    ``quota``: a quota is exhausted or calls are throttled, which concerns every job of the model. Otherwise,
+    Bedrock failed or its response was lost, which may concern this job alone.
+    """
 
     reason: str
+    quota: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +149,11 @@ class Bedrock:
         text = error.response["Error"].get("Message", "")
         message = _words(f"{code}: {text}")
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _NOT_NOW_STATUSES:
-            return NotNow(message)
-        if code in _NOT_NOW_CODES or (code == "ValidationException" and _speaks_of_quota(text)):
-            return NotNow(message)
+        quota = code in _QUOTA_CODES or status == HTTPStatus.TOO_MANY_REQUESTS
+        quota = quota or (code == "ValidationException" and _speaks_of_quota(text))
+        failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT
+        if quota or failed or code in _SERVER_CODES:
+            return NotNow(message, quota)
         if code not in _REFUSALS and code != "ConflictException":
             raise BedrockError(error) from None
         # An earlier call may have created the job, but its response was lost.

@@ -119,8 +119,12 @@ class Bucket:
 
     def keys(self, prefix: str) -> set[str]:
         """Returns the keys of all objects under a prefix."""
+        return set(self.sizes_below(prefix))
+
+    def sizes_below(self, prefix: str) -> dict[str, int]:
+        """Returns key → size in bytes of all objects under a prefix."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
-        return {found["Key"] for page in pages for found in page.get("Contents", [])}
+        return {found["Key"]: found["Size"] for page in pages for found in page.get("Contents", [])}
 
     def current(self, prefix: str, after: str = "") -> Iterator[tuple[list[Current], str]]:
         """Yields pages of the current versions of the objects under a prefix, in key order.
@@ -154,6 +158,18 @@ class Bucket:
         """Returns the sizes of objects in bytes. Raises ObjectGoneError, ObjectDeniedError."""
         return [self.size(ObjectRef(key)) for key in keys]
 
+    def readable_sizes(self, keys: Iterable[str]) -> dict[str, int]:
+        """Returns key → size in bytes of those of many objects that exist and can be read."""
+
+        def size(key: str) -> tuple[str, int | None]:
+            try:
+                return key, self.size(ObjectRef(key))
+            except (ObjectGoneError, ObjectDeniedError):
+                return key, None
+
+        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
+            return {key: found for key, found in pool.map(size, keys) if found is not None}
+
     # --------------------------------------------------------------------------------------------- write
 
     def put_json(self, key: str, document: Any) -> None:
@@ -174,28 +190,37 @@ class Bucket:
         bucket). Raises ObjectGoneError, ObjectDeniedError.
         """
         with _gone(source):
-            size = self.size(source)
+            return self._copy(source, key, self.size(source), span)
+
+    def _copy(self, source: ObjectRef, key: str, size: int, span: tuple[int, int] | None) -> str:
+        with _gone(source):
             if span is None and size <= MAX_SINGLE_COPY:
                 return self._copy_object(source, key)
             if span is not None and size < MIN_RANGE_COPY_SOURCE:
                 return self.put_stream(key, self.stream(source, span))
             return self._copy_parts(source, *(span or (0, size)), key)
 
-    def copy_all(self, sources: Mapping[str, str]) -> set[str]:
+    def copy_all(
+        self, sources: Mapping[str, str], sizes: Mapping[str, int], out_of_time: Callable[[], bool]
+    ) -> tuple[set[str], bool]:
         """Copies objects in parallel. ``sources`` maps each new key to the key of its source.
 
-        Returns the source keys that do not exist or cannot be read; all others are copied.
+        ``sizes``: source key → size in bytes. Returns the source keys that do not exist or cannot be read,
+        and whether all others are copied: when ``out_of_time`` returns True, no further copy begins.
         """
 
-        def failed(key: str) -> str:
+        def failed(key: str) -> str | None:
+            if out_of_time():
+                return None
             try:
-                self.copy(ObjectRef(sources[key]), key)
+                self._copy(ObjectRef(sources[key]), key, sizes[sources[key]], None)
             except (ObjectGoneError, ObjectDeniedError):
                 return sources[key]
             return ""
 
         with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
-            return set(pool.map(failed, sources)) - {""}
+            found = set(pool.map(failed, sources))
+        return {source for source in found if source}, None not in found
 
     def concatenate(self, keys: Sequence[str], key: str) -> str:
         """Joins objects, in order, into one at ``key``, which becomes visible only when it is complete.

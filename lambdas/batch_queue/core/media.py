@@ -18,6 +18,13 @@ from .reading import MAX_LINE_BYTES, RecordError
 SCHEME = "s3://"
 # The error code of records that did not run because an object that their chunk links to is missing.
 UNAVAILABLE_CODE = "MediaUnavailable"
+# The same for an object, or the objects of a chunk together, that are larger than a job may have.
+TOO_LARGE_CODE = "MediaTooLarge"
+# Marks a chunk that waits for another job because what it links does not fit into this one.
+NO_ROOM_CODE = "NoRoom"
+# The most that a model reads from S3 for one request: 2 GB of documents or images, 1 GB of video (Amazon Nova
+# User Guide). S3 copies ten such objects at a time well within the 300 s of a run.
+MAX_OBJECT_BYTES = 2 * 1024**3
 # A line without this key has no links and is not scanned further.
 _LOCATION = b'"s3Location"'
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -133,6 +140,27 @@ def unavailable(keys: Iterable[str], bucket: str) -> str:
     return (
         f"Not run: modelInput links to {SCHEME}{bucket}/{first[:_SHOWN]}{others}, which does not exist or "
         "cannot be read. Add the object or grant access to it, then upload the file again."
+    )
+
+
+def object_too_large(key: str, size: int, bucket: str) -> str:
+    """Returns a message about a linked object of ``size`` bytes, which is more than any model reads."""
+    return (
+        f"Not run: modelInput links to {SCHEME}{bucket}/{key[:_SHOWN]}, which has {size:,} bytes. The most "
+        f"that a model reads is {MAX_OBJECT_BYTES:,}. Link a smaller object, then upload the file again."
+    )
+
+
+def objects_too_large(size: int, most: int, largest: str, largest_size: int, bucket: str) -> str:
+    """Returns a message about records whose linked objects make any job with them too large.
+
+    ``size`` and ``most``: the bytes of the job, and what the route allows.
+    """
+    return (
+        f"Not run: with the objects that these records link, their job would have {size:,} bytes. The "
+        f"route's max_bytes_per_job is {most:,}. The largest object is "
+        f"{SCHEME}{bucket}/{largest[:_SHOWN]} with {largest_size:,} bytes. Split the file or link smaller "
+        "objects, then upload again."
     )
 
 

@@ -50,8 +50,12 @@ def waits_again(job: Job, records: int, ran: bool) -> str:
         why = f"{ended}{said}" if ran else f"{ended} before it started{said}"
     else:
         why = f"a job ended as {job.status}"
-    back = "1 record is" if records == 1 else f"{records:,} records are"
-    return f"waiting: {why[: MAX_MESSAGE // 2]}; {back} in the queue again"
+    return f"waiting: {why[: MAX_MESSAGE // 2]}; {back_in_the_queue(records)}"
+
+
+def back_in_the_queue(records: int) -> str:
+    """Returns the words that so many records are in the queue again."""
+    return f"{'1 record is' if records == 1 else f'{records:,} records are'} in the queue again"
 
 
 def rejection(

@@ -239,6 +239,10 @@ class Job:
     a later run repeats the call with the same client token. ``sealed``: the list of chunks is final and every
     file is staged. ``instead``: what happens instead of a batch job because there are too few records for
     one: "reject" or "on_demand".
+
+    ``tries``: how often in a row it was tried to submit it and nothing came of it, this try included; stored
+    before the try, so that a run that is killed counts. ``tried_at``: when the last try began.
+    ``unanswered``: before the job had its ARN, Bedrock's last answer was a server error, or was lost.
     """
 
     job_id: str
@@ -251,6 +255,9 @@ class Job:
     created_at: str
     sealed: bool = False
     instead: str = ""
+    tries: int = 0
+    tried_at: str = ""
+    unanswered: bool = False
     arn: str = ""
     message: str = ""
     records: int = 0

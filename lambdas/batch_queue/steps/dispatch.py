@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from batch_queue.aws.bedrock import Bedrock, BedrockError, ListedJob
 from batch_queue.aws.telemetry import emit_metrics, log
-from batch_queue.core import names, scheduling
+from batch_queue.core import names, retrying, scheduling
 from batch_queue.core.rows import ACTIVE, ON_DEMAND, TERMINAL, Estimate, Job, Place, Route, Status
 from batch_queue.core.scheduling import Running, Waiting
 
-from .handover import end
 from .queue import Queue
 from .run import Run
 from .submission import Submission
 
 # A run with less time than this starts neither another round nor another job.
 ROUND_SECONDS = 60.0
-# A job that keeps failing to submit for an unexpected reason ends as Failed at this age.
-GIVE_UP_SECONDS = 24 * 3600.0
 # How many of the oldest pending uploads get a message that says why they wait.
 TOLD_UPLOADS = 100
 
 
+class Round:
+    """What one round knows: the jobs as they are now, and the base models that take no more of them."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self.jobs = {job.job_id: job for job in jobs}
+        self.full: set[str] = set()
+        self._unanswered: Counter[str] = Counter()
+
+    def learn(self, job: Job) -> None:
+        """Stores a job after it was tried, and whether the others of its model need not be tried."""
+        self.jobs[job.job_id] = job
+        if job.status != Status.SUBMITTING:
+            return
+        base = names.base_model(job.model_id)
+        self._unanswered[base] += job.unanswered
+        if not job.unanswered or self._unanswered[base] >= retrying.OUTAGE:
+            self.full.add(base)
+
+
 class Dispatch:
-    """Fills the free slots, first with jobs that earlier runs did not submit, then with pending chunks."""
+    """Fills the free slots: with jobs that earlier runs did not submit, and with pending chunks."""
 
     def __init__(self, queue: Queue, bedrock: Bedrock) -> None:
         self._queue = queue
@@ -38,25 +55,25 @@ class Dispatch:
 
         ``jobs``: all jobs whose results are not collected yet.
         """
-        full: set[str] = set()  # base models that take no more jobs in this round
-        known = {job.job_id: job for job in jobs}
+        now = Round(jobs)
         routes = self._queue.table.models.routes()
         unsubmitted = [job for job in jobs if job.status == Status.SUBMITTING]
-        pending = self._pending(routes, self._ours(jobs, {}))
+        retries = retrying.sort_out(unsubmitted, self._queue.clock())
+        pending = self._pending(routes, self._ours(now, retries.aside, {}))
         # Other users of the slots matter only if there is something to start.
         others = self._others(jobs) if unsubmitted or any(pending.values()) else []
 
-        def submit(job: Job) -> None:
-            result = run.attempt(self._submission.submit, job, job_id=job.job_id)
-            known[job.job_id] = result or self._gave_up(job)
-            if result is not None and result.status == Status.SUBMITTING:
-                full.add(names.base_model(job.model_id))
+        def try_again(some: Iterable[Job]) -> bool:
+            return all(
+                self._try(self._submission.retry, job, now, run)
+                for job in some
+                if job.instead or _has_slot(job, now, others, routes)
+            )
 
-        for job in unsubmitted:
-            if job.instead or _has_slot(job, known.values(), others, routes):
-                submit(job)
+        if not try_again(retries.first):
+            return False
         estimates = self._queue.table.models.estimates()
-        running = [*self._ours(known.values(), estimates), *others]
+        running = [*self._ours(now, retries.aside, estimates), *others]
         pending = {
             name: places
             for name, places in pending.items()
@@ -64,20 +81,36 @@ class Dispatch:
         }
         plan = scheduling.plan(pending, routes, running, estimates, self._queue.clock())
         for new in plan.jobs:
-            if names.base_model(new.route.model_id) in full:
+            if names.base_model(new.route.model_id) in now.full:
                 continue
             if run.has_less_than(ROUND_SECONDS):
                 return False
             job = self._submission.new_job(new.chunks, new.route)
-            if self._queue.table.jobs.add(job):
-                submit(job)
+            if self._queue.table.jobs.add(job) and not self._try(self._submission.submit, job, now, run):
+                return False
         for waiting in plan.waiting:
             self._note(waiting)
         for few in plan.undersized:
             job = self._undersized(few)
-            if self._queue.table.jobs.add(job):
-                submit(job)
-        self._measure(known.values(), routes)
+            if self._queue.table.jobs.add(job) and not self._try(self._submission.submit, job, now, run):
+                return False
+        if not try_again(retries.last):
+            return False
+        self._measure(now.jobs.values(), routes)
+        return True
+
+    def _try(self, submit: Callable[[Job, Run], Job | None], job: Job, now: Round, run: Run) -> bool:
+        """Tries to submit one job. Returns False if time ran out."""
+        if not job.instead and names.base_model(job.model_id) in now.full:
+            return True
+        if run.has_less_than(ROUND_SECONDS):
+            return False
+        tried = run.attempt(submit, job, run, job_id=job.job_id)
+        if tried is None:
+            return True
+        if tried.status == Status.SUBMITTING and not tried.sealed:
+            return False
+        now.learn(tried)
         return True
 
     def _pending(self, routes: Mapping[str, Route], running: list[Running]) -> dict[str, list[Place]]:
@@ -96,11 +129,13 @@ class Dispatch:
 
     # ------------------------------------------------------------------------------------- who holds slots
 
-    def _ours(self, jobs: Iterable[Job], estimates: Mapping[str, Estimate]) -> list[Running]:
+    def _ours(self, now: Round, aside: frozenset[str], estimates: Mapping[str, Estimate]) -> list[Running]:
+        """Returns our jobs that hold a slot: those at Bedrock, and those on the way there."""
         return [
             Running(job.model_id, job.route, self._ends_in(job, estimates))
-            for job in jobs
-            if not job.instead and (job.status == Status.SUBMITTING or job.status in ACTIVE)
+            for job in now.jobs.values()
+            if not job.instead
+            and ((job.status == Status.SUBMITTING and job.job_id not in aside) or job.status in ACTIVE)
         ]
 
     def _others(self, jobs: Iterable[Job]) -> list[Running]:
@@ -147,13 +182,6 @@ class Dispatch:
         job = self._submission.new_job(tuple(place.ref for place in few.places), few.route)
         return replace(job, instead=few.route.undersized, message=message if rejected else "")
 
-    def _gave_up(self, job: Job) -> Job:
-        """Ends a job that failed to submit for an unexpected reason for too long; returns the job."""
-        if self._queue.age(job.created_at) < GIVE_UP_SECONDS:
-            return job
-        message = "The job could not be submitted for a day. See the log of process_batch_jobs for the error."
-        return end(self._queue, replace(job, message=message), Status.FAILED)
-
     def _measure(self, jobs: Iterable[Job], routes: Mapping[str, Route]) -> None:
         pending = self._queue.table.uploads.pending(TOLD_UPLOADS)
         for upload in pending:
@@ -177,9 +205,9 @@ class Dispatch:
         )
 
 
-def _has_slot(job: Job, known: Iterable[Job], others: Iterable[Running], routes: Mapping[str, Route]) -> bool:
+def _has_slot(job: Job, now: Round, others: Iterable[Running], routes: Mapping[str, Route]) -> bool:
     """Returns whether a slot is free for a job that an earlier run did not submit."""
     base = names.base_model(job.model_id)
-    active = [Running(one.model_id) for one in known if one.status in ACTIVE and not one.instead]
+    active = [Running(one.model_id) for one in now.jobs.values() if one.status in ACTIVE and not one.instead]
     taken = sum(names.base_model(one.model_id) == base for one in (*active, *others))
     return taken < scheduling.model_limits(routes.values()).get(base, taken + 1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from batch_queue.core import names
-from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Status
+from batch_queue.core import names, reports
+from batch_queue.core.rows import ACTIVE, TERMINAL, Chunk, Counts, Job, Status
 
 from .queue import Queue
 
@@ -43,6 +43,23 @@ def wait(queue: Queue, job: Job) -> Job:
     for upload_id in job.upload_ids:
         queue.table.uploads.note(upload_id, f"waiting: {job.message}")
     return job
+
+
+def give_back(queue: Queue, chunk: Chunk, job: Job, why: str) -> None:
+    """Puts a chunk that a job has, but does not run, back into the queue at its next attempt."""
+    free = replace(
+        chunk,
+        attempt=chunk.attempt + 1,
+        status=Status.PENDING,
+        job_id="",
+        gone=False,
+        message="",
+        error_code="",
+        queued_at=queue.now(),
+        not_before=0,
+    )
+    words = f"waiting: {why}; {reports.back_in_the_queue(chunk.records)}"
+    queue.table.chunks.run_again(free, job.job_id, Counts(), message=words)
 
 
 def end(queue: Queue, job: Job, status: Status) -> Job:

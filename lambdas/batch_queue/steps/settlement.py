@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
-from batch_queue.core import digests, names, outputs, reading, reports
+from batch_queue.core import digests, media, names, outputs, reading, reports
 from batch_queue.core.outputs import Tally
 from batch_queue.core.rows import TERMINAL, Chunk, ChunkRef, Counts, Job, Route, Status
 
+from .handover import give_back
 from .queue import Queue
 
 # The back-off after a whole job failed, four times longer after each attempt.
@@ -64,21 +65,23 @@ class Settlement:
 
     @property
     def _lasting(self) -> bool:
-        failed = self._job.status in (Status.FAILED, Status.REJECTED)
-        return failed and not outputs.passing_failure(self._job.message)
+        """Returns whether the job ended in a way that another would end in too."""
+        if self._job.arn:
+            return self._job.status == Status.FAILED and not outputs.passing_failure(self._job.message)
+        return self._job.status in (Status.FAILED, Status.REJECTED) and not self._job.unanswered
 
     @property
     def _ran(self) -> bool:
         """Returns whether the job is one of the runs that ``max_record_attempts`` limits.
 
-        A job that was not submitted is none, nor is one that expired or failed before it started: neither
-        was tried with these records. A refused job is one, and so is a stopped job whether it had started or
-        not: somebody stopped it, who must be able to get rid of its records.
+        A job that was not submitted is none, whether because too few records were left or because Bedrock did
+        not answer. Nor is one that expired or failed before it started. A stopped job is one whether it had
+        started or not: somebody stopped it, who must be able to get rid of its records.
         """
         job = self._job
-        if job.status in (Status.CANCELLED, Status.REJECTED):
+        if job.status in (Status.CANCELLED, Status.REJECTED) or not job.arn:
             return False
-        if job.status not in (Status.EXPIRED, Status.FAILED) or not job.arn:
+        if job.status not in (Status.EXPIRED, Status.FAILED):
             return True
         # The job may have started and ended between two looks at it.
         return bool(job.started_at or self._written or job.success_count or job.error_count)
@@ -200,7 +203,15 @@ class Settlement:
         return self._close(chunk, [part], errors, _counts(tally, missing), message=GONE)
 
     def _not_staged(self, chunk: Chunk) -> int:
-        """Ends a chunk that was not staged. Its records get its message, if they can be read."""
+        """Ends a chunk that was not staged. Its records get its message, if they can be read.
+
+        A chunk that only did not fit into the job returns to the queue.
+        """
+        if chunk.error_code == media.NO_ROOM_CODE:
+            give_back(
+                self._queue, chunk, self._job, "a job had no room for the objects that its records link"
+            )
+            return chunk.records
         message = chunk.message
         if chunk.error_code:
             try:

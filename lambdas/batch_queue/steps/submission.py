@@ -8,10 +8,13 @@ from typing import Any
 from batch_queue.aws.bedrock import Accepted, Bedrock, BedrockError, NotNow
 from batch_queue.aws.telemetry import log
 from batch_queue.core import names
+from batch_queue.core.reports import MAX_MESSAGE
+from batch_queue.core.retrying import MAX_TRIES
 from batch_queue.core.rows import ON_DEMAND, ON_DEMAND_ARN, ChunkRef, Job, Route, Status
 
 from .handover import advance_uploads, end, hand_over, wait
 from .queue import Queue
+from .run import Run
 from .staging import HEALING_SECONDS, Staging
 
 
@@ -38,6 +41,8 @@ class Submission:
             created_at=now,
             updated_at=now,
             records=sum(ref.records for ref in refs),
+            tries=1,  # the one that follows: the intent is stored before it
+            tried_at=now,
         )
 
     def _request(self, job_id: str, route: Route) -> dict[str, Any]:
@@ -70,15 +75,26 @@ class Submission:
             request["tags"] = [{"key": key, "value": value} for key, value in sorted(route.tags.items())]
         return request
 
-    def submit(self, job: Job) -> Job:
+    def retry(self, job: Job, run: Run) -> Job | None:
+        """Counts a further try of a job, then makes it or, after ``MAX_TRIES``, ends the job.
+
+        Returns the job, or None if another run tries it. Raises BedrockError as ``submit`` does.
+        """
+        again = replace(job, tries=job.tries + 1, tried_at=self._queue.now())
+        if not self._queue.table.jobs.count_try(again):
+            return None
+        return self._give_up(again) if again.tries > MAX_TRIES else self.submit(again, run)
+
+    def submit(self, job: Job, run: Run) -> Job:
         """Claims, stages and submits a job, or continues where an earlier run stopped. Returns the job.
 
-        A job that is still Submitting was not accepted now. Any number of runs may repeat each step.
-        Raises BedrockError for an answer about the caller rather than the job.
+        A job that is still Submitting was not accepted now; if it is not sealed either, the time of ``run``
+        ran out. Any number of runs may repeat each step. Raises BedrockError for an answer about the caller
+        rather than the job.
         """
         if not job.sealed:
-            job = self._staging.seal(job)
-        if job.status != Status.SUBMITTING:
+            job = self._staging.seal(job, run)
+        if job.status != Status.SUBMITTING or not job.sealed:
             return job
         if job.instead == ON_DEMAND:
             return self._begin_on_demand(job)
@@ -91,24 +107,55 @@ class Submission:
         try:
             answer = self._bedrock.submit(job.request)
         except BedrockError as error:
-            wait(self._queue, replace(job, message=error.words, updated_at=self._queue.now()))
+            failed = replace(job, message=error.words, unanswered=False, updated_at=self._queue.now())
+            wait(self._queue, failed)
             raise
         now = self._queue.now()
         if isinstance(answer, Accepted):
-            job = replace(job, arn=answer.arn, status=Status.SUBMITTED, submitted_at=now, updated_at=now)
-            self._queue.table.jobs.store_arn(job)
-            advance_uploads(self._queue, job, answer.arn)
-            log.info("job submitted", extra={"job_id": job.job_id, "arn": job.arn, "records": job.records})
-            return job
+            return self._accepted(job, answer.arn)
         if isinstance(answer, NotNow):
-            log.info("Bedrock accepts no more jobs of this model now", extra={"job_id": job.job_id})
-            return wait(self._queue, replace(job, message=answer.reason, updated_at=now))
-        job = replace(job, message=answer.message, updated_at=now)
+            log.info("Bedrock does not accept the job now", extra={"job_id": job.job_id})
+            # What the quota stops waits for a slot, however long that takes.
+            tries = 1 if answer.quota else job.tries
+            waits = replace(job, message=answer.reason, tries=tries, unanswered=not answer.quota)
+            return wait(self._queue, replace(waits, updated_at=now))
+        job = replace(job, message=answer.message, unanswered=False, updated_at=now)
         if answer.may_heal and self._queue.age(job.created_at) < HEALING_SECONDS:
             log.warning("Bedrock denied access for a job; a later run retries", extra={"job_id": job.job_id})
             return wait(self._queue, job)
         log.error("Bedrock refused a job", extra={"job_id": job.job_id})
         return end(self._queue, job, Status.FAILED)
+
+    def _accepted(self, job: Job, arn: str) -> Job:
+        now = self._queue.now()
+        job = replace(job, arn=arn, status=Status.SUBMITTED, submitted_at=now, updated_at=now)
+        self._queue.table.jobs.store_arn(job)
+        advance_uploads(self._queue, job, arn)
+        log.info("job submitted", extra={"job_id": job.job_id, "arn": job.arn, "records": job.records})
+        return job
+
+    def _give_up(self, job: Job) -> Job:
+        """Ends a job that was tried for a day. Its records return to the queue if Bedrock did not answer."""
+        tried = f"The job could not be submitted for a day, in {MAX_TRIES} tries."
+        if not job.sealed:
+            self._staging.release(job)
+            message = (
+                f"{tried} Each failed, or ended while the input was staged: see the log of "
+                "process_batch_jobs. If it says that runs timed out, split the file or link smaller objects."
+            )
+        elif job.instead:
+            message = f"{tried} See the log of process_batch_jobs for the error."
+        else:
+            # The response to a call that Bedrock accepted may have been lost.
+            try:
+                arn = self._bedrock.find(job.job_name)
+            except BedrockError:
+                return job
+            if arn:
+                return self._accepted(job, arn)
+            message = f"{tried} The last answer: {job.message}" if job.message else tried
+        log.error("a job was given up", extra={"job_id": job.job_id, "tries": job.tries})
+        return end(self._queue, replace(job, message=message[:MAX_MESSAGE]), Status.FAILED)
 
     def _begin_on_demand(self, job: Job) -> Job:
         """Hands a job over to the collector, which invokes the model for each record."""

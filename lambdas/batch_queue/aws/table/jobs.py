@@ -48,6 +48,19 @@ class Jobs:
             condition=f"{EXISTS} AND attribute_not_exists(sealed)",
         )
 
+    def count_try(self, job: Job) -> bool:
+        """Stores a further try to submit a job before it is made. Returns False if another run did.
+
+        ``job`` has the new ``tries`` and ``tried_at``.
+        """
+        return self._dynamo.update(
+            job_key(job.job_id),
+            {"tries": job.tries, "tried_at": job.tried_at},
+            condition="#status = :submitting AND (attribute_not_exists(#tries) OR #tries < :tries)",
+            names={"#status": "status"},
+            values={":submitting": Status.SUBMITTING},
+        )
+
     def discard(self, job: Job) -> None:
         """Deletes a job that was never submitted to Bedrock."""
         self._dynamo.transact(
@@ -81,6 +94,8 @@ class Jobs:
                 "status": job.status,
                 "status_key": f"job#{job.status}",
                 "message": job.message,
+                "tries": job.tries,
+                "unanswered": job.unanswered,
                 "success_count": job.success_count,
                 "error_count": job.error_count,
                 "started_at": job.started_at,

@@ -19,6 +19,7 @@ import pytest
 from batch_queue.core.rows import Status
 from botocore.exceptions import ConnectionClosedError
 
+from tests.local_aws.simulator import Fault
 from tests.support.forks import Forks
 from tests.support.invariants import Watch, check
 from tests.support.routes import configured
@@ -79,6 +80,8 @@ def cycle(forks: Forks, bodies: Mapping[str, bytes]) -> Counter[str]:
 
     with World.open(DEFAULT, config=CONFIG) as world:
         world.before, world.after = before, after
+        # So that a job is tried a second time, and how often is stored before.
+        world.simulator.add_fault(Fault("server_error", "CreateModelInvocationJob", times=1))
         world.bedrock_events = False  # the schedule drives it: fewer rounds, the same calls
         put = {name: world.put(f"{name}.jsonl", body) for name, body in {**bodies, "bad": BAD}.items()}
         accepted = {put[name][0]: [json.loads(row) for row in bodies[name].splitlines()] for name in bodies}

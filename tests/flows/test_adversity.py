@@ -10,7 +10,7 @@ import pytest
 from batch_queue.aws import bedrock
 from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.telemetry import RUNTIME_CONFIG
-from batch_queue.core import reading
+from batch_queue.core import cutting, reading
 from batch_queue.core.names import epoch
 from batch_queue.core.rows import Job, Status
 from batch_queue.steps import on_demand
@@ -247,7 +247,7 @@ def test_a_collector_that_could_not_be_asked_is_asked_at_once_again() -> None:
 
 def test_a_fault_keeps_no_more_of_a_record_id_than_a_person_reads() -> None:
     row = b'{"recordId": "' + b"x" * 1_000_000 + b'", "modelInput": 1}\n'
-    found = reading.scan([row * 3], reading.Limits(chunk_records=10, chunk_bytes=10**9))
+    found = reading.scan([row * 3], cutting.Limits(chunk_records=10, chunk_bytes=10**9))
     assert [len(fault.record_id or "") for fault in found.faults] == [200] * 3
 
 

@@ -269,3 +269,17 @@ def test_the_age_of_what_waits_is_told_also_of_an_upload_that_has_begun(
             json.loads(line) for line in capsys.readouterr().out.splitlines() if "OldestPendingAge" in line
         ]
         assert 3 * 3600 <= told[-1]["OldestPendingAge"] < 4 * 3600
+
+
+@pytest.mark.parametrize(("least", "answers"), [(50, 105), (100, 100)])
+def test_an_upload_a_little_larger_than_a_job_is_run_as_far_as_jobs_can_be_made_of_it(
+    least: int, answers: int
+) -> None:
+    limits = {"min_records": least, "max_records_per_job": 100}
+    route = configured("default", HAIKU, min_records_per_job=least, max_records_per_job=100)
+    with World.open(route, config={"models": {"*": limits}}) as world:
+        upload_id = world.upload("a.jsonl", lines(records(105)))
+        world.run()
+        upload = world.one_upload(upload_id)
+        assert (upload.success_count, upload.error_count) == (answers, 105 - answers)
+        assert ("5 records are fewer than the 100 that Bedrock requires" in upload.message) is (least == 100)

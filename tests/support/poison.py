@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from batch_queue.core import reading
+from batch_queue.core import cutting, reading
 from hypothesis import strategies as st
 
 
@@ -114,7 +114,7 @@ FILES = st.builds(
 )
 
 
-LIMITS = reading.Limits(3, 20_000, least_records=2, most_records=4, most_bytes=30_000, line_bytes=25_000)
+LIMITS = cutting.Limits(3, 20_000, least_records=2, most_records=4, most_bytes=30_000, line_bytes=25_000)
 
 
 def refuse(name: str) -> float:

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from batch_queue.core import media, names, reading
+from batch_queue.core import cutting, media, names, reading
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,7 +98,7 @@ def test_a_record_with_a_link_of_our_bucket_is_rewritten() -> None:
 
 def test_a_record_that_rewriting_would_make_too_long_is_a_fault() -> None:
     record = asking(1, URI)
-    record["modelInput"]["x"] = "x" * (reading.MAX_LINE_BYTES - 400)
+    record["modelInput"]["x"] = "x" * (cutting.MAX_LINE_BYTES - 400)
     with pytest.raises(reading.RecordError, match="too long after its media URIs"):
         check(record)
 
@@ -115,7 +115,7 @@ def test_a_scan_puts_the_fault_of_a_check_on_its_line_and_marks_the_cut() -> Non
             raise reading.RecordError("no", identifier)
         return identifier == "moved"
 
-    limits = reading.Limits(chunk_records=1, chunk_bytes=10**6)
+    limits = cutting.Limits(chunk_records=1, chunk_bytes=10**6)
     rows: list[dict[str, Any]] = [{"recordId": name, "modelInput": {}} for name in ("a", "bad", "moved")]
     found = reading.scan([lines(rows)], limits, check=picky)
     assert found.faults == [reading.Fault(2, "no", "bad")]

@@ -5,7 +5,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from batch_queue.core import digests, outputs, reading
+from batch_queue.core import cutting, digests, outputs, reading
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,7 +109,7 @@ def big(number: int, size: int) -> Iterator[bytes]:
 
 
 def test_a_line_of_50_mb_is_a_fault_and_never_in_memory() -> None:
-    limits = reading.Limits(chunk_records=100, chunk_bytes=10**8)
+    limits = cutting.Limits(chunk_records=100, chunk_bytes=10**8)
     tracemalloc.start()
     try:
         found = reading.scan(big(50_000, 1_000), limits)
@@ -124,7 +124,7 @@ def test_a_line_of_50_mb_is_a_fault_and_never_in_memory() -> None:
 
 
 def test_the_longest_line_is_read_with_a_multiple_of_its_size() -> None:
-    limits = reading.Limits(chunk_records=100, chunk_bytes=10**8)
+    limits = cutting.Limits(chunk_records=100, chunk_bytes=10**8)
     tracemalloc.start()
     try:
         found = reading.scan(big(25, 1_000_000), limits)
@@ -151,7 +151,7 @@ def test_a_line_of_too_many_values_is_a_fault_before_it_fills_the_memory(
     assert peak < 2_000_000
 
 
-LIMITS_OF_LAMBDA = reading.Limits(chunk_records=1000, chunk_bytes=10**8)
+LIMITS_OF_LAMBDA = cutting.Limits(chunk_records=1000, chunk_bytes=10**8)
 
 
 @pytest.mark.parametrize("opened", ["[", '{"x":', '[{"x":', '["', '"\\"', '\\"'])
@@ -162,7 +162,7 @@ def test_a_line_nested_100_000_deep_raises_nothing_and_takes_no_time(opened: str
 
 @pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \n"])
 def test_blank_lines_are_no_chunk_and_make_none_too_large(blank: bytes) -> None:
-    limits = reading.Limits(2, 300, least_records=2, most_records=3, most_bytes=400)
+    limits = cutting.Limits(2, 300, least_records=2, most_records=3, most_bytes=400)
     rows = [row(f"{number:02d}") for number in range(7)]
     data = blank * 500 + (b"\n" + blank * 500).join(rows) + b"\n" + blank * 500
     found = reading.scan([data], limits)

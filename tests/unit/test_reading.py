@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from batch_queue.core import digests, reading
+from batch_queue.core import cutting, digests, reading
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,14 +17,14 @@ def record(number: int = 1, **changes: object) -> bytes:
     return json.dumps({"recordId": f"r{number}", "modelInput": {"n": number}} | changes).encode()
 
 
-LIMITS = reading.Limits(chunk_records=1000, chunk_bytes=10**9)
+LIMITS = cutting.Limits(chunk_records=1000, chunk_bytes=10**9)
 
 
 def cut(data: bytes, block: int) -> list[bytes]:
     return [data[at : at + block] for at in range(0, len(data), block)]
 
 
-def scan(data: bytes, block: int = 7, limits: reading.Limits = LIMITS) -> reading.Scan:
+def scan(data: bytes, block: int = 7, limits: cutting.Limits = LIMITS) -> reading.Scan:
     """Reads all of it, a second time for doubled recordIds where there may be some."""
     found = reading.scan(cut(data, block), limits)
     if suspects := found.ids.twice():
@@ -193,7 +193,7 @@ def test_cuts_are_whole_lines_that_cover_the_file_and_keep_the_limits(
 ) -> None:
     rows = [record(n, modelInput={"x": "y" * size}) for n, size in enumerate(sizes)]
     data = b"\n".join(rows) + b"\n"
-    limits = reading.Limits(chunk_records, chunk_bytes, least, most_records=8, most_bytes=400)
+    limits = cutting.Limits(chunk_records, chunk_bytes, least, most_records=8, most_bytes=400)
     found = reading.scan(cut(data, block), limits)
 
     assert [one.start for one in found.cuts] == [0, *(one.end for one in found.cuts[:-1])]
@@ -216,7 +216,7 @@ def test_a_reading_that_is_cut_off_goes_on_as_if_it_had_not_been(
     rows = [record(n % 20, modelInput={"x": "y" * size}) for n, size in enumerate(sizes)]
     rows[len(rows) // 2] = b"{broken"
     data = b"\xef\xbb\xbf" + b"\r\n".join(rows)
-    limits = reading.Limits(chunk_records, 10**6)
+    limits = cutting.Limits(chunk_records, 10**6)
     whole = reading.scan(cut(data, block), limits)
 
     found = reading.Scan()

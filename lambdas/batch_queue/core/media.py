@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
+from .cutting import MAX_LINE_BYTES
 from .names import MAX_KEY_BYTES
-from .reading import MAX_LINE_BYTES, RecordError
+from .reading import RecordError
 
 SCHEME = "s3://"
 # The error code of records that did not run because an object that their chunk links to is missing.

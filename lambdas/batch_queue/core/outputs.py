@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .cutting import MAX_LINE_BYTES
 from .digests import digest, digest_sum
-from .reading import MAX_LINE_BYTES, lines
+from .reading import lines
 
 # An output line holds its input line and the model's output, so it can be longer than any input line.
 MAX_OUTPUT_LINE_BYTES = 4 * MAX_LINE_BYTES

@@ -13,12 +13,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from .cutting import MAX_LINE_BYTES, Cut, Limits, Recent, with_tail
 from .digests import Ids, digest, digest_sum
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# InvokeModel accepts a body of at most 25,000,000 bytes (service model of bedrock-runtime, shape Body);
-# the rest leaves room for the recordId and the enclosing braces.
-MAX_LINE_BYTES = 25_100_000
 # More than any request needs, and less than Python and Bedrock can parse, because later steps parse again.
 MAX_DEPTH = 200
 # Each parsed array or object takes up to 250 bytes of memory, however short its text is.
@@ -38,26 +36,13 @@ class Fault:
     record_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """The boundaries of a future chunk: consecutive whole lines, bytes ``[start, end)``.
-
-    ``rewrite``: staging must change at least one line. ``ids``: the ``digest_sum`` of the recordIds.
-    """
-
-    start: int
-    end: int
-    records: int
-    rewrite: bool = False
-    ids: int = 0
-
-
 @dataclass(slots=True)
 class Scan:
     """The progress and findings of reading an input.
 
     ``offset`` and ``lines``: how many bytes and lines were read. ``done``: the whole input was read.
-    ``cuts``: the chunks found so far. ``faults``: the first of ``fault_count`` faults.
+    ``cuts``: the chunks found so far. ``recent``: the last records, as far as they may be cut anew.
+    ``faults``: the first of ``fault_count`` faults.
     """
 
     offset: int = 0
@@ -65,6 +50,7 @@ class Scan:
     records: int = 0
     done: bool = False
     cuts: list[Cut] = field(default_factory=list)
+    recent: Recent = field(default_factory=Recent)
     fault_count: int = 0
     faults: list[Fault] = field(default_factory=list)
     ids: Ids = field(default_factory=Ids)
@@ -77,6 +63,7 @@ class Scan:
             "records": self.records,
             "fault_count": self.fault_count,
             "cuts": [[cut.start, cut.end, cut.records, cut.rewrite, cut.ids] for cut in self.cuts],
+            "recent": self.recent.to_document(),
             "faults": [[fault.line, fault.reason, fault.record_id] for fault in self.faults],
         }
 
@@ -89,6 +76,7 @@ class Scan:
             records=document["records"],
             fault_count=document["fault_count"],
             cuts=[Cut(*cut) for cut in document["cuts"]],
+            recent=Recent.from_document(document.get("recent", [[], []])),
             faults=[Fault(*fault) for fault in document["faults"]],
             ids=ids,
         )
@@ -249,22 +237,6 @@ def _kind(value: object) -> str:
     return "null" if value is None else names.get(type(value), "a number")
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits of a chunk (in records and bytes) and of a line (in bytes).
-
-    The scan cuts at ``chunk_records`` and ``chunk_bytes``. A last chunk of less than ``least_records`` joins
-    the one before it, within ``most_records`` and ``most_bytes``.
-    """
-
-    chunk_records: int
-    chunk_bytes: int
-    least_records: int = 1
-    most_records: int = 50_000
-    most_bytes: int = 1_000_000_000
-    line_bytes: int = MAX_LINE_BYTES
-
-
 def scan(
     blocks: Iterable[bytes],
     limits: Limits,
@@ -288,6 +260,7 @@ def scan(
     began = start = at = found.offset
     records, rewrite = 0, False
     marks: list[int] = []
+    remembered = limits.recent
     for raw, length in lines(blocks, limits.line_bytes):
         full = records >= limits.chunk_records or (records and at + length - start > limits.chunk_bytes)
         if full:
@@ -298,6 +271,7 @@ def scan(
             found.offset = start = at
             rewrite = False
             if at > began and (full or found.lines % LINES_A_LOOK == 0) and out_of_time():
+                found.recent.keep(remembered)
                 return found
         at += length
         found.lines += 1
@@ -311,38 +285,25 @@ def scan(
             continue
         found.records += 1
         records += 1
+        mark = 0
         try:
             identifier = record_id(parse_line(line))
-            marks.append(found.ids.add(identifier))
+            mark = found.ids.add(identifier)
+            marks.append(mark)
             rewrite |= check is not None and check(line, identifier)
         except RecordError as error:
             found.add(Fault(found.lines, str(error), error.record_id))
+        if remembered:
+            found.recent.add(at, mark, remembered)
     if records:
         tail = Cut(start, at, records, rewrite, digest_sum(marks))
-        found.cuts = _with_tail(found.cuts, tail, limits)
+        found.cuts = with_tail(found.cuts, tail, limits, found.recent)
+    found.recent = Recent()
     found.offset = at
     found.done = True
     if not found.records and not found.fault_count:
         found.add(Fault(0, "the file has no records: write one object per line, such as " + _EXAMPLE))
     return found
-
-
-def _with_tail(cuts: list[Cut], tail: Cut, limits: Limits) -> list[Cut]:
-    """Adds the last cut; if it is too small for a job, it is merged with the one before it."""
-    if not cuts or tail.records >= limits.least_records:
-        return [*cuts, tail]
-    last = cuts[-1]
-    if last.records + tail.records > limits.most_records or tail.end - last.start > limits.most_bytes:
-        return [*cuts, tail]
-    joined = Cut(
-        last.start,
-        tail.end,
-        last.records + tail.records,
-        # There may be blank lines between the two.
-        last.rewrite or tail.rewrite or last.end != tail.start,
-        digest_sum((last.ids, tail.ids)),
-    )
-    return [*cuts[:-1], joined]
 
 
 def doubled(blocks: Iterable[bytes], suspects: AbstractSet[int], limits: Limits) -> Scan:

@@ -10,7 +10,7 @@ from typing import Any
 
 from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
 from batch_queue.aws.telemetry import EventError, count_end, log
-from batch_queue.core import digests, media, names, reading, reports
+from batch_queue.core import cutting, digests, media, names, reading, reports
 from batch_queue.core.objects import NewObject, new_objects, why_not
 from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 
@@ -209,7 +209,7 @@ class Intake:
         return upload.status
 
 
-def _chunk(upload: Upload, number: int, cut: reading.Cut, size: int) -> Chunk:
+def _chunk(upload: Upload, number: int, cut: cutting.Cut, size: int) -> Chunk:
     return Chunk(
         upload_id=upload.upload_id,
         number=number,
@@ -229,18 +229,18 @@ def _chunk(upload: Upload, number: int, cut: reading.Cut, size: int) -> Chunk:
     )
 
 
-def chunk_limits(route: Route) -> reading.Limits:
+def chunk_limits(route: Route) -> cutting.Limits:
     """Returns the limits of a route's chunks: a tenth of a file, so that they spread over the slots."""
     most_records = min(route.max_records_per_file, route.max_records_per_job)
     most_bytes = min(route.max_bytes_per_file, route.max_bytes_per_job)
     tenth = max(route.min_records_per_job, route.max_records_per_file // CHUNKS_PER_FILE)
-    return reading.Limits(
+    return cutting.Limits(
         chunk_records=min(most_records, tenth),
         chunk_bytes=min(most_bytes, route.max_bytes_per_file // CHUNKS_PER_FILE),
         least_records=route.min_records_per_job,
         most_records=most_records,
         most_bytes=most_bytes,
-        line_bytes=min(reading.MAX_LINE_BYTES, most_bytes),
+        line_bytes=min(cutting.MAX_LINE_BYTES, most_bytes),
     )
 
 

@@ -76,8 +76,10 @@ locals {
     sid = "SeeThatUploadsAreGone", actions = ["s3:ListBucket"], resources = [local.bucket_arn]
   }
 
-  # The objects that records link to can be anywhere in the bucket.
-  read_media = { sid = "ReadMedia", actions = ["s3:GetObject"], resources = ["${local.bucket_arn}/*"] }
+  # What records may link to. Uploads are read anyway.
+  media_arns = [
+    for prefix in local.media_prefixes : "${local.bucket_arn}/${prefix}*" if !startswith(prefix, var.input_prefix)
+  ]
 
   function_statements = {
     create_batch_queue = [
@@ -125,7 +127,13 @@ locals {
       local.read_uploads,
       local.see_that_uploads_are_gone,
       { sid = "ReadRecordsToRunAgain", actions = ["s3:GetObject"], resources = ["${local.work_arn}*/retry/*"] },
-      merge(local.read_media, { when = local.media }),
+      # Records that run again link to the copies of their last job.
+      {
+        sid       = "ReadMedia"
+        when      = local.media
+        actions   = ["s3:GetObject"]
+        resources = concat(local.media_arns, ["${local.work_arn}*/in/media/*"])
+      },
       { sid = "StageInputs", actions = local.write_actions, resources = ["${local.work_arn}*/in/*"] },
       {
         sid       = "CreateJobs"
@@ -179,7 +187,12 @@ locals {
         resources = local.on_demand_arns
       },
       # On demand, Bedrock reads what a record links to with the caller's permissions.
-      merge(local.read_media, { sid = "ReadMediaOnDemand", when = local.media && length(local.on_demand_arns) > 0 }),
+      {
+        sid       = "ReadMediaOnDemand"
+        when      = local.media && length(local.on_demand_arns) > 0 && length(local.media_arns) > 0
+        actions   = ["s3:GetObject"]
+        resources = local.media_arns
+      },
       {
         sid       = "WakeProcessBatchJobsAndGoOn"
         actions   = ["lambda:InvokeFunction"]

@@ -62,13 +62,14 @@ locals {
   }
 
   environment = {
-    NAME          = var.name
-    TABLE         = aws_dynamodb_table.this.name
-    BUCKET        = local.bucket_name
-    INPUT_PREFIX  = var.input_prefix
-    OUTPUT_PREFIX = var.output_prefix
-    WORK_PREFIX   = local.work_prefix
-    KMS_KEY_ARN   = var.kms_key_arn == null ? "" : var.kms_key_arn
+    NAME           = var.name
+    TABLE          = aws_dynamodb_table.this.name
+    BUCKET         = local.bucket_name
+    INPUT_PREFIX   = var.input_prefix
+    OUTPUT_PREFIX  = var.output_prefix
+    WORK_PREFIX    = local.work_prefix
+    MEDIA_PREFIXES = join(",", local.media_prefixes)
+    KMS_KEY_ARN    = var.kms_key_arn == null ? "" : var.kms_key_arn
   }
 }
 

@@ -38,8 +38,8 @@ locals {
 
   # What the module sets in the functions' environment.
   own_environment = [
-    "NAME", "TABLE", "BUCKET", "INPUT_PREFIX", "OUTPUT_PREFIX", "WORK_PREFIX", "KMS_KEY_ARN", "PROCESS_FUNCTION",
-    "COLLECT_FUNCTION", "ROLE_ARN", "JOB_VPC",
+    "NAME", "TABLE", "BUCKET", "INPUT_PREFIX", "OUTPUT_PREFIX", "WORK_PREFIX", "MEDIA_PREFIXES", "KMS_KEY_ARN",
+    "PROCESS_FUNCTION", "COLLECT_FUNCTION", "ROLE_ARN", "JOB_VPC",
   ]
 
   # What error messages say to write instead.
@@ -64,6 +64,10 @@ locals {
       folders     = <<-EOT
         write two separate folders, such as "to-process/" and "processed/". Neither may be, contain or be within the
         other or the work area "jobs/".
+      EOT
+      media       = <<-EOT
+        write one or more folders of letters, digits and _ . -, each with a slash at the end and none at the start, such
+        as ["pictures/", "films/2026/"]. None may be, contain or be within output_prefix or the work area "jobs/".
       EOT
       schedule    = <<-EOT
         write rate(15 minutes), rate(1 day) (the unit is singular after 1 only) or cron(0/15 * * * ? *), which has six

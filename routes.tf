@@ -180,6 +180,9 @@ locals {
     for route in local.routes : local.model_arns[route.model_id] if route.undersized == "on_demand"
   ]))
   media = anytrue([for route in local.routes : route.media])
+
+  # Where the objects lie that records may link to.
+  media_prefixes = distinct(coalesce(var.media_prefixes, [var.input_prefix]))
 }
 
 # The value that holds for the account: the increased one where there is one, else AWS's own.

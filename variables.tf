@@ -35,7 +35,7 @@ variable "routes" {
     - pack_wait_minutes: 0 to 1440. How long fewer records than min_records_per_job wait for others to share a job with. Default: 15.
     - undersized: what happens to them after that: "reject" (the default), or "on_demand" to run them through InvokeModel or Converse at the on-demand price.
     - max_record_attempts: 1 to 10. How often a record that fails for a temporary reason is run. Jobs that end before they start do not count. Default: 3.
-    - media: true where modelInput refers to images or videos in the bucket by S3 URI, which are then copied next to the job's input. Default: false.
+    - media: true where modelInput refers to images or videos in the bucket by S3 URI, which are then copied next to the job's input. They must be below one of media_prefixes. Default: false.
     - prices: object with input_per_million_tokens and output_per_million_tokens, in any currency. Adds the cost of an upload to its summary.
     - tags: more tags for the jobs of this route.
   EOT
@@ -173,6 +173,24 @@ variable "output_prefix" {
       !startswith(pair[0], pair[1]) && !startswith(pair[1], pair[0])
     ])
     error_message = "The prefixes are \"${var.input_prefix}\" and \"${var.output_prefix}\": ${local.advice.folders}"
+  }
+}
+
+variable "media_prefixes" {
+  description = <<-EOT
+    Prefixes of the objects that uploads of routes with media = true may link to, each with a slash at the end.
+    Default: input_prefix. Whoever can upload can have the model read everything below them.
+  EOT
+  type        = list(string)
+  default     = null
+
+  validation {
+    condition = var.media_prefixes == null || try(length(var.media_prefixes) > 0 && alltrue([
+      for prefix in var.media_prefixes : can(regex(local.patterns.prefix, prefix)) && alltrue([
+        for other in [var.output_prefix, "jobs/"] : !startswith(prefix, other) && !startswith(other, prefix)
+      ])
+    ]), false)
+    error_message = "media_prefixes is ${jsonencode(var.media_prefixes)}: ${local.advice.media}"
   }
 }
 

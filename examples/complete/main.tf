@@ -54,7 +54,7 @@ module "batch_inference" {
       quota_code          = var.quota_code
       max_active_jobs     = var.quota_code == null ? 4 : null
       priority            = 20
-      media               = true # requests name pictures of the bucket by S3 URI
+      media               = true # requests name objects below media_prefixes by S3 URI
       max_record_attempts = 5
     }
     embeddings = {
@@ -75,6 +75,7 @@ module "batch_inference" {
   manage_bucket_notification = true
   input_prefix               = "inbox/"
   output_prefix              = "outbox/"
+  media_prefixes             = ["pictures/"]
   work_retention_days        = 10
   force_destroy              = true
   deletion_protection        = false # true in production

@@ -100,8 +100,8 @@ def test_uploads_that_run_fail_and_are_rejected(kept: Kept, capsys: pytest.Captu
             [line[:-5], line[:-1] + b"\xff", line + line, line.replace(b"50,", b"NaN,"), b'"' + line]
         ):
             world.upload(f"bad{number}.jsonl", line + b"\n" + bad)
-        world.upload("chat/a.jsonl", lines(asking(2, media=f"s3://{world.bucket}/{RECORD}.png")))
-        world.upload("media.jsonl", lines(asking(2, media=f"s3://{world.bucket}/{RECORD}.png")))
+        world.upload("chat/a.jsonl", lines(asking(2, media=f"s3://{world.bucket}/to-process/{RECORD}.png")))
+        world.upload("media.jsonl", lines(asking(2, media=f"s3://{world.bucket}/to-process/{RECORD}.png")))
         seen: list[Call] = []
 
         def spoil(call: Call) -> None:

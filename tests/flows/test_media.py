@@ -118,7 +118,7 @@ def linked(world: World, upload: Upload) -> dict[str, list[str]]:
 
 
 def test_linked_media_is_copied_below_the_input_folder_and_every_record_answered() -> None:
-    with World.open(CONVERSE) as world:
+    with World.open(CONVERSE, media_prefixes=("pictures/", "films/")) as world:
         copied = media_copies(world)
         first, second = put(world, "pictures/ä b=1.png", "films/x.jsonl")
         rows = [asking(n, *((first, second) if n % 2 else ())) for n in range(100)]
@@ -142,7 +142,7 @@ def test_linked_media_is_copied_below_the_input_folder_and_every_record_answered
 def test_media_shared_by_the_chunks_of_a_job_is_copied_once() -> None:
     with World.open(CONVERSE) as world:
         copies = media_copies(world)
-        (uri,) = put(world, "a.png")
+        (uri,) = put(world, "to-process/a.png")
         for name in ("a", "b"):
             world.upload(f"{name}.jsonl", lines([asking(n, uri) for n in range(60)]))
         world.run()
@@ -154,7 +154,7 @@ def test_media_shared_by_the_chunks_of_a_job_is_copied_once() -> None:
 
 def test_an_upload_with_links_is_rejected_on_a_route_without_media() -> None:
     with World.open(configured("default", NOVA, invocation_type="Converse")) as world:
-        (uri,) = put(world, "a.png")
+        (uri,) = put(world, "to-process/a.png")
         upload_id = world.upload("a.jsonl", lines([asking(0), asking(1, uri), asking(2)]))
         world.run()
         upload = world.one_upload(upload_id)
@@ -173,19 +173,54 @@ def test_an_upload_that_links_another_bucket_is_rejected() -> None:
         assert "line 1: modelInput links to s3://elsewhere/a.png, in another bucket" in upload.message
 
 
+@pytest.mark.parametrize("key", ["processed/hr/salaries.png", "jobs/0123/in/media/a.png", "to-process.png"])
+def test_an_upload_that_links_outside_the_media_prefixes_is_rejected(key: str) -> None:
+    with World.open(CONVERSE) as world:
+        inside, outside = put(world, "to-process/a.png", key)
+        copied = media_copies(world)
+        upload_id = world.upload("a.jsonl", lines([asking(0, inside), asking(1, inside, outside)]))
+        world.run()
+        upload = world.one_upload(upload_id)
+        assert upload.status == Status.REJECTED
+        assert f"line 2: modelInput links to {outside}, outside to-process/: copy" in upload.message
+        assert not copied
+
+
+@pytest.mark.parametrize("key", ["processed/hr/salaries.png", "jobs/0123/in/media/a.png"])
+def test_a_link_outside_the_media_prefixes_is_not_copied_by_staging_either(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with World.open(CONVERSE) as world:
+        # Given an upload that was accepted when its link was allowed
+        monkeypatch.setattr(media, "check", lambda *_, **__: True)
+        inside, outside = put(world, "to-process/a.png", key)
+        copied = media_copies(world)
+        bad = world.upload("bad.jsonl", lines([asking(n, inside, outside) for n in range(60)]))
+        good = world.upload("good.jsonl", lines([asking(n, inside) for n in range(100)]))
+        world.run()
+        # Then its records end with the reason, and those beside them run
+        assert world.one_upload(good).status == Status.COMPLETED
+        upload = world.one_upload(bad)
+        assert (upload.status, upload.error_count) == (Status.FAILED, 60)
+        assert f"Not run: modelInput links to {outside}, outside to-process/" in upload.message
+        assert {row["error"]["errorCode"] for row in world.result(upload)} == {"MediaNotAllowed"}
+        assert len(copied) == 1
+        assert not world.errors
+
+
 def test_records_that_run_again_link_the_media_of_their_own_job() -> None:
     faults = {"record_faults": {"passing_rate": 0.3, "passing_codes": [429]}}
     route = configured("default", NOVA, invocation_type="Converse", media=True, min_records_per_job=1)
     config = {**faults, "models": {"*": {"min_records": 1}}}
     with World.open(route, config=config) as world:
-        found = put(world, "a.png", "b.png")
+        found = put(world, "to-process/a.png", "to-process/b.png")
         rows = [asking(n, found[n % 2]) for n in range(100)]
         upload_id = world.upload("a.jsonl", lines(rows))
         world.run(lambda: len(world.jobs()) == 1)
         # What runs again takes its media from the earlier job, not from where it came from.
         world.run(lambda: bool(world.bedrock_jobs()))
         for name in ("a.png", "b.png"):
-            world.s3.delete_object(Bucket=world.bucket, Key=name)
+            world.s3.delete_object(Bucket=world.bucket, Key=f"to-process/{name}")
         world.run()
         upload = world.one_upload(upload_id)
         assert len(world.jobs()) >= 2, "the fault rate makes some records run again"
@@ -197,7 +232,9 @@ def test_records_that_run_again_link_the_media_of_their_own_job() -> None:
         used = set()
         for row in good:
             (uri,) = uris(json.dumps(row).encode())
-            assert body(world, uri) == f"bytes of {'ab'[int(row['recordId'][1:]) % 2]}.png".encode()
+            assert (
+                body(world, uri) == f"bytes of to-process/{'ab'[int(row['recordId'][1:]) % 2]}.png".encode()
+            )
             used.add(media.location(uri)[1].split("/")[1])
         assert len(used) >= 2
         assert used <= by_job
@@ -206,8 +243,8 @@ def test_records_that_run_again_link_the_media_of_their_own_job() -> None:
 
 def test_a_missing_object_ends_its_upload_by_name_and_no_other_upload_of_the_job() -> None:
     with World.open(CONVERSE) as world:
-        (there,) = put(world, "there.png")
-        missing = f"s3://{world.bucket}/missing.png"
+        (there,) = put(world, "to-process/there.png")
+        missing = f"s3://{world.bucket}/to-process/missing.png"
         bad = world.upload("bad.jsonl", lines([asking(n, there, missing) for n in range(60)]))
         good = world.upload("good.jsonl", lines([asking(n, there) for n in range(100)]))
         world.run()
@@ -224,18 +261,18 @@ def test_a_missing_object_ends_its_upload_by_name_and_no_other_upload_of_the_job
 def test_a_missing_object_alone_in_its_job_starts_no_job_at_bedrock() -> None:
     with World.open(CONVERSE) as world:
         upload_id = world.upload(
-            "a.jsonl", lines([asking(n, f"s3://{world.bucket}/{n % 2}.png") for n in range(100)])
+            "a.jsonl", lines([asking(n, f"s3://{world.bucket}/to-process/{n % 2}.png") for n in range(100)])
         )
         world.run()
         upload = world.one_upload(upload_id)
         assert upload.status == Status.FAILED
-        assert f"s3://{world.bucket}/0.png (and 1 more)" in upload.message
+        assert f"s3://{world.bucket}/to-process/0.png (and 1 more)" in upload.message
         assert not world.bedrock_jobs()
 
 
 def test_staging_that_was_cut_short_goes_on_with_the_media_that_is_missing_yet() -> None:
     with World.open(CONVERSE) as world:
-        found = put(world, *(f"{n}.png" for n in range(40)))
+        found = put(world, *(f"to-process/{n}.png" for n in range(40)))
         upload_id = world.upload("a.jsonl", lines([asking(n, found[n % 40]) for n in range(100)]))
         copied = media_copies(world)
         killed: list[Call] = []

@@ -62,14 +62,9 @@ class Roles:
             for index, body in enumerate(document["Statement"])
         ]
 
-    def without(
-        self, statement: Statement, action: str = "", resource: str = "", hiding: str = ""
-    ) -> list[dict[str, Any]]:
-        """The role's policies without a statement, or with one action or one resource of it less.
-
-        ``hiding``: the Sid of another statement to leave out, one that allows some of the same.
-        """
-        return list(self._reduced(statement, action, resource, hiding).values())
+    def without(self, statement: Statement, action: str = "", resource: str = "") -> list[dict[str, Any]]:
+        """The role's policies without a statement, or with one action or one resource of it less."""
+        return list(self._reduced(statement, action, resource).values())
 
     def without_sid(self, role: str, sid: str) -> list[dict[str, Any]]:
         """The role's policies without the statement of that Sid."""
@@ -79,10 +74,10 @@ class Roles:
         return list(documents.values())
 
     @contextmanager
-    def removed(self, statement: Statement, hiding: str = "") -> Iterator[None]:
+    def removed(self, statement: Statement) -> Iterator[None]:
         """Takes a statement away from the role, and puts it back."""
         name, usual = self.names[statement.role], self.documents[statement.role]
-        reduced = self._reduced(statement, "", "", hiding)
+        reduced = self._reduced(statement, "", "")
         changed = [policy for policy in usual if usual[policy] != reduced[policy]]
         try:
             for policy in changed:
@@ -95,16 +90,13 @@ class Roles:
     def _put(self, name: str, policy: str, document: dict[str, Any]) -> None:
         self._iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
 
-    def _reduced(
-        self, statement: Statement, action: str, resource: str, hiding: str
-    ) -> dict[str, dict[str, Any]]:
+    def _reduced(self, statement: Statement, action: str, resource: str) -> dict[str, dict[str, Any]]:
         documents = copy.deepcopy(self.documents[statement.role])
         body = documents[statement.policy]["Statement"][statement.index]
         if action:
             body["Action"] = [each for each in statement.actions if each != action]
         elif resource:
             body["Resource"] = [each for each in statement.resources if each != resource]
-        gone = {hiding} if action or resource else {hiding, statement.sid}
-        for document in documents.values():
-            document["Statement"] = [each for each in document["Statement"] if each.get("Sid") not in gone]
+        else:
+            del documents[statement.policy]["Statement"][statement.index]
         return documents

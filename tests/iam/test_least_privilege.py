@@ -57,10 +57,9 @@ PARTS_NOT_EXERCISED = {
         " functions for which the action is exercised"
     ),
 }
-#: Statements of media routes that allow some of what others do. As a module without such a route has it, the
-#: others are proven without them, by the features that need no media.
-HIDING = {"process_batch_jobs": "ReadMedia", "collect_results": "ReadMediaOnDemand"}
-WITH_MEDIA = {"media", "media_on_demand"}
+#: Statements that a module has only with media routes, and the features that need them.
+MEDIA = {"process_batch_jobs": "ReadMedia", "collect_results": "ReadMediaOnDemand"}
+WITH_MEDIA = {"media", "media_retried", "media_on_demand"}
 #: The features that show what a statement is for, where the queue does its work without it.
 SHOWN_BY = {
     "process_batch_jobs.ListJobs": "foreign",
@@ -128,17 +127,6 @@ def exercised(world: World) -> list[Statement]:
     return [each for each in world.roles.statements() if each.name not in NOT_EXERCISED]
 
 
-def hiding(statement: Statement) -> str:
-    """The Sid of the statement that hides whether this one is needed, or ""."""
-    sid = HIDING.get(statement.role, "")
-    return "" if statement.sid == sid else sid
-
-
-def features_for(cycle: Cycle, statement: Statement) -> set[str]:
-    """The features that can show whether a statement is needed."""
-    return set(cycle.seen) - (WITH_MEDIA if hiding(statement) else set())
-
-
 def needing(
     world: World,
     cycle: Cycle,
@@ -148,7 +136,7 @@ def needing(
     resource: str = "",
 ) -> list[dict[str, Any]]:
     """What some features asked for that is denied without a statement, or without one part of it."""
-    documents = world.roles.without(statement, action, resource, hiding(statement))
+    documents = world.roles.without(statement, action, resource)
     requests = cycle.requests(statement.role, features)
     wanted = [each for each in requests if each["action"] in statement.actions]
     decisions = world.ministack.decisions(documents, wanted)
@@ -169,20 +157,18 @@ def test_every_role_asked_for_something(cycle: Cycle, world: World) -> None:
     assert [role for role in world.roles.names if not cycle.requests(role)] == []
 
 
-@pytest.mark.parametrize("role", sorted(HIDING))
+@pytest.mark.parametrize("role", sorted(MEDIA))
 def test_without_media_the_other_features_need_no_more(cycle: Cycle, world: World, role: str) -> None:
     requests = cycle.requests(role, set(cycle.seen) - WITH_MEDIA)
 
-    decisions = world.ministack.decisions(world.roles.without_sid(role, HIDING[role]), requests)
+    decisions = world.ministack.decisions(world.roles.without_sid(role, MEDIA[role]), requests)
 
     denied = [each for each, decision in zip(requests, decisions, strict=True) if decision != "Allow"]
     assert [(each["action"], each["resource_arn"]) for each in denied] == []
 
 
 def test_without_a_statement_a_request_of_the_cycle_is_denied(cycle: Cycle, world: World) -> None:
-    idle = [
-        each.name for each in exercised(world) if not needing(world, cycle, features_for(cycle, each), each)
-    ]
+    idle = [each.name for each in exercised(world) if not needing(world, cycle, cycle.seen, each)]
 
     assert idle == [], "nothing needs these statements"
 
@@ -192,7 +178,7 @@ def test_without_an_action_or_a_resource_a_request_of_the_cycle_is_denied(cycle:
         (each.name, action or resource)
         for each in exercised(world)
         for action, resource in parts(each)
-        if not needing(world, cycle, features_for(cycle, each), each, action, resource)
+        if not needing(world, cycle, cycle.seen, each, action, resource)
     }
 
     assert idle == set(PARTS_NOT_EXERCISED), "nothing needs these, or they are exercised by now"
@@ -217,7 +203,7 @@ def quickest(world: World, cycle: Cycle, statement: Statement) -> str:
     """The feature that shows what a statement is for, else the quickest one that needs it, or ""."""
     if statement.name in SHOWN_BY:
         return SHOWN_BY[statement.name]
-    for feature in sorted(features_for(cycle, statement), key=cycle.seconds.__getitem__):
+    for feature in sorted(cycle.seen, key=cycle.seconds.__getitem__):
         if needing(world, cycle, {feature}, statement):
             return feature
     return ""
@@ -226,7 +212,7 @@ def quickest(world: World, cycle: Cycle, statement: Statement) -> str:
 def run_without(world: World, statement: Statement, feature: str) -> str:
     """Runs a feature without a statement; gives what is wrong, "" where it was denied as it should be."""
     world.rest()
-    with world.roles.removed(statement, hiding(statement)):
+    with world.roles.removed(statement):
         world.watch()
         try:
             world.features()[feature]()

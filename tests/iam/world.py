@@ -158,6 +158,7 @@ class World:
             "name": NAME,
             "model_id": MODEL_ID,
             "routes": ROUTES,
+            "media_prefixes": ["pictures/"],
             "schedule_expression": "rate(1 day)",  # the tests wake the processor, and know when
             "kms_key_arn": self.key_arn,
             "vpc": network,
@@ -403,6 +404,17 @@ class World:
         rows = [show(n, f"s3://{self.bucket}/pictures/one two.png") for n in range(MANY)]
         self.ended(self.upload(lines(rows), "nova/"))
 
+    def media_retried(self) -> None:
+        """Linked pictures of records that run again are staged from where they lay for the first job."""
+        self.put("pictures/two.png", b"png")
+        fault = {"outcome": "Expired", "fraction": 0.0, "times": 1, "model_id": NOVA}
+        self.simulator.configure(job_faults=[fault])
+        try:
+            rows = [show(n, f"s3://{self.bucket}/pictures/two.png") for n in range(MANY)]
+            self.ended(self.upload(lines(rows), "nova/"))
+        finally:
+            self.simulator.configure(job_faults=[])
+
     def on_demand(self) -> None:
         """Too few records are run on demand."""
         self.ended(self.upload(lines([show(0)]), "nova/"))
@@ -519,8 +531,8 @@ class World:
         """All of them by name, in the order in which they run."""
         found = [
             self.log, self.rejected, self.gone_before, self.good, self.on_demand, self.dead_letters,
-            self.foreign, self.retried, self.left_over, self.media, self.media_on_demand, self.profile,
-            self.untidy, self.cut, self.sweep, self.unversioned, self.broken_answers, self.broken_staging,
-            self.broken_result, self.going_on, self.answering_on,
+            self.foreign, self.retried, self.left_over, self.media, self.media_retried, self.media_on_demand,
+            self.profile, self.untidy, self.cut, self.sweep, self.unversioned, self.broken_answers,
+            self.broken_staging, self.broken_result, self.going_on, self.answering_on,
         ]  # fmt: skip
         return {each.__name__: each for each in found}

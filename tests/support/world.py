@@ -286,7 +286,9 @@ class _Moto(MockAWS):
 class World:
     """An account with one queue in it. Use ``World.open`` as a context manager."""
 
-    def __init__(self, routes: Sequence[Route], config: Mapping[str, Any], seed: int) -> None:
+    def __init__(
+        self, routes: Sequence[Route], config: Mapping[str, Any], seed: int, media_prefixes: Sequence[str]
+    ) -> None:
         self.clock = VirtualClock()
         self.model_id = routes[0].model_id
         self.before: Hook | None = None
@@ -311,6 +313,7 @@ class World:
             process_function="process",
             collect_function="collect",
             role_arn=f"arn:aws:iam::{ACCOUNT}:role/{NAME}-bedrock-{REGION}",
+            media_prefixes=tuple(media_prefixes),
         )
         # Plain clients see and arrange the world without passing the hooks.
         self.s3 = _plain_s3()
@@ -353,14 +356,20 @@ class World:
 
     @classmethod
     @contextmanager
-    def open(cls, *routes: Route, config: Mapping[str, Any] | None = None, seed: int = 0) -> Iterator[World]:
+    def open(
+        cls,
+        *routes: Route,
+        config: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        media_prefixes: Sequence[str] = ("to-process/",),
+    ) -> Iterator[World]:
         """A new world in which the handlers run; ``config`` is the simulator's."""
         found = (
             (configured("default", HAIKU), *routes) if "default" not in [r.name for r in routes] else routes
         )
         with _Moto():
             mock_random.seed(seed)  # moto's version ids, and so our upload ids
-            world = cls(found, config or {}, seed)
+            world = cls(found, config or {}, seed, media_prefixes)
             _worlds.append(world)
             with (
                 patch.object(DynamoDBBackend, "transact_write_items", _transact_write_items),

@@ -118,6 +118,7 @@ run "functions" {
       function.environment[0].variables.INPUT_PREFIX == "to-process/" &&
       function.environment[0].variables.OUTPUT_PREFIX == "processed/" &&
       function.environment[0].variables.WORK_PREFIX == "jobs/" &&
+      function.environment[0].variables.MEDIA_PREFIXES == "to-process/" &&
       function.environment[0].variables.KMS_KEY_ARN == ""
     ])
     error_message = "Each function is told name, table, bucket, prefixes and key."

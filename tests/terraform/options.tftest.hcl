@@ -294,19 +294,49 @@ run "media" {
       pictures = { model_id = "amazon.nova-lite-v1:0", media = true }
       labels   = { model_id = "amazon.nova-micro-v1:0" }
     }
+    media_prefixes = ["pictures/", "films/2026/", "to-process/"]
   }
 
   assert {
-    condition     = one([for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMedia"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/*"])]
-    error_message = "With a media route process_batch_jobs may read the bucket's objects, wherever they lie."
+    condition     = one([for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMedia"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/pictures/*", "arn:aws:s3:::mock-bucket/films/2026/*", "arn:aws:s3:::mock-bucket/jobs/*/in/media/*"])]
+    error_message = "With a media route process_batch_jobs may read what the prefixes hold, and what it has staged."
   }
 
   assert {
     condition = alltrue([
       for document in [data.aws_iam_policy_document.role["create_batch_queue"], data.aws_iam_policy_document.role["collect_results"], data.aws_iam_policy_document.role["bedrock"]] :
-      length([for statement in document.statement : statement if contains(statement.resources, "arn:aws:s3:::mock-bucket/*")]) == 0
+      length([for statement in document.statement : statement if contains(statement.resources, "arn:aws:s3:::mock-bucket/pictures/*")]) == 0
     ])
     error_message = "No other role may."
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : function.environment[0].variables.MEDIA_PREFIXES == "pictures/,films/2026/,to-process/"])
+    error_message = "The functions are told the prefixes."
+  }
+}
+
+run "no_role_reads_the_whole_bucket" {
+  command = plan
+
+  variables {
+    input_prefix = "team/in/"
+    routes       = { pictures = { model_id = "amazon.nova-lite-v1:0", media = true, undersized = "on_demand" } }
+  }
+
+  assert {
+    condition     = length(setintersection(flatten([for document in data.aws_iam_policy_document.role : [for statement in document.statement : statement.resources if contains(statement.actions, "s3:GetObject")]]), ["*", "arn:aws:s3:::mock-bucket/*"])) == 0
+    error_message = "No role may read the whole bucket."
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : function.environment[0].variables.MEDIA_PREFIXES == "team/in/"])
+    error_message = "Without media_prefixes, records may link to what the input prefix holds."
+  }
+
+  assert {
+    condition     = length([for statement in data.aws_iam_policy_document.role["collect_results"].statement : statement if statement.sid == "ReadMediaOnDemand"]) == 0
+    error_message = "What the input prefix holds is read as the uploads are."
   }
 }
 
@@ -728,11 +758,12 @@ run "media_on_demand" {
   command = plan
 
   variables {
-    routes = { pictures = { model_id = "amazon.nova-lite-v1:0", media = true, undersized = "on_demand" } }
+    routes         = { pictures = { model_id = "amazon.nova-lite-v1:0", media = true, undersized = "on_demand" } }
+    media_prefixes = ["pictures/"]
   }
 
   assert {
-    condition     = one([for statement in data.aws_iam_policy_document.role["collect_results"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMediaOnDemand"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/*"])]
+    condition     = one([for statement in data.aws_iam_policy_document.role["collect_results"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMediaOnDemand"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/pictures/*"])]
     error_message = "On demand, Bedrock reads linked media as collect_results."
   }
 }

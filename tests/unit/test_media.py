@@ -58,8 +58,9 @@ def test_a_name_staged_again_has_a_new_hash_and_does_not_grow() -> None:
     assert again.endswith("-a.png")
 
 
-def check(record: dict[str, Any], allowed: bool = True) -> bool:
-    return media.check(json.dumps(record).encode(), "m1", bucket=OURS, route="films", allowed=allowed)
+def check(record: dict[str, Any], allowed: bool = True, prefixes: tuple[str, ...] = ("pictures/",)) -> bool:
+    line = json.dumps(record).encode()
+    return media.check(line, "m1", bucket=OURS, route="films", allowed=allowed, prefixes=prefixes)
 
 
 def test_a_link_is_a_fault_with_advice_where_the_route_stages_no_media() -> None:
@@ -84,6 +85,15 @@ def test_a_link_that_cannot_be_staged_is_a_fault(uri: str, reason: str) -> None:
     with pytest.raises(reading.RecordError, match=reason) as told:
         check(asking(1, URI, uri))
     assert str(told.value).encode("utf-8"), "a row and a report can hold it"
+
+
+@pytest.mark.parametrize(
+    "key", ["processed/hr/a.png", "jobs/1/in/media/a.png", "picture", "Pictures/a", "/pictures/a"]
+)
+def test_a_link_outside_the_media_prefixes_is_a_fault_that_says_where_to_put_it(key: str) -> None:
+    advice = "outside pictures/, films/: copy the object below one of them, or add its prefix to the input"
+    with pytest.raises(reading.RecordError, match=f"links to s3://{OURS}/{key}, {advice} media_prefixes"):
+        check(asking(1, URI, f"s3://{OURS}/{key}"), prefixes=("pictures/", "films/"))
 
 
 @pytest.mark.parametrize("allowed", [True, False])

@@ -19,6 +19,8 @@ from .reading import RecordError
 SCHEME = "s3://"
 # The error code of records that did not run because an object that their chunk links to is missing.
 UNAVAILABLE_CODE = "MediaUnavailable"
+# The same for an object outside the media prefixes.
+NOT_ALLOWED_CODE = "MediaNotAllowed"
 # The same for an object, or the objects of a chunk together, that are larger than a job may have.
 TOO_LARGE_CODE = "MediaTooLarge"
 # Marks a chunk that waits for another job because what it links does not fit into this one.
@@ -104,10 +106,13 @@ def staged_name(uri: str) -> str:
     return f"media/{mark}-{name}"
 
 
-def check(line: bytes, identifier: str, *, bucket: str, route: str, allowed: bool) -> bool:
+def check(
+    line: bytes, identifier: str, *, bucket: str, route: str, allowed: bool, prefixes: tuple[str, ...]
+) -> bool:
     """Returns whether a well-formed record links to media, so that staging rewrites its line.
 
-    ``allowed``: the route stages media. Raises RecordError for a link that cannot be staged.
+    ``allowed``: the route stages media. ``prefixes``: the key prefixes of the objects that may be linked.
+    Raises RecordError for a link that cannot be staged.
     """
     found = links(line)
     for link in found:
@@ -122,6 +127,10 @@ def check(line: bytes, identifier: str, *, bucket: str, route: str, allowed: boo
             )
         if not _possible(key):
             raise RecordError(f"modelInput links to {shown}, which is not the URI of an object", identifier)
+        if not key.startswith(prefixes):
+            folders = ", ".join(prefixes)
+            advice = "copy the object below one of them, or add its prefix to the input media_prefixes"
+            raise RecordError(f"modelInput links to {shown}, outside {folders}: {advice}", identifier)
     if found and len(line) + MAX_STAGED_URI * len(found) > MAX_LINE_BYTES:
         raise RecordError("too long after its media URIs are rewritten: shorten the record", identifier)
     return bool(found)
@@ -136,10 +145,8 @@ def _possible(key: str) -> bool:
 
 def unavailable(keys: Iterable[str], bucket: str) -> str:
     """Returns a message about linked objects that are missing or cannot be read; it names the first key."""
-    first, *more = sorted(keys)
-    others = f" (and {len(more):,} more)" if more else ""
     return (
-        f"Not run: modelInput links to {SCHEME}{bucket}/{first[:_SHOWN]}{others}, which does not exist or "
+        f"Not run: modelInput links to {_first_of(keys, bucket)}, which does not exist or "
         "cannot be read. Add the object or grant access to it, then upload the file again."
     )
 
@@ -163,6 +170,20 @@ def objects_too_large(size: int, most: int, largest: str, largest_size: int, buc
         f"{SCHEME}{bucket}/{largest[:_SHOWN]} with {largest_size:,} bytes. Split the file or link smaller "
         "objects, then upload again."
     )
+
+
+def not_allowed(keys: Iterable[str], bucket: str, prefixes: Iterable[str]) -> str:
+    """Returns a message about linked objects outside the media prefixes; it names the first key."""
+    return (
+        f"Not run: modelInput links to {_first_of(keys, bucket)}, outside {', '.join(prefixes)}. Copy the "
+        "object below one of them, or add its prefix to the input media_prefixes, then upload the file again."
+    )
+
+
+def _first_of(keys: Iterable[str], bucket: str) -> str:
+    first, *more = sorted(keys)
+    others = f" (and {len(more):,} more)" if more else ""
+    return f"{SCHEME}{bucket}/{first[:_SHOWN]}{others}"
 
 
 def staged(lines: Iterable[bytes], bucket: str, folder: str, sources: dict[str, str]) -> Iterator[bytes]:

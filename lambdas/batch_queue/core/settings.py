@@ -10,7 +10,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The environment variables of the functions, typed. Prefixes end with ``/``; an unset name is ""."""
+    """The environment variables of the functions, typed. Prefixes end with ``/``; an unset name is "".
+
+    ``media_prefixes``: where the objects lie that an upload may link to.
+    """
 
     name: str
     table: str
@@ -18,6 +21,7 @@ class Settings:
     input_prefix: str = "to-process/"
     output_prefix: str = "processed/"
     work_prefix: str = "jobs/"
+    media_prefixes: tuple[str, ...] = ("to-process/",)
     kms_key_arn: str = ""
     process_function: str = ""
     collect_function: str = ""
@@ -34,6 +38,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         input_prefix=environment["INPUT_PREFIX"],
         output_prefix=environment["OUTPUT_PREFIX"],
         work_prefix=environment["WORK_PREFIX"],
+        media_prefixes=tuple(environment["MEDIA_PREFIXES"].split(",")),
         kms_key_arn=environment.get("KMS_KEY_ARN", ""),
         process_function=environment.get("PROCESS_FUNCTION", ""),
         collect_function=environment.get("COLLECT_FUNCTION", ""),

@@ -142,7 +142,13 @@ class Intake:
         limits = chunk_limits(route)
         kept = self._kept(found, offset) if offset else reading.Scan()
         blocks = bucket.stream(ref, (offset, size) if offset else None)
-        check = partial(media.check, bucket=settings.bucket, route=route.name, allowed=route.media)
+        check = partial(
+            media.check,
+            bucket=settings.bucket,
+            route=route.name,
+            allowed=route.media,
+            prefixes=settings.media_prefixes,
+        )
         scan = reading.scan(blocks, limits, kept, lambda: run.has_less_than(READ_SECONDS), check)
         if scan.done and (suspects := scan.ids.twice()):
             some = set(islice(suspects, MAX_SUSPECTS))

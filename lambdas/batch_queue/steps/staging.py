@@ -167,8 +167,8 @@ class Staging:
     def _with_media(self, lines: Iterable[bytes], job: Job, chunk: Chunk, now: _Progress) -> Iterator[bytes]:
         """Yields the lines with their links rewritten, and at the end copies the linked objects.
 
-        Raises MediaError if they cannot be copied, or OutOfTimeError, so that the lines are not written
-        either.
+        Raises MediaError if they may not or cannot be copied, or OutOfTimeError, so that the lines are not
+        written either.
         """
         bucket = self._queue.bucket
         sources: dict[str, str] = {}
@@ -176,6 +176,13 @@ class Staging:
         new = {key: source for key, source in sources.items() if key not in now.sizes}
         if not new:
             return
+        settings = self._queue.settings
+        # Records that run again link to copies, which are in the work area.
+        retried = chunk.key.startswith(settings.work_prefix)
+        allowed = (*settings.media_prefixes, *((settings.work_prefix,) if retried else ()))
+        if outside := {source for source in new.values() if not source.startswith(allowed)}:
+            message = media.not_allowed(outside, bucket.name, settings.media_prefixes)
+            raise MediaError(message, media.NOT_ALLOWED_CODE)
         sizes = bucket.readable_sizes(sorted(set(new.values())))
         if missing := set(new.values()) - set(sizes):
             raise MediaError(media.unavailable(missing, bucket.name), media.UNAVAILABLE_CODE)

@@ -21,6 +21,7 @@ module "queue" {
   model_id = var.model_id
   routes   = var.routes
 
+  media_prefixes      = var.media_prefixes
   max_active_jobs     = var.max_active_jobs
   schedule_expression = var.schedule_expression
   lambda_runtime      = var.lambda_runtime

@@ -14,6 +14,12 @@ variable "routes" {
   default     = {}
 }
 
+variable "media_prefixes" {
+  description = "As the module's input."
+  type        = list(string)
+  default     = null
+}
+
 variable "max_active_jobs" {
   description = "As the module's input."
   type        = number

@@ -28,9 +28,10 @@ data "aws_s3_bucket" "existing" {
     }
 
     # Provider 6 has the bucket's Region as bucket_region, and as region that of the request; provider 5 has region alone.
+    # local.current, because a condition on a resource that is still to be created would put the reading off too.
     postcondition {
-      condition     = lookup(self, "bucket_region", self.region) == local.region
-      error_message = "The bucket ${self.bucket} is in ${lookup(self, "bucket_region", self.region)}, but S3 can only notify functions of its own Region, here ${local.region}: write the name of a bucket in ${local.region}, or set the provider's Region to ${self.region}."
+      condition     = lookup(self, "bucket_region", self.region) == local.current.region
+      error_message = "The bucket ${self.bucket} is in ${lookup(self, "bucket_region", self.region)}, but S3 can only notify functions of its own Region, here ${local.current.region}: write the name of a bucket in ${local.current.region}, or set the provider's Region to ${self.region}."
     }
   }
 }

@@ -13,9 +13,15 @@ data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  account_id = data.aws_caller_identity.current.account_id
-  partition  = data.aws_partition.current.partition
-  region     = data.aws_region.current.id
+  current = {
+    account_id = data.aws_caller_identity.current.account_id
+    partition  = data.aws_partition.current.partition
+    region     = data.aws_region.current.id
+  }
+
+  account_id = terraform_data.location.input.account_id
+  partition  = terraform_data.location.input.partition
+  region     = terraform_data.location.input.region
 
   # Identifies the queue of every resource and every Bedrock job, also on the bill.
   tags = merge({ Queue = var.name }, var.tags)
@@ -70,6 +76,26 @@ locals {
     WORK_PREFIX    = local.work_prefix
     MEDIA_PREFIXES = join(",", local.media_prefixes)
     KMS_KEY_ARN    = var.kms_key_arn == null ? "" : var.kms_key_arn
+  }
+}
+
+# Where the queue is, as it was when the queue was created. With depends_on in the module block, Terraform reads no data
+# source while the dependency has a change pending. What is named by a data source would then be replaced.
+resource "terraform_data" "location" {
+  input = local.current
+
+  lifecycle {
+    # The input, not the output, is known in the plan that creates this.
+    ignore_changes = [input]
+
+    postcondition {
+      condition = self.input == local.current
+      error_message = join(" ", [
+        "This state is of the queue ${var.name} in account ${self.input.account_id}, ${self.input.region}, but the",
+        "provider is set to account ${local.current.account_id}, ${local.current.region}: use the credentials and the",
+        "Region of the queue, or another workspace or backend key for a queue of its own in the new place.",
+      ])
+    }
   }
 }
 

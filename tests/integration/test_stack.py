@@ -20,6 +20,16 @@ def test_a_second_plan_changes_nothing(stack: LocalAws) -> None:
     write_plan(stack.terraform, PLAN)
 
 
+def test_a_change_pending_where_the_queue_depends_on_it_replaces_nothing(stack: LocalAws) -> None:
+    plan = stack.terraform.plan_json("-var=earlier=changed")
+
+    actions = {change["address"]: change["change"]["actions"] for change in plan["resource_changes"]}
+    assert actions["terraform_data.earlier"] == ["update"]
+    # The policies, which Terraform reads during the apply.
+    assert actions["module.queue.aws_iam_role_policy.bedrock[0]"] == ["update"]
+    assert {each: done for each, done in actions.items() if {"create", "delete"} & set(done)} == {}
+
+
 def test_a_changed_route_is_a_changed_row(stack: LocalAws, dynamodb: Any, outputs: dict[str, Any]) -> None:
     before = stack.variables["routes"]
     changes = {"media": True, "pack_wait_minutes": 0, "prices": PRICES}

@@ -59,19 +59,19 @@ class Terraform:
         self._write_variables()
         self._terraform("apply", "-no-color", "-input=false", "-auto-approve", "-lock-timeout=30s")
 
-    def plan(self, out: Path | None = None) -> tuple[bool, str]:
+    def plan(self, *options: str, out: Path | None = None) -> tuple[bool, str]:
         """Plan and return whether anything would change, and what Terraform says. ``out`` keeps the plan."""
         self.init()
-        keep = [f"-out={out}"] if out else []
+        keep = [*options, *([f"-out={out}"] if out else [])]
         done = self._terraform(
             "plan", "-no-color", "-input=false", "-detailed-exitcode", *keep, good=(NO_CHANGES, CHANGES)
         )
         return done.returncode == CHANGES, done.stdout
 
-    def plan_json(self) -> dict[str, Any]:
-        """Plan and return the plan in Terraform's JSON format."""
+    def plan_json(self, *options: str) -> dict[str, Any]:
+        """Plan, with more options such as ``-var=…``, and return the plan in Terraform's JSON format."""
         file = self.folder / "saved.tfplan"
-        self.plan(file)
+        self.plan(*options, out=file)
         done = self._terraform("show", "-json", str(file))
         return dict(json.loads(done.stdout))
 

@@ -31,4 +31,11 @@ module "queue" {
   job_vpc             = var.job_vpc
   force_destroy       = var.force_destroy
   tags                = var.tags
+
+  depends_on = [terraform_data.earlier]
+}
+
+# What the queue depends on; another value is a change pending.
+resource "terraform_data" "earlier" {
+  input = var.earlier
 }

@@ -73,3 +73,9 @@ variable "job_vpc" {
   type        = object({ subnet_ids = list(string), security_group_ids = list(string) })
   default     = null
 }
+
+variable "earlier" {
+  description = "Anything: what the queue depends on."
+  type        = string
+  default     = "as it was"
+}

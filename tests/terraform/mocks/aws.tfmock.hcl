@@ -42,3 +42,6 @@ mock_resource "aws_cloudwatch_log_group" {
 mock_data "aws_availability_zones" {
   defaults = { names = ["us-east-1a", "us-east-1b"] }
 }
+mock_resource "aws_cloudwatch_event_rule" {
+  defaults = { arn = "arn:aws:events:us-east-1:123456789012:rule/mock" }
+}

@@ -1,8 +1,9 @@
 # The bucket: uploads, results and the work area; its own or one that exists.
 
 locals {
-  bucket_name = var.create_bucket ? aws_s3_bucket.this[0].bucket : data.aws_s3_bucket.existing[0].bucket
-  bucket_arn  = var.create_bucket ? aws_s3_bucket.this[0].arn : data.aws_s3_bucket.existing[0].arn
+  # From the name, because Terraform does not read the data source while a change to the bucket is pending.
+  bucket_name = var.create_bucket ? aws_s3_bucket.this[0].bucket : var.bucket_name
+  bucket_arn  = var.create_bucket ? aws_s3_bucket.this[0].arn : "arn:${local.partition}:s3:::${var.bucket_name}"
 
   # An upload that was overwritten still waits in the queue as the version that it was.
   old_version_days = max(30, var.work_retention_days)
@@ -16,17 +17,13 @@ resource "aws_s3_bucket" "this" {
   tags          = local.tags
 }
 
+# The bucket must exist, and in this Region.
 data "aws_s3_bucket" "existing" {
   count = var.create_bucket ? 0 : 1
 
   bucket = var.bucket_name
 
   lifecycle {
-    precondition {
-      condition     = var.bucket_name != null
-      error_message = "create_bucket = false needs the name of the bucket to use: write bucket_name = \"my-bucket\", or leave create_bucket out to have one made."
-    }
-
     # Provider 6 has the bucket's Region as bucket_region, and as region that of the request; provider 5 has region alone.
     # local.current, because a condition on a resource that is still to be created would put the reading off too.
     postcondition {

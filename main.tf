@@ -178,6 +178,9 @@ resource "aws_lambda_permission" "bucket" {
   principal      = "s3.amazonaws.com"
   source_arn     = local.bucket_arn
   source_account = local.account_id
+
+  # What that says about the bucket comes first.
+  depends_on = [data.aws_s3_bucket.existing]
 }
 
 # process_batch_jobs: Bedrock's events about our jobs, and the schedule as the safety net for a lost one.

@@ -135,6 +135,11 @@ variable "create_bucket" {
   type        = bool
   default     = true
   nullable    = false
+
+  validation {
+    condition     = var.create_bucket || var.bucket_name != null
+    error_message = "create_bucket = false needs the name of the bucket to use: write bucket_name = \"my-bucket\", or leave create_bucket out to have one made."
+  }
 }
 
 variable "manage_bucket_notification" {

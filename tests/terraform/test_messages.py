@@ -392,5 +392,5 @@ def test_the_default_route_is_checked_with_the_module_s_model(ended: dict[str, R
 def test_an_existing_bucket_needs_its_name(ended: dict[str, Run]) -> None:
     ((where, message),) = ended["existing bucket"].messages
 
-    assert where == 'data "aws_s3_bucket" "existing"'
+    assert where == 'variable "create_bucket"'
     assert 'write bucket_name = "my-bucket"' in message

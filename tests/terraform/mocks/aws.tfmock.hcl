@@ -45,3 +45,6 @@ mock_data "aws_availability_zones" {
 mock_resource "aws_cloudwatch_event_rule" {
   defaults = { arn = "arn:aws:events:us-east-1:123456789012:rule/mock" }
 }
+mock_data "aws_s3_bucket" {
+  defaults = { arn = "arn:aws:s3:::team-files", bucket = "team-files", region = "us-east-1" }
+}

@@ -120,7 +120,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     status = "Enabled"
 
     filter {
-      prefix = local.work_prefix
+      prefix = var.work_prefix
     }
 
     expiration {
@@ -154,17 +154,28 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
   depends_on = [aws_s3_bucket_versioning.this]
 }
 
-resource "aws_s3_bucket_notification" "this" {
-  count = var.manage_bucket_notification ? 1 : 0
-
-  bucket = local.bucket_name
-
-  lambda_function {
+locals {
+  notification = {
     id                  = "${var.name}-uploads"
     lambda_function_arn = aws_lambda_function.this["create_batch_queue"].arn
     events              = ["s3:ObjectCreated:*"]
     filter_prefix       = var.input_prefix
     filter_suffix       = ".jsonl"
+  }
+}
+
+# The bucket's whole notification configuration, which replaces what others have set.
+resource "aws_s3_bucket_notification" "this" {
+  count = coalesce(var.manage_bucket_notification, var.create_bucket) ? 1 : 0
+
+  bucket = local.bucket_name
+
+  lambda_function {
+    id                  = local.notification.id
+    lambda_function_arn = local.notification.lambda_function_arn
+    events              = local.notification.events
+    filter_prefix       = local.notification.filter_prefix
+    filter_suffix       = local.notification.filter_suffix
   }
 
   # Until versioning is enabled, an upload has no version ID that identifies it.

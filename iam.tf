@@ -11,7 +11,7 @@ locals {
   job_arns   = "${local.bedrock_arn}:model-invocation-job/*"
   input_arn  = "${local.bucket_arn}/${var.input_prefix}"
   output_arn = "${local.bucket_arn}/${var.output_prefix}"
-  work_arn   = "${local.bucket_arn}/${local.work_prefix}"
+  work_arn   = "${local.bucket_arn}/${var.work_prefix}"
 
   write_actions = ["s3:AbortMultipartUpload", "s3:PutObject"]
   interface_actions = [

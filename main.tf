@@ -26,8 +26,7 @@ locals {
   # Identifies the queue of every resource and every Bedrock job, also on the bill.
   tags = merge({ Queue = var.name }, var.tags)
 
-  package     = "${path.module}/dist/lambdas.zip"
-  work_prefix = "jobs/"
+  package = "${path.module}/dist/lambdas.zip"
 
   functions = {
     create_batch_queue = {
@@ -73,7 +72,7 @@ locals {
     BUCKET         = local.bucket_name
     INPUT_PREFIX   = var.input_prefix
     OUTPUT_PREFIX  = var.output_prefix
-    WORK_PREFIX    = local.work_prefix
+    WORK_PREFIX    = var.work_prefix
     MEDIA_PREFIXES = join(",", local.media_prefixes)
     KMS_KEY_ARN    = var.kms_key_arn == null ? "" : var.kms_key_arn
   }

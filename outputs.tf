@@ -8,6 +8,14 @@ output "bucket_arn" {
   value       = local.bucket_arn
 }
 
+output "bucket_notification" {
+  description = "For a bucket whose notification configuration is not managed by this module: the arguments of the block lambda_function to add to its aws_s3_bucket_notification."
+  value       = local.notification
+
+  # S3 checks that it may invoke the function when the notification is set.
+  depends_on = [aws_lambda_permission.bucket]
+}
+
 output "input_uri" {
   description = "Where to upload .jsonl files, as an S3 URI with a slash at its end."
   value       = "s3://${local.bucket_name}/${var.input_prefix}"

@@ -62,12 +62,11 @@ locals {
         write folders of letters, digits and _ . -, with a slash at the end and none at the start, such as "files/in/".
       EOT
       folders     = <<-EOT
-        write two separate folders, such as "to-process/" and "processed/". Neither may be, contain or be within the
-        other or the work area "jobs/".
+        write three separate folders, such as "to-process/", "processed/" and "jobs/". None may be or contain another.
       EOT
       media       = <<-EOT
         write one or more folders of letters, digits and _ . -, each with a slash at the end and none at the start, such
-        as ["pictures/", "films/2026/"]. None may be, contain or be within output_prefix or the work area "jobs/".
+        as ["pictures/", "films/2026/"]. None may be, contain or be within output_prefix or work_prefix.
       EOT
       schedule    = <<-EOT
         write rate(15 minutes), rate(1 day) (the unit is singular after 1 only) or cron(0/15 * * * ? *), which has six

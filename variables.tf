@@ -143,10 +143,13 @@ variable "create_bucket" {
 }
 
 variable "manage_bucket_notification" {
-  description = "Whether to set the bucket's (only) notification configuration: see examples/existing-bucket."
+  description = <<-EOT
+    Whether to set the bucket's only notification configuration, which replaces the notifications of other users of the
+    bucket. Default: create_bucket. If false, add the output bucket_notification to the bucket's configuration, as
+    examples/existing-bucket shows.
+  EOT
   type        = bool
-  default     = true
-  nullable    = false
+  default     = null
 }
 
 variable "input_prefix" {
@@ -171,13 +174,29 @@ variable "output_prefix" {
     condition     = can(regex(local.patterns.prefix, var.output_prefix))
     error_message = "output_prefix is \"${var.output_prefix}\": ${local.advice.prefix}"
   }
+}
+
+variable "work_prefix" {
+  description = <<-EOT
+    Prefix of the work area, which holds staged inputs and job outputs, with a slash at the end. Change it only while no
+    job runs: the results of running jobs are looked for under the new prefix.
+  EOT
+  type        = string
+  default     = "jobs/"
+  nullable    = false
+
+  validation {
+    condition     = can(regex(local.patterns.prefix, var.work_prefix))
+    error_message = "work_prefix is \"${var.work_prefix}\": ${local.advice.prefix}"
+  }
 
   validation {
     condition = alltrue([
-      for pair in [[var.input_prefix, var.output_prefix], [var.input_prefix, "jobs/"], [var.output_prefix, "jobs/"]] :
-      !startswith(pair[0], pair[1]) && !startswith(pair[1], pair[0])
+      for pair in [
+        [var.input_prefix, var.output_prefix], [var.input_prefix, var.work_prefix], [var.output_prefix, var.work_prefix],
+      ] : !startswith(pair[0], pair[1]) && !startswith(pair[1], pair[0])
     ])
-    error_message = "The prefixes are \"${var.input_prefix}\" and \"${var.output_prefix}\": ${local.advice.folders}"
+    error_message = "input_prefix is \"${var.input_prefix}\", output_prefix is \"${var.output_prefix}\" and work_prefix is \"${var.work_prefix}\": ${local.advice.folders}"
   }
 }
 
@@ -192,7 +211,7 @@ variable "media_prefixes" {
   validation {
     condition = var.media_prefixes == null || try(length(var.media_prefixes) > 0 && alltrue([
       for prefix in var.media_prefixes : can(regex(local.patterns.prefix, prefix)) && alltrue([
-        for other in [var.output_prefix, "jobs/"] : !startswith(prefix, other) && !startswith(other, prefix)
+        for other in [var.output_prefix, var.work_prefix] : !startswith(prefix, other) && !startswith(other, prefix)
       ])
     ]), false)
     error_message = "media_prefixes is ${jsonencode(var.media_prefixes)}: ${local.advice.media}"
@@ -200,7 +219,7 @@ variable "media_prefixes" {
 }
 
 variable "work_retention_days" {
-  description = "Days after which objects in the work area jobs/ expire: at least 8, as a job can run for 7."
+  description = "Days after which objects in the work area expire: at least 8, as a job can run for 7."
   type        = number
   default     = 14
   nullable    = false

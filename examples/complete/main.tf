@@ -75,6 +75,7 @@ module "batch_inference" {
   manage_bucket_notification = true
   input_prefix               = "inbox/"
   output_prefix              = "outbox/"
+  work_prefix                = "work/"
   media_prefixes             = ["pictures/"]
   work_retention_days        = 10
   force_destroy              = true

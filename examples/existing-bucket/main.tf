@@ -12,12 +12,12 @@ module "batch_inference" {
   name     = "br-existing-bucket"
   model_id = "global.anthropic.claude-haiku-4-5-20251001-v1:0"
 
-  create_bucket              = false
-  bucket_name                = aws_s3_bucket.team.bucket
-  manage_bucket_notification = false
+  create_bucket = false
+  bucket_name   = aws_s3_bucket.team.bucket
 
   input_prefix  = "batch/in/"
   output_prefix = "batch/out/"
+  work_prefix   = "batch/jobs/"
 }
 
 # The bucket as it was before. Versioning is what lets the queue run exactly what was uploaded.
@@ -50,7 +50,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "team" {
     status = "Enabled"
 
     filter {
-      prefix = "jobs/"
+      prefix = "batch/jobs/"
     }
 
     expiration {
@@ -121,14 +121,14 @@ resource "aws_s3_bucket_notification" "team" {
     filter_prefix = "reports/"
   }
 
-  # The queue's part: the same prefix as the module's, and .jsonl.
+  # The queue's part.
   lambda_function {
-    lambda_function_arn = module.batch_inference.functions.create_batch_queue.arn
-    events              = ["s3:ObjectCreated:*"]
-    filter_prefix       = "batch/in/"
-    filter_suffix       = ".jsonl"
+    id                  = module.batch_inference.bucket_notification.id
+    lambda_function_arn = module.batch_inference.bucket_notification.lambda_function_arn
+    events              = module.batch_inference.bucket_notification.events
+    filter_prefix       = module.batch_inference.bucket_notification.filter_prefix
+    filter_suffix       = module.batch_inference.bucket_notification.filter_suffix
   }
 
-  # The module lets S3 invoke the function; S3 checks that when the notification is set.
-  depends_on = [module.batch_inference, aws_sqs_queue_policy.reports]
+  depends_on = [aws_sqs_queue_policy.reports]
 }

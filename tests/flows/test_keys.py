@@ -54,6 +54,18 @@ def test_uploads_with_nasty_keys_end_with_results_beside_them() -> None:
                 assert S3_URI.fullmatch(f"s3://{world.bucket}/{each['Key']}")
 
 
+def test_the_work_area_is_where_the_settings_say() -> None:
+    with World.open(ROUTE, config=CONFIG) as world:
+        world.settings = replace(world.settings, work_prefix="team/work/")
+        world._wire()
+        upload_id = world.upload("a.jsonl", lines(records(2)))
+        world.run()
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+        found = world.s3.list_objects_v2(Bucket=world.bucket)["Contents"]
+        folders = {each["Key"].partition("/")[0] for each in found}
+        assert folders == {"to-process", "processed", "team"}
+
+
 def test_a_key_whose_results_have_the_longest_names_runs() -> None:
     room = names.MAX_KEY_BYTES - len("processed/.jsonl.rejected.json")
     name = "😀" * (room // 4) + "x" * (room % 4)

@@ -349,9 +349,8 @@ run "existing_bucket" {
   }
 
   variables {
-    create_bucket              = false
-    bucket_name                = "team-files"
-    manage_bucket_notification = false
+    create_bucket = false
+    bucket_name   = "team-files"
   }
 
   assert {
@@ -373,6 +372,30 @@ run "existing_bucket" {
     condition     = aws_lambda_permission.bucket.source_arn == "arn:aws:s3:::team-files" && aws_lambda_permission.bucket.source_account == "123456789012"
     error_message = "S3 may invoke create_batch_queue for the existing bucket."
   }
+
+  assert {
+    condition = output.bucket_notification == {
+      id                  = "br-batch-inference-uploads"
+      lambda_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:mock"
+      events              = ["s3:ObjectCreated:*"]
+      filter_prefix       = "to-process/"
+      filter_suffix       = ".jsonl"
+    }
+    error_message = "The bucket's owner learns what to add to the notification configuration."
+  }
+}
+
+run "own_bucket_without_notification" {
+  command = plan
+
+  variables {
+    manage_bucket_notification = false
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket.this) == 1 && length(aws_s3_bucket_notification.this) == 0
+    error_message = "The notification of the module's own bucket can be left to others, such as two queues on it."
+  }
 }
 
 run "existing_bucket_with_notification" {
@@ -384,8 +407,9 @@ run "existing_bucket_with_notification" {
   }
 
   variables {
-    create_bucket = false
-    bucket_name   = "team-files"
+    create_bucket              = false
+    bucket_name                = "team-files"
+    manage_bucket_notification = true
   }
 
   assert {
@@ -459,6 +483,7 @@ run "prefixes" {
   variables {
     input_prefix  = "team/in/"
     output_prefix = "team/out/"
+    work_prefix   = "team/work/"
   }
 
   assert {
@@ -467,8 +492,24 @@ run "prefixes" {
   }
 
   assert {
-    condition     = alltrue([for function in aws_lambda_function.this : function.environment[0].variables.INPUT_PREFIX == "team/in/" && function.environment[0].variables.OUTPUT_PREFIX == "team/out/"])
+    condition     = alltrue([for function in aws_lambda_function.this : function.environment[0].variables.INPUT_PREFIX == "team/in/" && function.environment[0].variables.OUTPUT_PREFIX == "team/out/" && function.environment[0].variables.WORK_PREFIX == "team/work/"])
     error_message = "The prefixes reach the functions."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for document in data.aws_iam_policy_document.role : [
+        for statement in document.statement : [
+          for arn in statement.resources : regex("/([^/]+/[^/]+)", arn)[0] if startswith(arn, "arn:aws:s3:::mock-bucket/")
+        ]
+      ]
+    ])) == toset(["team/in", "team/out", "team/work"])
+    error_message = "The roles may use the three prefixes, and no other."
+  }
+
+  assert {
+    condition     = contains([for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.filter[0].prefix], "team/work/")
+    error_message = "The work area expires, wherever it is."
   }
 }
 

@@ -22,6 +22,7 @@ MODEL = {"model_id": "amazon.nova-lite-v1:0"}
 ROUTE_ROW = 'resource "aws_dynamodb_table_item" "route"'
 CUSTOM_MODEL = "arn:aws:bedrock:us-east-1:123456789012:custom-model/amazon.nova-lite-v1:0:300k/abc123def456"
 PROVISIONED = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abc123def456"
+PREFIXES = {"input_prefix", "output_prefix", "work_prefix"}
 SUBNETS, GROUPS = ["subnet-0123456789abcdef0"], ["sg-0123456789abcdef0"]
 
 #: By case: the inputs, and words of the message. The message is that of the first input.
@@ -68,20 +69,28 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "empty input prefix": ({"input_prefix": ""}, '"": write folders'),
     "input prefix with a wildcard": ({"input_prefix": "to-*/"}, "letters, digits and _ . -"),
     "output prefix without a slash": ({"output_prefix": "processed"}, '"processed": write folders'),
+    "work prefix without a slash": ({"work_prefix": "work"}, 'work_prefix is "work": write folders'),
     "equal prefixes": (
-        {"output_prefix": "files/", "input_prefix": "files/"},
-        'The prefixes are "files/" and "files/": write two separate folders',
+        {"work_prefix": "jobs/", "output_prefix": "files/", "input_prefix": "files/"},
+        'output_prefix is "files/" and work_prefix is "jobs/": write three separate folders',
     ),
-    "output within input": ({"output_prefix": "to-process/done/"}, "within the other"),
+    "output within input": (
+        {"work_prefix": "jobs/", "output_prefix": "to-process/done/"},
+        'output_prefix is "to-process/done/"',
+    ),
     "input within output": (
-        {"output_prefix": "processed/", "input_prefix": "processed/new/"},
-        '"processed/new/" and "processed/"',
+        {"work_prefix": "jobs/", "input_prefix": "processed/new/"},
+        'input_prefix is "processed/new/", output_prefix is "processed/"',
     ),
     "input within the work area": (
-        {"output_prefix": "a/", "input_prefix": "jobs/in/"},
-        'the work area "jobs/"',
+        {"work_prefix": "work/", "input_prefix": "work/in/"},
+        'work_prefix is "work/": write three separate folders',
     ),
-    "output in the work area": ({"output_prefix": "jobs/"}, 'the work area "jobs/"'),
+    "output in the work area": (
+        {"work_prefix": "work/", "output_prefix": "work/"},
+        "None may be or contain another",
+    ),
+    "work area within input": ({"work_prefix": "to-process/work/"}, 'work_prefix is "to-process/work/"'),
     "media prefix without a slash": (
         {"media_prefixes": ["pictures/", "films"]},
         'media_prefixes is ["pictures/","films"]: write one or more folders',
@@ -90,8 +99,11 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "media prefix of null": ({"media_prefixes": [None]}, "media_prefixes is [null]"),
     "media prefix of the whole bucket": ({"media_prefixes": [""]}, "with a slash at the end"),
     "media prefix with a wildcard": ({"media_prefixes": ["pictures*/"]}, "letters, digits and _ . -"),
-    "media in the work area": ({"media_prefixes": ["jobs/1/"]}, 'the work area "jobs/"'),
-    "media in the results": ({"media_prefixes": ["processed/hr/"]}, "within output_prefix or the work area"),
+    "media in the work area": (
+        {"media_prefixes": ["work/1/"], "work_prefix": "work/"},
+        'media_prefixes is ["work/1/"]',
+    ),
+    "media in the results": ({"media_prefixes": ["processed/hr/"]}, "within output_prefix or work_prefix"),
     "media around the results": ({"media_prefixes": ["a/"], "output_prefix": "a/out/"}, "be, contain or be"),
     "work area gone before a job ends": ({"work_retention_days": 7}, "work_retention_days is 7: write"),
     "role by its name": ({"role_arn": "my-bedrock-role"}, "arn:aws:iam::123456789012:role/my-bedrock-role"),
@@ -298,12 +310,12 @@ def together(cases: Mapping[str, tuple[dict[str, Any], str]]) -> dict[str, Run]:
     runs: list[Run] = []
     placed: dict[str, Run] = {}
     for case, (inputs, _) in cases.items():
-        # output_prefix is held against input_prefix: where that is wrong, nothing is said of the other.
-        taken = set(inputs) | ({"input_prefix", "output_prefix"} if "_prefix" in str(inputs) else set())
+        # The prefixes are held against each other: where one is wrong, nothing is said of the others.
+        taken = set(inputs) | (PREFIXES if PREFIXES & inputs.keys() else set())
         run = next((each for each in runs if not taken & each.inputs.keys()), None)
         if run is None:
             runs.append(run := Run({}))
-        run.inputs |= {key: None for key in taken if key.endswith("_prefix")} | inputs
+        run.inputs |= dict.fromkeys(taken) | inputs
         placed[case] = run
     return placed
 

@@ -7,6 +7,11 @@ locals {
 
   # An upload that was overwritten still waits in the queue as the version that it was.
   old_version_days = max(30, var.work_retention_days)
+
+  retention = [
+    { id = "uploads", prefix = var.input_prefix, days = var.uploads_retention_days },
+    { id = "results", prefix = var.output_prefix, days = var.results_retention_days },
+  ]
 }
 
 resource "aws_s3_bucket" "this" {
@@ -81,6 +86,8 @@ resource "aws_s3_bucket_public_access_block" "this" {
 data "aws_iam_policy_document" "bucket" {
   count = var.create_bucket ? 1 : 0
 
+  source_policy_documents = var.bucket_policy_documents
+
   statement {
     sid       = "DenyWithoutTls"
     effect    = "Deny"
@@ -148,6 +155,24 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
 
     abort_incomplete_multipart_upload {
       days_after_initiation = 7
+    }
+  }
+
+  # What expires becomes a noncurrent version, which the rule above deletes.
+  dynamic "rule" {
+    for_each = [for rule in local.retention : rule if rule.days != null]
+
+    content {
+      id     = rule.value.id
+      status = "Enabled"
+
+      filter {
+        prefix = rule.value.prefix
+      }
+
+      expiration {
+        days = rule.value.days
+      }
     }
   }
 

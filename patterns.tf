@@ -68,6 +68,10 @@ locals {
         write one or more folders of letters, digits and _ . -, each with a slash at the end and none at the start, such
         as ["pictures/", "films/2026/"]. None may be, contain or be within output_prefix or work_prefix.
       EOT
+      lifecycle   = <<-EOT
+        is for a bucket that the module creates, but create_bucket is false: add a rule to the lifecycle configuration
+        of the bucket, in the configuration that owns it, and leave the input out.
+      EOT
       schedule    = <<-EOT
         write rate(15 minutes), rate(1 day) (the unit is singular after 1 only) or cron(0/15 * * * ? *), which has six
         fields, with a ? for either the day of the month or the day of the week.

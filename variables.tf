@@ -230,6 +230,79 @@ variable "work_retention_days" {
   }
 }
 
+variable "uploads_retention_days" {
+  description = <<-EOT
+    Days after which objects below input_prefix expire, in a bucket that the module creates; null keeps them. At least
+    8, as a job can run for 7: choose more than an upload can wait and run. S3 keeps an expired object as a noncurrent
+    version for another 30 days, or work_retention_days if that is more. An upload that waits longer ends as Cancelled.
+  EOT
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.uploads_retention_days == null || var.create_bucket
+    error_message = "uploads_retention_days ${local.advice.lifecycle}"
+  }
+
+  validation {
+    condition = var.uploads_retention_days == null || try(
+      var.uploads_retention_days >= 8 && floor(var.uploads_retention_days) == var.uploads_retention_days, false
+    )
+    error_message = "uploads_retention_days is ${coalesce(var.uploads_retention_days, 0)}: write a whole number of 8 or more, such as 90, or leave it out to keep uploads."
+  }
+}
+
+variable "results_retention_days" {
+  description = <<-EOT
+    Days after which objects below output_prefix expire, in a bucket that the module creates; null keeps them. S3 keeps
+    an expired object as a noncurrent version for another 30 days, or work_retention_days if that is more.
+  EOT
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.results_retention_days == null || var.create_bucket
+    error_message = "results_retention_days ${local.advice.lifecycle}"
+  }
+
+  validation {
+    condition = var.results_retention_days == null || try(
+      var.results_retention_days >= 1 && floor(var.results_retention_days) == var.results_retention_days, false
+    )
+    error_message = "results_retention_days is ${coalesce(var.results_retention_days, 0)}: write a whole number of 1 or more, such as 90, or leave it out to keep results."
+  }
+}
+
+variable "bucket_policy_documents" {
+  description = <<-EOT
+    JSON policy documents whose statements become part of the bucket's policy, in a bucket that the module creates. A
+    bucket has only one policy: an aws_s3_bucket_policy of your own and the module's would replace each other.
+  EOT
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = length(var.bucket_policy_documents) == 0 || var.create_bucket
+    error_message = "bucket_policy_documents is for a bucket that the module creates, but create_bucket is false: add the statements to the policy of the bucket, in the configuration that owns it, and leave the input out."
+  }
+
+  validation {
+    condition     = alltrue([for document in var.bucket_policy_documents : can(jsondecode(document).Statement)])
+    error_message = "bucket_policy_documents takes JSON policy documents with a Statement: write [data.aws_iam_policy_document.my_bucket.json]."
+  }
+
+  # Of two statements with the same Sid, the provider would keep the module's and drop the other.
+  validation {
+    condition = !anytrue(flatten([
+      for document in var.bucket_policy_documents : [
+        for statement in try(flatten([jsondecode(document).Statement]), []) : try(statement.Sid, "") == "DenyWithoutTls"
+      ]
+    ]))
+    error_message = "bucket_policy_documents has a statement with the Sid DenyWithoutTls, which is the module's own: leave the statement out, or give it another Sid."
+  }
+}
+
 variable "force_destroy" {
   description = "Whether terraform destroy deletes the bucket even if it contains uploads and results."
   type        = bool

@@ -354,6 +354,11 @@ run "bucket" {
   }
 
   assert {
+    condition     = length(aws_s3_bucket_lifecycle_configuration.this[0].rule) == 2
+    error_message = "Uploads and results are kept."
+  }
+
+  assert {
     condition     = !aws_s3_bucket.this[0].force_destroy && !aws_dynamodb_table.this.deletion_protection_enabled
     error_message = "By default the bucket's files are safe from terraform destroy."
   }

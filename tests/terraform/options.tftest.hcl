@@ -454,6 +454,51 @@ run "own_bucket_name" {
   }
 }
 
+run "retention" {
+  command = plan
+
+  variables {
+    uploads_retention_days = 90
+    results_retention_days = 365
+  }
+
+  assert {
+    condition = [
+      for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule :
+      { prefix = rule.filter[0].prefix, days = rule.expiration[0].days } if contains(["uploads", "results"], rule.id) && rule.status == "Enabled"
+    ] == [{ prefix = "to-process/", days = 90 }, { prefix = "processed/", days = 365 }]
+    error_message = "Uploads and results expire, each after its own time."
+  }
+}
+
+run "retention_of_results_alone" {
+  command = plan
+
+  variables {
+    results_retention_days = 1
+  }
+
+  assert {
+    condition     = [for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.id] == ["work-area", "old-versions", "results"]
+    error_message = "Uploads are kept."
+  }
+}
+
+run "bucket_policy" {
+  command = plan
+
+  variables {
+    bucket_policy_documents = [
+      "{\"Version\":\"2012-10-17\",\"Statement\":{\"Sid\":\"OnlyFromOurNetwork\",\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"s3:*\",\"Resource\":\"*\"}}",
+    ]
+  }
+
+  assert {
+    condition     = data.aws_iam_policy_document.bucket[0].source_policy_documents == tolist(var.bucket_policy_documents) && data.aws_iam_policy_document.bucket[0].statement[0].sid == "DenyWithoutTls"
+    error_message = "The bucket's one policy has the module's statement and those that are given."
+  }
+}
+
 run "own_role" {
   command = plan
 

@@ -22,7 +22,11 @@ MODEL = {"model_id": "amazon.nova-lite-v1:0"}
 ROUTE_ROW = 'resource "aws_dynamodb_table_item" "route"'
 CUSTOM_MODEL = "arn:aws:bedrock:us-east-1:123456789012:custom-model/amazon.nova-lite-v1:0:300k/abc123def456"
 PROVISIONED = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abc123def456"
-PREFIXES = {"input_prefix", "output_prefix", "work_prefix"}
+PREFIXES = ("input_prefix", "output_prefix", "work_prefix")
+#: By input: what it is held against. Where that is wrong, nothing is said of the input.
+HELD_AGAINST = dict.fromkeys(PREFIXES, PREFIXES) | dict.fromkeys(
+    ("uploads_retention_days", "results_retention_days", "bucket_policy_documents"), ("bucket_name",)
+)
 SUBNETS, GROUPS = ["subnet-0123456789abcdef0"], ["sg-0123456789abcdef0"]
 
 #: By case: the inputs, and words of the message. The message is that of the first input.
@@ -106,6 +110,29 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "media in the results": ({"media_prefixes": ["processed/hr/"]}, "within output_prefix or work_prefix"),
     "media around the results": ({"media_prefixes": ["a/"], "output_prefix": "a/out/"}, "be, contain or be"),
     "work area gone before a job ends": ({"work_retention_days": 7}, "work_retention_days is 7: write"),
+    "uploads gone before a job ends": (
+        {"uploads_retention_days": 7},
+        "uploads_retention_days is 7: write a whole number of 8 or more",
+    ),
+    "half a day of uploads": ({"uploads_retention_days": 8.5}, "uploads_retention_days is 8.5: write"),
+    "results gone at once": (
+        {"results_retention_days": 0},
+        "results_retention_days is 0: write a whole number of 1 or more",
+    ),
+    "half a day of results": ({"results_retention_days": 1.5}, "results_retention_days is 1.5: write"),
+    "bucket policy by its name": (
+        {"bucket_policy_documents": ["my-policy"]},
+        "write [data.aws_iam_policy_document.my_bucket.json]",
+    ),
+    "bucket policy without statements": (
+        {"bucket_policy_documents": ["{}"]},
+        "JSON policy documents with a Statement",
+    ),
+    "bucket policy of null": ({"bucket_policy_documents": [None]}, "JSON policy documents with a Statement"),
+    "bucket policy with the module's own Sid": (
+        {"bucket_policy_documents": [json.dumps({"Statement": {"Sid": "DenyWithoutTls"}})]},
+        "give it another Sid",
+    ),
     "role by its name": ({"role_arn": "my-bedrock-role"}, "arn:aws:iam::123456789012:role/my-bedrock-role"),
     "role of a user": ({"role_arn": "arn:aws:iam::123456789012:user/me"}, "not the ARN of a role"),
     "boundary by its name": ({"permissions_boundary": "my-boundary"}, ":policy/my-boundary"),
@@ -157,6 +184,13 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
         "arn:aws:sns:us-east-1:123456789012:my-topic",
     ),
     "alarm at once": ({"pending_age_alarm_hours": 0}, "write a number above 0"),
+}
+
+#: What can only be set for the module's own bucket.
+SETTINGS: dict[str, Any] = {
+    "uploads_retention_days": 90,
+    "results_retention_days": 90,
+    "bucket_policy_documents": [json.dumps({"Version": "2012-10-17", "Statement": []})],
 }
 
 #: By case: a route (with MODEL, unless it has a model_id), and its faults, each as the message has it.
@@ -310,8 +344,7 @@ def together(cases: Mapping[str, tuple[dict[str, Any], str]]) -> dict[str, Run]:
     runs: list[Run] = []
     placed: dict[str, Run] = {}
     for case, (inputs, _) in cases.items():
-        # The prefixes are held against each other: where one is wrong, nothing is said of the others.
-        taken = set(inputs) | (PREFIXES if PREFIXES & inputs.keys() else set())
+        taken = set(inputs).union(*(HELD_AGAINST.get(name, ()) for name in inputs))
         run = next((each for each in runs if not taken & each.inputs.keys()), None)
         if run is None:
             runs.append(run := Run({}))
@@ -328,6 +361,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     by_case |= dict.fromkeys(ROUTES, Run({"routes": rows}))
     by_case["default"] = Run({"model_id": CUSTOM_MODEL, "routes": {"default": {"undersized": "on_demand"}}})
     by_case["existing bucket"] = Run({"create_bucket": False})
+    by_case["settings of another's bucket"] = Run(
+        {"create_bucket": False, "bucket_name": "team-files", **SETTINGS}
+    )
 
     copy = tmp_path_factory.mktemp("module")
     for part in [*checks.ROOT.glob("*.tf"), checks.ROOT / "dist" / "lambdas.zip"]:
@@ -406,3 +442,12 @@ def test_an_existing_bucket_needs_its_name(ended: dict[str, Run]) -> None:
 
     assert where == 'variable "create_bucket"'
     assert 'write bucket_name = "my-bucket"' in message
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_an_existing_bucket_keeps_its_settings(ended: dict[str, Run], name: str) -> None:
+    found = ended["settings of another's bucket"]
+
+    (message,) = found.of(f'variable "{name}"')
+    assert message.startswith(f"{name} is for a bucket that the module creates, but create_bucket is false")
+    assert len(found.messages) == len(SETTINGS)

@@ -148,9 +148,10 @@ class Chunk:
     records. ``unstarted_since``: when the first of the jobs was created that have ended without running them
     since; "" if the last one ran them.
 
-    ``parts`` are the keys of the objects that hold the chunk's result lines so far. ``shard``: which partition
-    of its route's queue has its place; 0 in rows of versions that had only one. ``asked``: by the hex digits
-    of a recordId's digest, how often the model was invoked on demand without an answer that was stored.
+    ``parts`` are the keys of the objects that hold the chunk's result lines so far. ``shard``: which
+    partition of its route's queue has its place; 0 in rows of versions that had only one. ``asked``: by the
+    hex digits of a recordId's digest, how often the model was invoked on demand without an answer that was
+    stored.
     """
 
     upload_id: str

@@ -304,9 +304,9 @@ def test_an_object_that_is_larger_than_a_model_reads_ends_its_upload_by_name_bef
 ) -> None:
     monkeypatch.setattr(media, "MAX_OBJECT_BYTES", 50)
     with World.open(CONVERSE) as world:
-        (small,) = put(world, "small.png")
-        large = f"s3://{world.bucket}/large.mp4"
-        world.s3.put_object(Bucket=world.bucket, Key="large.mp4", Body=b"x" * 51)
+        (small,) = put(world, "to-process/small.png")
+        large = f"s3://{world.bucket}/to-process/large.mp4"
+        world.s3.put_object(Bucket=world.bucket, Key="to-process/large.mp4", Body=b"x" * 51)
         copied = media_copies(world)
         bad = world.upload("bad.jsonl", lines([asking(n, small, large) for n in range(100)]))
         good = world.upload("good.jsonl", lines([asking(n, small) for n in range(100)]))
@@ -329,8 +329,8 @@ def chunk_bytes(uri: str, count: int = 100) -> int:
 
 def test_records_whose_objects_make_any_job_too_large_end_with_the_limit_and_the_largest() -> None:
     with World.open(CONVERSE) as world:
-        large = f"s3://{world.bucket}/large.mp4"
-        world.s3.put_object(Bucket=world.bucket, Key="large.mp4", Body=b"x" * 10_000)
+        large = f"s3://{world.bucket}/to-process/large.mp4"
+        world.s3.put_object(Bucket=world.bucket, Key="to-process/large.mp4", Body=b"x" * 10_000)
         most = chunk_bytes(large) + 9_999
         world.put_route(replace(CONVERSE, max_bytes_per_job=most))
         upload_id = world.upload("a.jsonl", lines([asking(n, large) for n in range(100)]))
@@ -348,9 +348,9 @@ def test_records_whose_objects_make_any_job_too_large_end_with_the_limit_and_the
 def test_what_does_not_fit_beside_the_objects_of_others_runs_in_another_job(dies: bool) -> None:
     with World.open(CONVERSE) as world:
         # Given three uploads that would share a job, if two of them had not more objects than it may have
-        found = [f"s3://{world.bucket}/{n}.mp4" for n in range(3)]
+        found = [f"s3://{world.bucket}/to-process/{n}.mp4" for n in range(3)]
         for number in range(3):
-            world.s3.put_object(Bucket=world.bucket, Key=f"{number}.mp4", Body=b"x" * 50_000)
+            world.s3.put_object(Bucket=world.bucket, Key=f"to-process/{number}.mp4", Body=b"x" * 50_000)
         most = 3 * chunk_bytes(found[0]) + 60_000
         world.put_route(replace(CONVERSE, max_bytes_per_job=most, max_active_jobs=1, max_record_attempts=1))
         ids = [world.upload(f"{n}.jsonl", lines([asking(m, found[n]) for m in range(100)])) for n in range(3)]
@@ -377,9 +377,9 @@ def test_what_does_not_fit_beside_the_objects_of_others_runs_in_another_job(dies
 def test_what_fits_into_no_job_with_enough_records_ends() -> None:
     with World.open(CONVERSE) as world:
         # Given two uploads that are too few records alone, and too many bytes together
-        found = [f"s3://{world.bucket}/{n}.mp4" for n in range(2)]
+        found = [f"s3://{world.bucket}/to-process/{n}.mp4" for n in range(2)]
         for number in range(2):
-            world.s3.put_object(Bucket=world.bucket, Key=f"{number}.mp4", Body=b"x" * 50_000)
+            world.s3.put_object(Bucket=world.bucket, Key=f"to-process/{number}.mp4", Body=b"x" * 50_000)
         most = 2 * chunk_bytes(found[0], 60) + 60_000
         world.put_route(replace(CONVERSE, max_bytes_per_job=most))
         ids = [world.upload(f"{n}.jsonl", lines([asking(m, found[n]) for m in range(60)])) for n in range(2)]

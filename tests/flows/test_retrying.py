@@ -211,7 +211,7 @@ def test_staging_that_takes_longer_than_a_run_goes_on_in_the_next() -> None:
 
 def test_media_that_takes_longer_than_a_run_goes_on_in_the_next() -> None:
     with World.open(CONVERSE) as world:
-        found = put(world, *(f"{n}.png" for n in range(20)))
+        found = put(world, *(f"to-process/{n}.png" for n in range(20)))
         upload_id = world.upload("a.jsonl", lines([asking(n, found[n % 20]) for n in range(100)]))
         copied = media_copies(world)
         watch: Any = world.before

@@ -22,7 +22,7 @@ MODEL = {"model_id": "amazon.nova-lite-v1:0"}
 ROUTE_ROW = 'resource "aws_dynamodb_table_item" "route"'
 CUSTOM_MODEL = "arn:aws:bedrock:us-east-1:123456789012:custom-model/amazon.nova-lite-v1:0:300k/abc123def456"
 PROVISIONED = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abc123def456"
-PREFIXES = ("input_prefix", "output_prefix", "work_prefix")
+PREFIXES = ("input_prefix", "output_prefix", "work_prefix", "media_prefixes")
 #: By input: what it is held against. Where that is wrong, nothing is said of the input.
 HELD_AGAINST = dict.fromkeys(PREFIXES, PREFIXES) | dict.fromkeys(
     ("uploads_retention_days", "results_retention_days", "bucket_policy_documents"), ("bucket_name",)

@@ -62,11 +62,11 @@ class Chunks:
             yield place_of(item, route, shard)
 
     def sample(self, route: str) -> list[Place]:
-        """Returns the first places of each shard of a route's queue, 200 at most. Eventually consistent."""
+        """Returns the first places of each shard of a route's queue, 200 at most."""
         found: list[Place] = []
         for shard in range(names.SHARDS):
             key = {":pk": queue_key(route, shard)}
-            items = self._dynamo.query("pk = :pk", key, limit=_FIRST_PAGE)
+            items = self._dynamo.query("pk = :pk", key, limit=_FIRST_PAGE, consistent=True)
             found += [place_of(item, route, shard) for item in items]
         return found
 

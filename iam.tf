@@ -209,7 +209,7 @@ locals {
 }
 
 data "aws_iam_policy_document" "role" {
-  for_each = { for key, statements in local.statements : key => statements if key != "bedrock" || var.role_arn == null }
+  for_each = { for key, statements in local.statements : key => statements if key != "bedrock" || var.create_role }
 
   dynamic "statement" {
     for_each = [for statement in each.value : statement if lookup(statement, "when", true)]

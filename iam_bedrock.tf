@@ -1,8 +1,9 @@
-# The service role that Bedrock uses to read inputs and write results, unless one is given.
+# The service role that Bedrock uses to read inputs and write results, unless one is given. Whether it is created depends
+# on create_role and not on role_arn, which can be unknown at plan time.
 
 locals {
-  bedrock_role_arn  = var.role_arn == null ? aws_iam_role.bedrock[0].arn : var.role_arn
-  bedrock_role_name = var.role_arn == null ? aws_iam_role.bedrock[0].name : reverse(split("/", var.role_arn))[0]
+  bedrock_role_arn  = var.create_role ? aws_iam_role.bedrock[0].arn : var.role_arn
+  bedrock_role_name = var.create_role ? aws_iam_role.bedrock[0].name : reverse(split("/", var.role_arn))[0]
 
   bedrock_arn = "arn:${local.partition}:bedrock:${local.region}:${local.account_id}"
 
@@ -86,7 +87,7 @@ locals {
 }
 
 data "aws_iam_policy_document" "bedrock_trust" {
-  count = var.role_arn == null ? 1 : 0
+  count = var.create_role ? 1 : 0
 
   # Only Bedrock's batch jobs, and only those of this account and Region.
   statement {
@@ -113,7 +114,7 @@ data "aws_iam_policy_document" "bedrock_trust" {
 }
 
 resource "aws_iam_role" "bedrock" {
-  count = var.role_arn == null ? 1 : 0
+  count = var.create_role ? 1 : 0
 
   name                 = "${var.name}-bedrock-${local.region}"
   description          = "What the Bedrock batch inference jobs of the queue ${var.name} may do."
@@ -124,7 +125,7 @@ resource "aws_iam_role" "bedrock" {
 }
 
 resource "aws_iam_role_policy" "bedrock" {
-  count = var.role_arn == null ? 1 : 0
+  count = var.create_role ? 1 : 0
 
   name   = "batch-inference"
   role   = aws_iam_role.bedrock[0].name

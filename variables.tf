@@ -341,14 +341,31 @@ variable "sweep_schedule_expression" {
   }
 }
 
+variable "create_role" {
+  description = "Whether to create the service role of the Bedrock jobs. If false, they use role_arn."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "role_arn" {
-  description = "ARN of an existing service role for the Bedrock jobs, known at plan time. Default: a role is created."
+  description = "With create_role = false: the ARN of the service role of the Bedrock jobs."
   type        = string
   default     = null
 
   validation {
     condition     = var.role_arn == null || can(regex(local.patterns.role_arn, var.role_arn))
     error_message = "role_arn is not the ARN of a role: write arn:aws:iam::123456789012:role/my-bedrock-role."
+  }
+
+  validation {
+    condition     = var.create_role || var.role_arn != null
+    error_message = "create_role = false needs the ARN of the role to use: write role_arn = \"arn:aws:iam::123456789012:role/my-bedrock-role\", or leave create_role out to have a role created."
+  }
+
+  validation {
+    condition     = !var.create_role || var.role_arn == null
+    error_message = "role_arn is given, but create_role is true: write create_role = false to use that role, or leave role_arn out to have a role created."
   }
 }
 

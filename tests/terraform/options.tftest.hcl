@@ -503,12 +503,13 @@ run "own_role" {
   command = plan
 
   variables {
-    role_arn = "arn:aws:iam::123456789012:role/team/my-bedrock-role"
+    create_role = false
+    role_arn    = "arn:aws:iam::123456789012:role/team/my-bedrock-role"
   }
 
   assert {
     condition     = length(aws_iam_role.bedrock) == 0 && length(aws_iam_role_policy.bedrock) == 0
-    error_message = "With role_arn no service role is made."
+    error_message = "With create_role = false no service role is made."
   }
 
   assert {

@@ -17,6 +17,11 @@ run "applied" {
     condition     = output.queue.bucket_arn == "arn:aws:s3:::team-files" && output.queue.input_uri == "s3://team-files/to-process/"
     error_message = "The queue is on the bucket."
   }
+
+  assert {
+    condition     = output.queue.roles.bedrock == { name = "mock", arn = "arn:aws:iam::123456789012:role/mock" }
+    error_message = "The jobs get the role, whose ARN was unknown when the apply was planned."
+  }
 }
 
 run "tags_changed" {

@@ -133,8 +133,19 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
         {"bucket_policy_documents": [json.dumps({"Statement": {"Sid": "DenyWithoutTls"}})]},
         "give it another Sid",
     ),
-    "role by its name": ({"role_arn": "my-bedrock-role"}, "arn:aws:iam::123456789012:role/my-bedrock-role"),
-    "role of a user": ({"role_arn": "arn:aws:iam::123456789012:user/me"}, "not the ARN of a role"),
+    "role by its name": (
+        {"role_arn": "my-bedrock-role", "create_role": False},
+        "arn:aws:iam::123456789012:role/my-bedrock-role",
+    ),
+    "role of a user": (
+        {"role_arn": "arn:aws:iam::123456789012:user/me", "create_role": False},
+        "not the ARN of a role",
+    ),
+    "role beside one that is created": (
+        {"role_arn": "arn:aws:iam::123456789012:role/mine", "create_role": True},
+        "create_role is true: write create_role = false to use that role",
+    ),
+    "no role": ({"role_arn": None, "create_role": False}, "create_role = false needs the ARN of the role"),
     "boundary by its name": ({"permissions_boundary": "my-boundary"}, ":policy/my-boundary"),
     "role path without a slash": ({"role_path": "team"}, 'role_path is "team": write "/" or'),
     "key by its alias": ({"kms_key_arn": "alias/my-key"}, '"alias/my-key": write the ARN of a key'),
@@ -388,7 +399,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         if report["type"] == "diagnostic" and report["diagnostic"]["severity"] == "error":
             found = report["diagnostic"]
             snippet = found.get("snippet") or {"context": found["summary"]}
-            where = snippet["context"]
+            # Of an input that is not given, its declaration is shown.
+            where = snippet["context"] or snippet["code"].removesuffix(" {")
             if where.startswith("run "):  # The value is to blame that the run gives to a variable.
                 where = f'variable "{snippet["code"].partition("=")[0].strip()}"'
             text = found["detail"].partition("\n\nThis was checked by")[0]

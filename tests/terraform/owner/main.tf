@@ -1,9 +1,9 @@
-# The queue on a bucket that the same configuration makes, as the bucket's owner writes it.
+# The queue on a bucket and with a service role that the same configuration makes, as their owner writes it.
 
 provider "aws" {}
 
 variable "tags" {
-  description = "Tags of the bucket. Other tags are a change pending."
+  description = "Tags of the bucket and the role. Other tags are a change pending."
   type        = map(string)
 }
 
@@ -12,13 +12,20 @@ resource "aws_s3_bucket" "team" {
   tags   = var.tags
 }
 
+resource "aws_iam_role" "team" {
+  name               = "team-bedrock"
+  assume_role_policy = jsonencode({ Version = "2012-10-17", Statement = [] })
+  tags               = var.tags
+}
+
 module "queue" {
   source = "../../.."
 
-  model_id                   = "amazon.nova-lite-v1:0"
-  create_bucket              = false
-  bucket_name                = aws_s3_bucket.team.bucket
-  manage_bucket_notification = false
+  model_id      = "amazon.nova-lite-v1:0"
+  create_bucket = false
+  bucket_name   = aws_s3_bucket.team.bucket
+  create_role   = false
+  role_arn      = aws_iam_role.team.arn
 }
 
 output "queue" {

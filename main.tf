@@ -23,6 +23,10 @@ locals {
   partition  = terraform_data.location.input.partition
   region     = terraform_data.location.input.region
 
+  # "Supported Regions for Lambda recursive loop detection" in the Lambda Developer Guide: the commercial Regions (the
+  # partition aws) without these.
+  loop_detection = local.current.partition == "aws" && !contains(["ap-southeast-6", "mx-central-1"], local.current.region)
+
   # Identifies the queue of every resource and every Bedrock job, also on the bill.
   tags = merge({ Queue = var.name }, var.tags)
 
@@ -86,6 +90,16 @@ resource "terraform_data" "location" {
   lifecycle {
     # The input, not the output, is known in the plan that creates this.
     ignore_changes = [input]
+
+    # Here, because nothing else is created before this.
+    precondition {
+      condition = local.loop_detection || var.manage_recursion_config != null
+      error_message = join(" ", [
+        "As far as this version of the module knows, Lambda has no recursive loop detection in",
+        "${local.current.region}, where setting it fails: write manage_recursion_config = false, or true if Lambda has",
+        "it there by now.",
+      ])
+    }
 
     postcondition {
       condition = self.input == local.current
@@ -162,8 +176,11 @@ resource "aws_lambda_function_event_invoke_config" "this" {
 
 # Lambda takes functions that invoke themselves and each other for a mistake and stops them after some 16
 # rounds. Here each round does a part of the work that is left, and none follows when none is left.
+#
+# An input decides and not the Region, because for_each must be known in every plan. With depends_on in the module
+# block, the Region can be unknown in the first one.
 resource "aws_lambda_function_recursion_config" "this" {
-  for_each = local.functions
+  for_each = coalesce(var.manage_recursion_config, true) ? local.functions : {}
 
   function_name  = aws_lambda_function.this[each.key].function_name
   recursive_loop = "Allow"

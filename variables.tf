@@ -470,6 +470,16 @@ variable "lambda_memory_size" {
   }
 }
 
+variable "manage_recursion_config" {
+  description = <<-EOT
+    Whether to exempt the functions, which invoke themselves and each other while there is work, from Lambda's recursive
+    loop detection. It stops such functions after about 16 rounds. Default: true. In AWS GovCloud (US), Mexico (Central)
+    and Asia Pacific (New Zealand), which do not have it, the plan asks you to write false.
+  EOT
+  type        = bool
+  default     = null
+}
+
 variable "lambda_environment" {
   description = "More environment variables for the functions, such as AWS_ENDPOINT_URL_BEDROCK."
   type        = map(string)

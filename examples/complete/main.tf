@@ -102,6 +102,8 @@ module "batch_inference" {
   lambda_environment = { TEAM = "platform" }
   lambda_layers      = var.lambda_layers
 
+  manage_recursion_config = true # false in AWS GovCloud (US)
+
   log_retention_days      = 400
   alarm_actions           = [aws_sns_topic.alarms.arn]
   pending_age_alarm_hours = 12

@@ -12,8 +12,9 @@ output "bucket_notification" {
   description = "For a bucket whose notification configuration is not managed by this module: the arguments of the block lambda_function to add to its aws_s3_bucket_notification."
   value       = local.notification
 
-  # S3 checks that it may invoke the function when the notification is set.
-  depends_on = [aws_lambda_permission.bucket]
+  # S3 checks that it may invoke the function when the notification is set. Until versioning is enabled, an upload has
+  # no version ID that identifies it.
+  depends_on = [aws_lambda_permission.bucket, aws_s3_bucket_versioning.this]
 }
 
 output "input_uri" {

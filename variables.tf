@@ -179,7 +179,7 @@ variable "output_prefix" {
 variable "work_prefix" {
   description = <<-EOT
     Prefix of the work area, which holds staged inputs and job outputs, with a slash at the end. Change it only while no
-    job runs: the results of running jobs are looked for under the new prefix.
+    upload is pending or running: the functions lose access to what is under the old prefix.
   EOT
   type        = string
   default     = "jobs/"

@@ -17,6 +17,12 @@ module "queue" {
 
   model_id   = "amazon.nova-lite-v1:0"
   depends_on = [terraform_data.earlier]
+
+  # A policy names the bucket that the module creates for it, as docs/vpc.md shows.
+  bucket_policy_documents = [jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Deny", Principal = "*", Action = "s3:PutObject", Resource = "${module.queue.bucket_arn}/*" }]
+  })]
 }
 
 output "queue" {

@@ -29,8 +29,15 @@ from .invariants import Watch, check
 from .world import HAIKU, RETRY_SECONDS, SCHEDULE_SECONDS, Call, Invocation, World, lines, records
 
 ENDPOINT = "https://aws"
+# What a function names that could not ride out a throttled table, and the time it may then have left at most.
+THROTTLING = ("ProvisionedThroughputExceededException", "TransactionCanceledException")
+GIVES_UP = 30.0
 SECONDS_OF_A_TURN = 60.0  # real ones; a thread that does not stop at a call within these hangs
 MOST_TURNS = 10_000
+# A throttled table refuses most calls for this long. botocore tries each call a few times by itself.
+THROTTLED = (60.0, 240.0)
+REFUSED = 0.9
+LATE = 3600.0  # an event may come this long after its upload
 BUSY = 2700.0  # uploads and faults come in these first seconds; then the queue may run to rest
 
 
@@ -50,6 +57,8 @@ class Plan:
     duplicates: float
     late: float
     lost: float
+    throttled: float
+    unanswered: float
     config: Mapping[str, Any]
 
 
@@ -91,6 +100,8 @@ def plan(seed: int) -> Plan:
         duplicates=chance.choice([0.0, 0.2, 0.5]),
         late=chance.choice([0.0, 0.3]),
         lost=chance.choice([0.0, 0.0, 0.3]),
+        throttled=Random(seed ^ 0x7AB1E).choice([0.0, 0.0, 0.0, 0.3]),
+        unanswered=chance.choice([0.0] * 9 + [0.5]),
         config={
             "models": {
                 "*": {
@@ -161,13 +172,15 @@ class Life:
         self._versions: dict[str, tuple[str, str]] = {}
         self._deleted: set[str] = set()
         self._bad: set[str] = set()
+        self._unanswered: dict[str, bool] = {}
         self._agenda: list[tuple[float, Callable[[], None]]] = []
+        self._throttled_until = 0.0
 
     def run(self) -> Survived:
         """Lives through the seed to its rest and checks every invariant, record by record."""
         with World.open(*self.plan.routes, config=self.plan.config, seed=self.seed) as world:
             self.world = world
-            world.before, world.after = self._before, self._after
+            world.before, world.after, world.pause = self._before, self._after, self._pause
             world.schedule = False  # this loop has its own, which goes on while functions run
             self._next_schedule = world.clock() + SCHEDULE_SECONDS
             self._busy_until = world.clock() + BUSY
@@ -199,7 +212,13 @@ class Life:
             self._at(world.clock() + chance.random() * BUSY, self._delete)
         for _ in range(chance.choice([0, 0, 2])):
             self._at(world.clock() + chance.random() * BUSY, self._stop)
-        for what, often in ((self._outage, 0.1), (self._sweep, 0.3), (self._apply, 0.3)):
+        for what, often in (
+            (self._outage, 0.1),
+            (self._sweep, 0.3),
+            (self._apply, 0.3),
+            (self._neighbours, 0.2),
+            (self._only_schedule, 0.05),
+        ):
             if chance.random() < often:
                 self._at(world.clock() + chance.random() * BUSY, what)
         self._at(world.clock() + BUSY + 3600.0, self._sweep)  # the daily one, which finds what is left
@@ -212,9 +231,9 @@ class Life:
         self._agenda.append((when, what))
         self._agenda.sort(key=lambda entry: entry[0])
 
-    def _upload(self, number: int, key: str) -> None:
+    def _upload(self, number: int, key: str, count: int = 0) -> None:
         chance, world = self._chance, self.world
-        rows = records(chance.choice([1, 2, 5, 9, 20, 30, 90]), f"u{number}-")
+        rows = records(count or chance.choice([1, 2, 5, 9, 20, 30, 90]), f"u{number}-")
         kind = chance.choice(["tidy", "tidy", "tidy", "crlf", "bad"])
         body = lines(rows)
         if kind == "crlf":
@@ -229,12 +248,15 @@ class Life:
         else:
             self._accepted[upload_id] = rows
         self._note("upload", key, upload_id, len(rows), kind)
+        if chance.random() < self.plan.throttled:
+            self._throttled_until = world.clock() + chance.uniform(*THROTTLED)
+            self._note("throttled", self._throttled_until)
         if chance.random() < self.plan.lost:
             self._faults["lost event"] += 1
             return
         times = 1 + (chance.random() < self.plan.duplicates) + (chance.random() < self.plan.duplicates)
         for _ in range(times):
-            late = chance.random() * 2000 if chance.random() < self.plan.late else chance.random()
+            late = chance.random() * LATE if chance.random() < self.plan.late else chance.random()
             world.send("create", event, delay=late)
 
     def _delete(self) -> None:
@@ -280,6 +302,19 @@ class Life:
         """Nothing runs for hours: whatever was running is past its time-out, and jobs have gone on."""
         self.world.clock.advance(2 * 3600.0)
         self._note("outage")
+
+    def _neighbours(self) -> None:
+        """Two people upload a few records each, and one of them soon takes them back."""
+        for number in (100, 101):
+            self._upload(number, f"neighbour{number}.jsonl", count=4)
+        self._at(self.world.clock() + self._chance.uniform(0.0, 600.0), self._delete)
+
+    def _only_schedule(self) -> None:
+        """For a while, Bedrock does not get round to the jobs that it takes: they expire."""
+        self.world.simulator.configure({"models": {"*": {"schedule_seconds": 2 * 86_400.0}}})
+        back = {"models": {"*": {"schedule_seconds": 1.0}}}
+        self._at(self.world.clock() + 1800.0, partial(self.world.simulator.configure, back))
+        self._note("only schedules")
 
     def _hold_a_slot(self, seconds: float) -> None:
         """Somebody else's job takes a slot."""
@@ -373,6 +408,9 @@ class Life:
         self._note("end", actor.invocation.request_id, type(actor.error).__name__)
         if actor.error is None:
             return
+        if any(code in str(actor.error) for code in THROTTLING):
+            left = actor.invocation.deadline - self.world.clock()
+            assert left < GIVES_UP, f"{actor.invocation} gave up with {left:.0f} s left: {actor.error}"
         function = actor.invocation.function
         if actor.attempt < len(RETRY_SECONDS):
             self.world.send(function, actor.event, RETRY_SECONDS[actor.attempt], actor.attempt + 1)
@@ -394,16 +432,15 @@ class Life:
         actor = self._now
         assert actor is not None
         assert actor.invocation is invocation
-        actor.turn.clear()
         if chance.random() < self.plan.slow_calls:
             actor.held_until = world.clock() + chance.uniform(1, 400)
             self._faults["slow"] += 1
-        self._back.set()
-        actor.turn.wait()
-        if invocation.dead:
-            world.kill()
+        self._let_others_go(actor)
         self._pass_in_call(chance)
         self._note("call", invocation.request_id, call.operation)
+        if call.operation == "CreateModelInvocationJob" and self._is_unanswered(call):
+            self._faults["unanswered"] += 1
+            raise self._answer(call, "InternalServerException", 500)
         if world.clock() > invocation.deadline:
             self._faults["time-out"] += 1
             self._kill(invocation)
@@ -412,8 +449,26 @@ class Life:
         if chance.random() < self.plan.kills:
             self._faults["killed"] += 1
             self._kill(invocation)
+        if call.to_the_table and world.clock() < self._throttled_until and chance.random() < REFUSED:
+            self._faults["throttled table"] += 1
+            raise throttled(call.operation)
         if chance.random() < self.plan.call_faults:
             raise self._error(call)
+
+    def _let_others_go(self, actor: Actor) -> None:
+        """Waits for the next turn of an invocation."""
+        actor.turn.clear()
+        self._back.set()
+        actor.turn.wait()
+        if actor.invocation.dead:
+            self.world.kill()
+
+    def _pause(self, longest: float) -> None:
+        """An invocation waits before it tries a call again, and the others go on."""
+        actor = self._now
+        assert actor is not None
+        actor.held_until = self.world.clock() + self._chance.uniform(0, longest)
+        self._let_others_go(actor)
 
     def _pass_in_call(self, chance: Random) -> None:
         self.world.clock.advance(chance.choice([0.01, 0.05, 0.3]))
@@ -427,7 +482,19 @@ class Life:
         self._faults[kind] += 1
         if kind == "connection":
             return EndpointConnectionError(endpoint_url=ENDPOINT)
-        code, status = ("ThrottlingException", 400) if kind == "throttled" else ("InternalServerError", 500)
+        if kind == "throttled":
+            return self._answer(call, "ThrottlingException", 400)
+        return self._answer(call, "InternalServerError", 500)
+
+    def _is_unanswered(self, call: Call) -> bool:
+        """Whether Bedrock answers no call for this job: once for two jobs or so, so that a life ends."""
+        name = json.loads(call.params["body"])["jobName"]
+        if name not in self._unanswered:
+            few = sum(self._unanswered.values()) < 2
+            self._unanswered[name] = few and self._chance.random() < self.plan.unanswered
+        return self._unanswered[name]
+
+    def _answer(self, call: Call, code: str, status: int) -> ClientError:
         answer: Any = {
             "Error": {"Code": code, "Message": code},
             "ResponseMetadata": {"HTTPStatusCode": status},
@@ -485,6 +552,15 @@ class Life:
         found = self.world.s3.list_object_versions(Bucket=self.world.bucket, Prefix="to-process/")
         current = {(one["Key"], one["VersionId"]) for one in found.get("Versions", []) if one["IsLatest"]}
         return {upload_id for upload_id, version in self._versions.items() if version in current}
+
+
+def throttled(operation: str) -> ClientError:
+    """The error of a throttled table, as it comes out of botocore."""
+    code, reasons = "ProvisionedThroughputExceededException", []
+    if operation == "TransactWriteItems":
+        code, reasons = "TransactionCanceledException", [{"Code": "None"}, {"Code": "ThrottlingError"}]
+    answer: Any = {"Error": {"Code": code, "Message": code}, "CancellationReasons": reasons}
+    return ClientError(answer, operation)
 
 
 def sent(world: World) -> Counter[tuple[str, str]]:

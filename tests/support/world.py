@@ -92,6 +92,11 @@ class Call:
         return self.invocation.function
 
     @property
+    def to_the_table(self) -> bool:
+        """Whether it goes to DynamoDB."""
+        return "X-Amz-Target" in self.params["headers"]
+
+    @property
     def enqueues(self) -> bool:
         """Whether it puts a chunk into the queue."""
         return self.operation == "TransactWriteItems" and b'"queue#' in self.params["body"]

@@ -128,6 +128,8 @@ resource "aws_lambda_function" "this" {
   kms_key_arn      = var.kms_key_arn
   tags             = local.tags
 
+  reserved_concurrent_executions = lookup(var.lambda_reserved_concurrency, each.key, null)
+
   environment {
     variables = merge(var.lambda_environment, local.environment, each.value.environment)
   }

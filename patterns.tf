@@ -36,6 +36,9 @@ locals {
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
   ]
 
+  # By function: the smallest concurrency with which it does its work.
+  least_concurrency = { create_batch_queue = 1, process_batch_jobs = 2, collect_results = 1 }
+
   # What the module sets in the functions' environment.
   own_environment = [
     "NAME", "TABLE", "BUCKET", "INPUT_PREFIX", "OUTPUT_PREFIX", "WORK_PREFIX", "MEDIA_PREFIXES", "KMS_KEY_ARN",
@@ -79,6 +82,10 @@ locals {
       tags        = <<-EOT
         write 1 to 128 letters, digits, spaces and . _ : / = + @ - in a key, which must not begin with aws:, and up to
         256 of them in a value. Bedrock's jobs accept nothing else.
+      EOT
+      concurrency = <<-EOT
+        write whole numbers by function, such as { create_batch_queue = 50, process_batch_jobs = 2 }: 1 or more, and 2 or more for process_batch_jobs. With 0, Lambda would send every event to the dead-letter
+        queue. Leave a function out to reserve nothing for it.
       EOT
       key_arn     = <<-EOT
         write the ARN of a key, not its ID or an alias, such as

@@ -480,6 +480,27 @@ variable "manage_recursion_config" {
   default     = null
 }
 
+variable "lambda_reserved_concurrency" {
+  description = <<-EOT
+    Reserved concurrency by function, such as { create_batch_queue = 50 }: a function runs at most that often at once,
+    and the rest of the account's concurrency is left to others. 1 or more; 2 or more for process_batch_jobs. Events
+    that wait for more than six hours go to the dead-letter queue. Default: none is reserved.
+  EOT
+  type        = map(number)
+  default     = {}
+  nullable    = false
+
+  # One run of process_batch_jobs holds the lease; a second one tells it of new work.
+  validation {
+    condition = alltrue([
+      for function, number in var.lambda_reserved_concurrency : number == null || try(
+        number >= local.least_concurrency[function] && floor(number) == number, false
+      )
+    ]) && length(setsubtract(keys(var.lambda_reserved_concurrency), keys(local.least_concurrency))) == 0
+    error_message = "lambda_reserved_concurrency is ${jsonencode(var.lambda_reserved_concurrency)}: ${local.advice.concurrency}"
+  }
+}
+
 variable "lambda_environment" {
   description = "More environment variables for the functions, such as AWS_ENDPOINT_URL_BEDROCK."
   type        = map(string)

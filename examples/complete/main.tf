@@ -104,6 +104,9 @@ module "batch_inference" {
 
   manage_recursion_config = true # false in AWS GovCloud (US)
 
+  # A large backfill leaves the rest of the account's concurrency to others.
+  lambda_reserved_concurrency = { create_batch_queue = 50, process_batch_jobs = 2, collect_results = 50 }
+
   log_retention_days      = 400
   alarm_actions           = [aws_sns_topic.alarms.arn]
   pending_age_alarm_hours = 12

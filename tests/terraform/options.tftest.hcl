@@ -679,6 +679,19 @@ run "functions" {
   }
 }
 
+run "reserved_concurrency" {
+  command = plan
+
+  variables {
+    lambda_reserved_concurrency = { create_batch_queue = 1, process_batch_jobs = 2, collect_results = null }
+  }
+
+  assert {
+    condition     = { for key, function in aws_lambda_function.this : key => coalesce(function.reserved_concurrent_executions, -1) } == { create_batch_queue = 1, process_batch_jobs = 2, collect_results = -1 }
+    error_message = "Each function has the concurrency that is reserved for it; without one, nothing is reserved."
+  }
+}
+
 run "watching" {
   command = plan
 

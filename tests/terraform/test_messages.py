@@ -24,9 +24,13 @@ CUSTOM_MODEL = "arn:aws:bedrock:us-east-1:123456789012:custom-model/amazon.nova-
 PROVISIONED = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abc123def456"
 PREFIXES = ("input_prefix", "output_prefix", "work_prefix", "media_prefixes")
 #: By input: what it is held against. Where that is wrong, nothing is said of the input.
-HELD_AGAINST = dict.fromkeys(PREFIXES, PREFIXES) | dict.fromkeys(
-    ("uploads_retention_days", "results_retention_days", "bucket_policy_documents"), ("bucket_name",)
-)
+HELD_AGAINST: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(PREFIXES, PREFIXES),
+    "media_prefixes": ("output_prefix", "work_prefix"),
+    "uploads_retention_days": ("bucket_name",),
+    "results_retention_days": ("bucket_name",),
+    "bucket_policy_documents": ("bucket_name",),
+}
 SUBNETS, GROUPS = ["subnet-0123456789abcdef0"], ["sg-0123456789abcdef0"]
 
 #: By case: the inputs, and words of the message. The message is that of the first input.
@@ -179,6 +183,19 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "runtime too old": ({"lambda_runtime": "python3.9"}, "write python3.11 or newer"),
     "memory too small": ({"lambda_memory_size": 128}, "lambda_memory_size is 128: write"),
     "memory too large": ({"lambda_memory_size": 20480}, "from 256 to 10240"),
+    "concurrency of an unknown function": (
+        {"lambda_reserved_concurrency": {"create_batch_queues": 5}},
+        'lambda_reserved_concurrency is {"create_batch_queues":5}: write whole numbers by function',
+    ),
+    "a function that never runs": (
+        {"lambda_reserved_concurrency": {"create_batch_queue": 0}},
+        "With 0, Lambda would send every event to the dead-letter queue",
+    ),
+    "a processor that nobody can wake": (
+        {"lambda_reserved_concurrency": {"process_batch_jobs": 1}},
+        "2 or more for process_batch_jobs",
+    ),
+    "half a function": ({"lambda_reserved_concurrency": {"collect_results": 1.5}}, '{"collect_results":1.5}'),
     "environment of the module": ({"lambda_environment": {"TABLE": "another"}}, "sets NAME, TABLE, BUCKET"),
     "environment with a hyphen": ({"lambda_environment": {"MY-KEY": "a"}}, "letters, digits and _"),
     "layer without a version": (

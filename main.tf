@@ -120,6 +120,7 @@ resource "aws_lambda_function" "this" {
   role             = aws_iam_role.function[each.key].arn
   handler          = "${each.key}.handler"
   runtime          = var.lambda_runtime
+  architectures    = [var.lambda_architecture]
   filename         = local.package
   source_code_hash = filebase64sha256(local.package)
   memory_size      = var.lambda_memory_size

@@ -458,6 +458,18 @@ variable "lambda_runtime" {
   }
 }
 
+variable "lambda_architecture" {
+  description = "Instruction set of the functions: \"arm64\", which costs less, or \"x86_64\", for layers that need it."
+  type        = string
+  default     = "arm64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.lambda_architecture)
+    error_message = "lambda_architecture is \"${var.lambda_architecture}\": write \"arm64\" or \"x86_64\"."
+  }
+}
+
 variable "lambda_memory_size" {
   description = "Memory of each function in MB. The default is enough for the longest line a model accepts (25 MB)."
   type        = number

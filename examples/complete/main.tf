@@ -97,10 +97,11 @@ module "batch_inference" {
     security_group_ids = [aws_security_group.client.id]
   }
 
-  lambda_runtime     = "python3.12"
-  lambda_memory_size = 2048
-  lambda_environment = { TEAM = "platform" }
-  lambda_layers      = var.lambda_layers
+  lambda_runtime      = "python3.12"
+  lambda_architecture = "arm64"
+  lambda_memory_size  = 2048
+  lambda_environment  = { TEAM = "platform" }
+  lambda_layers       = var.lambda_layers
 
   manage_recursion_config = true # false in AWS GovCloud (US)
 

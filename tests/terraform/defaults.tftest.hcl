@@ -82,8 +82,8 @@ run "functions" {
   command = plan
 
   assert {
-    condition     = alltrue([for key, function in aws_lambda_function.this : function.handler == "${key}.handler" && function.runtime == "python3.13" && function.memory_size == 1024])
-    error_message = "Each function runs <function>.handler on python3.13 with 1024 MB."
+    condition     = alltrue([for key, function in aws_lambda_function.this : function.handler == "${key}.handler" && function.runtime == "python3.13" && function.architectures == tolist(["arm64"]) && function.memory_size == 1024])
+    error_message = "Each function runs <function>.handler on python3.13 and arm64 with 1024 MB."
   }
 
   assert {

@@ -663,19 +663,20 @@ run "functions" {
   command = plan
 
   variables {
-    lambda_runtime     = "python3.12"
-    lambda_memory_size = 512
-    lambda_environment = { AWS_ENDPOINT_URL_BEDROCK = "http://127.0.0.1:1" }
-    lambda_layers      = ["arn:aws:lambda:us-east-1:123456789012:layer:boto3:3"]
+    lambda_runtime      = "python3.12"
+    lambda_architecture = "x86_64"
+    lambda_memory_size  = 512
+    lambda_environment  = { AWS_ENDPOINT_URL_BEDROCK = "http://127.0.0.1:1" }
+    lambda_layers       = ["arn:aws:lambda:us-east-1:123456789012:layer:boto3:3"]
   }
 
   assert {
     condition = alltrue([
       for function in aws_lambda_function.this :
-      function.runtime == "python3.12" && function.memory_size == 512 && function.layers == tolist(var.lambda_layers) &&
+      function.runtime == "python3.12" && function.architectures == tolist(["x86_64"]) && function.memory_size == 512 && function.layers == tolist(var.lambda_layers) &&
       function.environment[0].variables.AWS_ENDPOINT_URL_BEDROCK == "http://127.0.0.1:1" && function.environment[0].variables.NAME == "br-batch-inference"
     ])
-    error_message = "Runtime, memory, layers and environment reach every function, beside the module's own variables."
+    error_message = "Runtime, architecture, memory, layers and environment reach every function, beside the module's own variables."
   }
 }
 

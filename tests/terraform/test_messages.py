@@ -181,6 +181,10 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
         '"nodejs22.x": write python3.11 or newer',
     ),
     "runtime too old": ({"lambda_runtime": "python3.9"}, "write python3.11 or newer"),
+    "architecture by another name": (
+        {"lambda_architecture": "amd64"},
+        'lambda_architecture is "amd64": write "arm64" or "x86_64"',
+    ),
     "memory too small": ({"lambda_memory_size": 128}, "lambda_memory_size is 128: write"),
     "memory too large": ({"lambda_memory_size": 20480}, "from 256 to 10240"),
     "concurrency of an unknown function": (

@@ -79,6 +79,7 @@ locals {
     WORK_PREFIX    = var.work_prefix
     MEDIA_PREFIXES = join(",", local.media_prefixes)
     KMS_KEY_ARN    = var.kms_key_arn == null ? "" : var.kms_key_arn
+    LOG_LEVEL      = var.log_level
   }
 }
 
@@ -135,6 +136,7 @@ resource "aws_lambda_function" "this" {
     variables = merge(var.lambda_environment, local.environment, each.value.environment)
   }
 
+  # No application_log_level: Lambda counts a line without a level as INFO, and the metrics are such lines.
   logging_config {
     log_format = "JSON"
     log_group  = aws_cloudwatch_log_group.function[each.key].name

@@ -42,7 +42,7 @@ locals {
   # What the module sets in the functions' environment.
   own_environment = [
     "NAME", "TABLE", "BUCKET", "INPUT_PREFIX", "OUTPUT_PREFIX", "WORK_PREFIX", "MEDIA_PREFIXES", "KMS_KEY_ARN",
-    "PROCESS_FUNCTION", "COLLECT_FUNCTION", "ROLE_ARN", "JOB_VPC",
+    "LOG_LEVEL", "PROCESS_FUNCTION", "COLLECT_FUNCTION", "ROLE_ARN", "JOB_VPC",
   ]
 
   # What error messages say to write instead.

@@ -558,6 +558,18 @@ variable "log_retention_days" {
   }
 }
 
+variable "log_level" {
+  description = "Lowest level that the functions log: INFO, WARNING or ERROR. The metrics are sent at every level."
+  type        = string
+  default     = "INFO"
+  nullable    = false
+
+  validation {
+    condition     = contains(["INFO", "WARNING", "ERROR"], var.log_level)
+    error_message = "log_level is \"${var.log_level}\": write \"INFO\", \"WARNING\" or \"ERROR\". The functions log nothing below INFO."
+  }
+}
+
 variable "alarm_actions" {
   description = "ARNs, such as that of an SNS topic, that are notified when an alarm starts and when it ends."
   type        = list(string)

@@ -108,6 +108,7 @@ module "batch_inference" {
   # A large backfill leaves the rest of the account's concurrency to others.
   lambda_reserved_concurrency = { create_batch_queue = 50, process_batch_jobs = 2, collect_results = 50 }
 
+  log_level               = "INFO"
   log_retention_days      = 400
   alarm_actions           = [aws_sns_topic.alarms.arn]
   pending_age_alarm_hours = 12

@@ -13,14 +13,18 @@ from .aws.functions import Functions
 from .aws.patience import Patience
 from .aws.runtime import Runtime
 from .aws.table import Table
-from .aws.telemetry import CLIENT_CONFIG, RUNTIME_CONFIG
+from .aws.telemetry import CLIENT_CONFIG, RUNTIME_CONFIG, log
 from .core.settings import from_environment
 from .steps.queue import Queue
 
 
 def queue(environment: Mapping[str, str]) -> Queue:
-    """The queue that a function's environment names. Raises KeyError naming a variable that is missing."""
+    """The queue that a function's environment names. Raises KeyError naming a variable that is missing.
+
+    Sets the level of the logs too.
+    """
     settings = from_environment(environment)
+    log.setLevel(settings.log_level)
     patience = Patience()
     return Queue(
         settings,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from batch_queue import clients
 from batch_queue.aws import telemetry
 from batch_queue.core.rows import Status
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
@@ -220,6 +221,56 @@ def test_an_error_that_may_be_logged_says_what_an_operator_needs() -> None:
         "SafeError: three of four",
         "KeyError",
     ]
+
+
+@pytest.fixture
+def usual_level() -> Iterator[None]:
+    yield
+    telemetry.log.setLevel(logging.INFO)
+
+
+@pytest.mark.usefixtures("usual_level")
+@pytest.mark.parametrize(
+    ("given", "least"),
+    [
+        ({}, logging.INFO),
+        ({"LOG_LEVEL": "INFO"}, logging.INFO),
+        ({"LOG_LEVEL": "WARNING"}, logging.WARNING),
+        ({"LOG_LEVEL": "ERROR"}, logging.ERROR),
+    ],
+)
+def test_the_level_limits_the_logs_and_spares_the_metrics(
+    given: dict[str, str],
+    least: int,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    names = ("NAME", "TABLE", "BUCKET", "INPUT_PREFIX", "OUTPUT_PREFIX", "WORK_PREFIX", "MEDIA_PREFIXES")
+    clients.queue({**dict.fromkeys(names, "x"), **given})
+    # Given a life with something to log at each level, and an upload of each end that is counted
+    codes = {
+        "ListModelInvocationJobs": "AccessDeniedException",  # a warning
+        "CreateModelInvocationJob": "ValidationException",  # an error
+    }
+
+    def deny(call: Call) -> None:
+        if code := codes.pop(call.operation, ""):
+            raise aws_error(code, 400, call.operation)
+
+    with World.open(configured("default", HAIKU, min_records_per_job=1)) as world:
+        world.before = deny
+        world.upload("a.jsonl", lines(records(2)))
+        world.upload("bad.jsonl", b"{")
+        world.run()
+        assert statuses(world) == {Status.FAILED: 1, Status.REJECTED: 1}
+    # Then the logs begin at the level, and the metrics are all there
+    ours = {record.levelno for record in caplog.records if record.name == "batch_queue"}
+    assert ours == {level for level in (logging.INFO, logging.WARNING, logging.ERROR) if level >= least}
+    printed = capsys.readouterr().out
+    for metric in ("ActiveJobs", "OldestPendingAge", "UploadsFailed", "UploadsRejected"):
+        assert f'"{metric}":' in printed
 
 
 @pytest.mark.parametrize("function", sorted(HANDLERS))

@@ -119,9 +119,10 @@ run "functions" {
       function.environment[0].variables.OUTPUT_PREFIX == "processed/" &&
       function.environment[0].variables.WORK_PREFIX == "jobs/" &&
       function.environment[0].variables.MEDIA_PREFIXES == "to-process/" &&
-      function.environment[0].variables.KMS_KEY_ARN == ""
+      function.environment[0].variables.KMS_KEY_ARN == "" &&
+      function.environment[0].variables.LOG_LEVEL == "INFO"
     ])
-    error_message = "Each function is told name, table, bucket, prefixes and key."
+    error_message = "Each function is told name, table, bucket, prefixes, key and log level."
   }
 
   assert {

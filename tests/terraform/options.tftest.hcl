@@ -699,6 +699,7 @@ run "watching" {
   variables {
     alarm_actions           = ["arn:aws:sns:us-east-1:123456789012:alarms"]
     pending_age_alarm_hours = 2
+    log_level               = "WARNING"
     log_retention_days      = 30
     schedule_expression     = "rate(5 minutes)"
     deletion_protection     = true
@@ -707,6 +708,14 @@ run "watching" {
   assert {
     condition     = alltrue([for alarm in concat(values(aws_cloudwatch_metric_alarm.errors), values(aws_cloudwatch_metric_alarm.ends), [aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.oldest_pending]) : alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions)])
     error_message = "Every alarm and its end go to alarm_actions."
+  }
+
+  assert {
+    condition = alltrue([
+      for function in aws_lambda_function.this :
+      function.environment[0].variables.LOG_LEVEL == "WARNING" && try(length(function.logging_config[0].application_log_level), 0) == 0
+    ])
+    error_message = "The functions are told the level. Lambda itself filters nothing: it would drop the metrics."
   }
 
   assert {

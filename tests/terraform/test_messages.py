@@ -211,6 +211,8 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
         "up to 5 ARNs",
     ),
     "log retention that is not offered": ({"log_retention_days": 100}, "is 100: write 1, 3, 5, 7"),
+    "log level that nothing has": ({"log_level": "DEBUG"}, 'log_level is "DEBUG": write "INFO", "WARN'),
+    "log level in lower case": ({"log_level": "info"}, 'log_level is "info": write "INFO"'),
     "alarm action by its name": (
         {"alarm_actions": ["my-topic"]},
         "arn:aws:sns:us-east-1:123456789012:my-topic",

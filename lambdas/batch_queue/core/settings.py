@@ -12,7 +12,8 @@ from typing import Any
 class Settings:
     """The environment variables of the functions, typed. Prefixes end with ``/``; an unset name is "".
 
-    ``media_prefixes``: where the objects lie that an upload may link to.
+    ``media_prefixes``: where the objects lie that an upload may link to. ``log_level``: the lowest level that
+    is logged, by its name in ``logging``.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Settings:
     collect_function: str = ""
     role_arn: str = ""
     job_vpc: Mapping[str, Any] = field(default_factory=dict)
+    log_level: str = "INFO"
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -44,4 +46,5 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         collect_function=environment.get("COLLECT_FUNCTION", ""),
         role_arn=environment.get("ROLE_ARN", ""),
         job_vpc=json.loads(environment.get("JOB_VPC") or "{}"),
+        log_level=environment.get("LOG_LEVEL", "INFO"),
     )

@@ -240,6 +240,14 @@ resource "aws_dynamodb_table_item" "route" {
       ))
     }
 
+    # Apart from the faults, which are known even where the queue's account and Region are not yet.
+    precondition {
+      condition = !can(regex("^arn:", each.value.model_id)) || can(
+        regex("^arn:${local.partition}:bedrock:${local.region}:(${local.account_id})?:", each.value.model_id)
+      )
+      error_message = "routes[\"${each.key}\"] has the model_id \"${each.value.model_id}\", but the queue is in account ${local.account_id} in ${local.region} (partition ${local.partition}): write the ARN of a model or profile that is there too."
+    }
+
     precondition {
       condition = (
         !contains(local.quota_codes, coalesce(each.value.quota_code, "none")) ||

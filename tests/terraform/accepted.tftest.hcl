@@ -194,8 +194,19 @@ run "inference_profile_arn" {
 run "application_inference_profile_arn" {
   command = plan
 
+  override_data {
+    target = data.aws_partition.current
+    values = { partition = "aws-us-gov" }
+  }
+
+  override_data {
+    target = data.aws_region.current
+    values = { id = "us-gov-west-1" }
+  }
+
   variables {
-    model_id = "arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:application-inference-profile/abc123def456"
+    model_id                = "arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:application-inference-profile/abc123def456"
+    manage_recursion_config = false
   }
 
   assert {
@@ -207,9 +218,9 @@ run "application_inference_profile_arn" {
     condition = one([
       for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : toset(statement.resources) if statement.sid == "CreateJobs"
       ]) == toset([
-      "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*",
+      "arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:model-invocation-job/*",
       "arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:application-inference-profile/abc123def456",
-      "arn:aws:bedrock:*::foundation-model/*",
+      "arn:aws-us-gov:bedrock:*::foundation-model/*",
     ])
     error_message = "Jobs may be created for this model only, and for what a profile of it routes to."
   }
@@ -217,7 +228,7 @@ run "application_inference_profile_arn" {
   assert {
     condition = [
       for statement in data.aws_iam_policy_document.role["bedrock"].statement : toset(statement.resources) if statement.sid == "InvokeThroughInferenceProfiles"
-    ] == [toset(["arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:application-inference-profile/abc123def456", "arn:aws:bedrock:*::foundation-model/*"])]
+    ] == [toset(["arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:application-inference-profile/abc123def456", "arn:aws-us-gov:bedrock:*::foundation-model/*"])]
     error_message = "Bedrock's jobs may invoke models only where an inference profile needs it."
   }
 }

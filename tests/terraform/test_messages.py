@@ -20,6 +20,7 @@ pytestmark = pytest.mark.terraform
 
 MODEL = {"model_id": "amazon.nova-lite-v1:0"}
 ROUTE_ROW = 'resource "aws_dynamodb_table_item" "route"'
+PLACES_BLOCK = 'resource "terraform_data" "places"'
 CUSTOM_MODEL = "arn:aws:bedrock:us-east-1:123456789012:custom-model/amazon.nova-lite-v1:0:300k/abc123def456"
 PROVISIONED = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abc123def456"
 PREFIXES = ("input_prefix", "output_prefix", "work_prefix", "media_prefixes")
@@ -220,6 +221,32 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "alarm at once": ({"pending_age_alarm_hours": 0}, "write a number above 0"),
 }
 
+#: By input, a value of another Region, account or partition than the queue's, and words of the message.
+PLACES: dict[str, tuple[Any, str]] = {
+    "kms_key_arn": (
+        "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+        "but the queue is in us-east-1 (partition aws): write the ARN of a key of this Region",
+    ),
+    "role_arn": (
+        "arn:aws:iam::210987654321:role/my-bedrock-role",
+        "but Bedrock takes only a role of the queue's account: write the ARN of a role of 123456789012",
+    ),
+    "permissions_boundary": (
+        "arn:aws-cn:iam::aws:policy/PowerUserAccess",
+        "of 123456789012 or of AWS, such as arn:aws:iam::123456789012:policy/my-boundary",
+    ),
+    "lambda_layers": (
+        ["arn:aws:lambda:eu-west-1:123456789012:layer:boto3:1"],
+        "write layer versions of us-east-1, such as arn:aws:lambda:us-east-1:123456789012:layer:boto3:1",
+    ),
+}
+#: By route, a model of another place.
+PLACED_ROUTES = {
+    "foreign-region": "arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-lite-v1:0",
+    "foreign-account": "arn:aws:bedrock:us-east-1:210987654321:application-inference-profile/abc123def456",
+    "foreign-partition": "arn:aws-us-gov:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0",
+}
+
 #: What can only be set for the module's own bucket.
 SETTINGS: dict[str, Any] = {
     "uploads_retention_days": 90,
@@ -394,6 +421,13 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     rows = {name: {**MODEL, **route} for name, (route, _) in ROUTES.items()}
     by_case |= dict.fromkeys(ROUTES, Run({"routes": rows}))
     by_case["default"] = Run({"model_id": CUSTOM_MODEL, "routes": {"default": {"undersized": "on_demand"}}})
+    by_case["places"] = Run(
+        {
+            **{name: value for name, (value, _) in PLACES.items()},
+            "create_role": False,
+            "routes": {name: {"model_id": arn} for name, arn in PLACED_ROUTES.items()},
+        }
+    )
     by_case["existing bucket"] = Run({"create_bucket": False})
     by_case["settings of another's bucket"] = Run(
         {"create_bucket": False, "bucket_name": "team-files", **SETTINGS}
@@ -461,7 +495,7 @@ def test_all_faults_of_a_route_are_told_at_once(ended: dict[str, Run], name: str
 
 
 def test_no_other_error_hides_what_is_wrong_with_routes(ended: dict[str, Run]) -> None:
-    assert {where for where, _ in ended["everything"].messages} == {ROUTE_ROW}
+    assert [where for where, _ in ended["everything"].messages] == [ROUTE_ROW] * len(ROUTES)
 
 
 def test_the_default_route_is_checked_with_the_module_s_model(ended: dict[str, Run]) -> None:
@@ -470,6 +504,29 @@ def test_the_default_route_is_checked_with_the_module_s_model(ended: dict[str, R
     assert where == ROUTE_ROW
     assert 'routes["default"]' in message
     assert "a custom model's ARN cannot be invoked" in message
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_is_of_another_place_is_told(ended: dict[str, Run], name: str) -> None:
+    value, words = PLACES[name]
+
+    (message,) = [text for text in ended["places"].of(PLACES_BLOCK) if text.startswith(f"{name} is ")]
+    assert words in message
+    assert json.dumps(value, separators=(",", ":")) in message
+
+
+@pytest.mark.parametrize("name", PLACED_ROUTES)
+def test_a_route_s_model_of_another_place_is_told(ended: dict[str, Run], name: str) -> None:
+    (message,) = [text for text in ended["places"].of(ROUTE_ROW) if text.startswith(f'routes["{name}"]')]
+
+    assert (
+        f'has the model_id "{PLACED_ROUTES[name]}", but the queue is in account 123456789012 in us-east-1'
+        in message
+    )
+
+
+def test_nothing_else_is_told_of_other_places(ended: dict[str, Run]) -> None:
+    assert len(ended["places"].messages) == len(PLACES) + len(PLACED_ROUTES)
 
 
 def test_an_existing_bucket_needs_its_name(ended: dict[str, Run]) -> None:

@@ -1,14 +1,19 @@
 # What validations share. These values depend on no input: a validation may refer to no others.
 
 locals {
+  # As Bedrock's API reference has it for CreateModelInvocationJob.
+  plain_model = "[a-z0-9-]{1,63}\\.[a-z0-9-]{1,63}(\\.[a-z0-9-]{1,63})?(:[a-z0-9-]{1,63}){0,2}"
+
   patterns = {
     model_id = join("|", [
-      "^[a-z0-9-]+\\.[a-zA-Z0-9.:-]+$",
+      "^${local.plain_model}$",
+      "^arn:aws[a-z-]*:bedrock:[a-z0-9-]+::foundation-model/${local.plain_model}$",
       join("", [
-        "^arn:aws[a-z-]*:bedrock:[a-z0-9-]+:([0-9]{12})?:",
-        "(foundation-model|(application-)?inference-profile|custom-model|provisioned-model)/[a-zA-Z0-9./:-]+$",
+        "^arn:aws[a-z-]*:bedrock:[a-z0-9-]+:[0-9]{12}:",
+        "((application-)?inference-profile|custom-model|provisioned-model)/[a-zA-Z0-9./:-]+$",
       ]),
     ])
+    bucket = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
     schedule = join("|", [
       "^rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)$",
       join(" ", [
@@ -25,6 +30,19 @@ locals {
     layer_arn  = "^arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:layer:[a-zA-Z0-9_-]+:[0-9]+$"
     tag_key    = "^[a-zA-Z0-9\\s._:/=+@-]{1,128}$"
     tag_value  = "^[a-zA-Z0-9\\s._:/=+@-]{0,256}$"
+  }
+
+  # What S3 does not allow in the name of a bucket, by its words for it.
+  no_bucket_names = {
+    "have two dots in a row"     = "\\.\\."
+    "be an IP address"           = "^[0-9]+(\\.[0-9]+){3}$"
+    "begin with xn--"            = "^xn--"
+    "begin with sthree-"         = "^sthree-"
+    "begin with amzn-s3-demo-"   = "^amzn-s3-demo-"
+    "end with -s3alias"          = "-s3alias$"
+    "end with .mrap"             = "\\.mrap$"
+    "end with --ol-s3 or --x-s3" = "--(ol|x)-s3$"
+    "end with --table-s3"        = "--table-s3$"
   }
 
   network_ids = {
@@ -45,6 +63,15 @@ locals {
     "LOG_LEVEL", "PROCESS_FUNCTION", "COLLECT_FUNCTION", "ROLE_ARN", "JOB_VPC",
   ]
 
+  # What Lambda sets there: "Defined runtime environment variables" in its Developer Guide. Two more begin with an
+  # underscore, which Lambda allows in no name of a user's.
+  lambda_environment = [
+    "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API", "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT",
+  ]
+
   # What error messages say to write instead.
   advice = {
     for name, text in {
@@ -55,7 +82,8 @@ locals {
       model_id    = <<-EOT
         write a model ID such as amazon.nova-lite-v1:0, an inference profile such as
         global.anthropic.claude-haiku-4-5-20251001-v1:0, or an ARN arn:aws:bedrock:…:foundation-model/…,
-        inference-profile/…, application-inference-profile/… or custom-model/….
+        inference-profile/…, application-inference-profile/… or custom-model/…. An ID has one or two dots: give a
+        profile whose ID has more by its ARN.
       EOT
       provisioned = <<-EOT
         batch inference does not run on provisioned throughput: write the ID of the model itself, such as

@@ -125,6 +125,13 @@ locals {
             ])
             text = "tags is ${jsonencode(route.tags)}: ${local.advice.tags}"
           },
+          {
+            found = length(merge(local.tags, route.tags)) > 50
+            text = join(" ", [
+              "tags are ${length(route.tags)}, and ${length(merge(local.tags, route.tags))} with those of the queue: a job",
+              "takes 50 tags, so write fewer here or in the input tags.",
+            ])
+          },
           # A model that is not known yet leaves the rest to be checked: it is the last.
           {
             found = name != "default" && try(var.routes[name].model_id == null, false)

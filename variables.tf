@@ -115,6 +115,11 @@ variable "tags" {
     ])
     error_message = "A tag in tags cannot be used: ${local.advice.tags}"
   }
+
+  validation {
+    condition     = length(setsubtract(keys(var.tags), ["Queue"])) <= 49
+    error_message = "tags has ${length(setsubtract(keys(var.tags), ["Queue"]))} tags: write 49 or fewer. AWS takes 50 for a resource, and one of them is Queue."
+  }
 }
 
 # The bucket
@@ -125,8 +130,19 @@ variable "bucket_name" {
   default     = null
 
   validation {
-    condition     = var.bucket_name == null || can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.bucket_name))
+    condition     = var.bucket_name == null || can(regex(local.patterns.bucket, var.bucket_name))
     error_message = "bucket_name is the name alone: write \"my-bucket\", not an ARN, a URI or a path."
+  }
+
+  validation {
+    condition = !anytrue([
+      for pattern in values(local.no_bucket_names) : can(regex(pattern, var.bucket_name))
+    ])
+    error_message = join(" ", [
+      "bucket_name is ${jsonencode(var.bucket_name)}, but the name of a bucket cannot",
+      join(" or ", [for rule, pattern in local.no_bucket_names : rule if can(regex(pattern, var.bucket_name))]),
+      "(S3's rules for names): write another, such as \"my-bucket\".",
+    ])
   }
 }
 
@@ -527,6 +543,11 @@ variable "lambda_environment" {
   validation {
     condition     = length(setintersection(keys(var.lambda_environment), local.own_environment)) == 0
     error_message = "The module itself sets ${join(", ", local.own_environment)}: use the inputs that they come from."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.lambda_environment), local.lambda_environment)) == 0
+    error_message = "lambda_environment has ${join(", ", setintersection(keys(var.lambda_environment), local.lambda_environment))}, which Lambda itself sets: leave it out."
   }
 }
 

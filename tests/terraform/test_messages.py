@@ -59,6 +59,8 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
         {"model_id": "claude"},
         '"claude", which is not a model: write a model ID such as',
     ),
+    "model with three dots": ({"model_id": "us.zai.glm-4.7"}, "An ID has one or two dots"),
+    "model with a dot at the end": ({"model_id": "amazon.nova-lite."}, "which is not a model"),
     "model with provisioned throughput": ({"model_id": PROVISIONED}, "write the ID of the model itself"),
     "model of another service": (
         {"model_id": "arn:aws:sagemaker:us-east-1:123456789012:endpoint/my-model"},
@@ -71,6 +73,14 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "half a job at once": ({"max_active_jobs": 2.5}, "max_active_jobs is 2.5"),
     "tag that Bedrock refuses": ({"tags": {"Team": "R&D"}}, "letters, digits, spaces and . _ : / = + @ -"),
     "tag with a reserved key": ({"tags": {"aws:team": "a"}}, "must not begin with aws:"),
+    "too many tags": (
+        {"tags": {f"tag-{number}": "a" for number in range(50)}},
+        "tags has 50 tags: write 49 or fewer",
+    ),
+    "bucket with two dots": ({"bucket_name": "my..bucket"}, "two dots in a row"),
+    "bucket by an IP address": ({"bucket_name": "192.168.5.4"}, "an IP address"),
+    "bucket with a prefix of AWS": ({"bucket_name": "xn--my-bucket"}, "begin with xn--"),
+    "bucket with a suffix of AWS": ({"bucket_name": "my-bucket-s3alias"}, "end with -s3alias"),
     "bucket by its URI": ({"bucket_name": "s3://my-bucket"}, 'write "my-bucket", not an ARN, a URI'),
     "bucket with upper case": ({"bucket_name": "My-Bucket"}, "not an ARN, a URI or a path"),
     "input prefix without a slash": ({"input_prefix": "to-process"}, "with a slash at the end"),
@@ -202,6 +212,10 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "half a function": ({"lambda_reserved_concurrency": {"collect_results": 1.5}}, '{"collect_results":1.5}'),
     "environment of the module": ({"lambda_environment": {"TABLE": "another"}}, "sets NAME, TABLE, BUCKET"),
+    "environment of Lambda": (
+        {"lambda_environment": {"AWS_REGION": "eu-west-1", "TEAM": "a"}},
+        "lambda_environment has AWS_REGION, which Lambda itself sets: leave it out",
+    ),
     "environment with a hyphen": ({"lambda_environment": {"MY-KEY": "a"}}, "letters, digits and _"),
     "layer without a version": (
         {"lambda_layers": ["arn:aws:lambda:us-east-1:123456789012:layer:boto3"]},
@@ -286,6 +300,16 @@ ROUTES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "timeout-long": ({"timeout_hours": 169}, ["timeout_hours is 169: write a whole number from 24 to 168"]),
     "tag": ({"tags": {"Team": "R&D"}}, ['tags is {"Team":"R\\u0026D"}: write 1 to 128 letters']),
     "tag-reserved": ({"tags": {"AWS:team": "a"}}, ['tags is {"AWS:team":"a"}: write']),
+    "tags-of-a-route-and-the-queue": (
+        {"tags": {f"tag-{number}": "a" for number in range(50)}},
+        [
+            "tags are 50, and 51 with those of the queue: a job takes 50 tags, so write fewer here or in the input tags"
+        ],
+    ),
+    "three-dots": (
+        {"model_id": "us.zai.glm-4.7"},
+        ['model_id is "us.zai.glm-4.7", which is not a model: write'],
+    ),
     "quota-by-name": (
         {"quota_code": "batch inference jobs"},
         ['quota_code is "batch inference jobs": write the QuotaCode, such as "L-1A2B3C4D"'],

@@ -3,7 +3,7 @@
 locals {
   # From the name, because Terraform does not read the data source while a change to the bucket is pending.
   bucket_name = var.create_bucket ? aws_s3_bucket.this[0].bucket : var.bucket_name
-  bucket_arn  = var.create_bucket ? aws_s3_bucket.this[0].arn : "arn:${local.partition}:s3:::${var.bucket_name}"
+  bucket_arn  = "arn:${local.partition}:s3:::${local.bucket_name}"
 
   # An upload that was overwritten still waits in the queue as the version that it was.
   old_version_days = max(30, var.work_retention_days)

@@ -4,10 +4,14 @@
 #
 # Resources are as narrow as AWS allows. "*" is used only where IAM supports nothing narrower: for
 # bedrock:ListModelInvocationJobs, and for the network interface actions of the VPC options.
+#
+# ARNs are built from names, which the first plan knows already: it shows the policies, and checks their length.
 
 locals {
-  table_arn  = aws_dynamodb_table.this.arn
-  index_arn  = "${aws_dynamodb_table.this.arn}/index/status-index"
+  table_arn  = "arn:${local.partition}:dynamodb:${local.region}:${local.account_id}:table/${aws_dynamodb_table.this.name}"
+  index_arn  = "${local.table_arn}/index/status-index"
+  queue_arn  = "arn:${local.partition}:sqs:${local.region}:${local.account_id}:${aws_sqs_queue.dead_letters.name}"
+  logs_arn   = "arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group"
   job_arns   = "${local.bedrock_arn}:model-invocation-job/*"
   input_arn  = "${local.bucket_arn}/${var.input_prefix}"
   output_arn = "${local.bucket_arn}/${var.output_prefix}"
@@ -27,9 +31,9 @@ locals {
       {
         sid       = "WriteOwnLogs"
         actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-        resources = ["${aws_cloudwatch_log_group.function[key].arn}:*"]
+        resources = ["${local.logs_arn}:${aws_cloudwatch_log_group.function[key].name}:*"]
       },
-      { sid = "SendDeadLetters", actions = ["sqs:SendMessage"], resources = [aws_sqs_queue.dead_letters.arn] },
+      { sid = "SendDeadLetters", actions = ["sqs:SendMessage"], resources = [local.queue_arn] },
       # The key only through the services that store with it: docs/kms.md.
       {
         sid       = "UseKeyForFilesAndDeadLetters"
@@ -146,7 +150,7 @@ locals {
       {
         sid       = "PassRoleToBedrock"
         actions   = ["iam:PassRole"]
-        resources = [local.bedrock_role_arn]
+        resources = [local.passed_role_arn]
         condition = { StringEquals = { "iam:PassedToService" = ["bedrock.amazonaws.com"] } }
       },
       {
@@ -236,6 +240,29 @@ data "aws_iam_policy_document" "role" {
   }
 }
 
+# IAM counts the inline policies of a role together, without white space.
+locals {
+  max_policy_size = 10240
+
+  role_documents = merge(
+    { for key in keys(local.functions) : key => [key, "${key}_runtime"] },
+    { bedrock = [for key in keys(data.aws_iam_policy_document.role) : key if key == "bedrock"] },
+  )
+  policy_sizes = {
+    for role, keys in local.role_documents : role => sum(concat([0], [
+      for key in keys : length(jsonencode(jsondecode(data.aws_iam_policy_document.role[key].json)))
+    ]))
+  }
+  policy_advice = {
+    for role, size in local.policy_sizes : role => join(" ", [
+      "The policies of the role for ${role} have ${size} characters, but IAM takes ${local.max_policy_size} for the inline",
+      "policies of a role. They name each of the ${length(local.models)} models of the routes. Use fewer models (one that",
+      "several routes share counts once), or divide the routes between two queues: two module blocks, each with its own",
+      "name.",
+    ])
+  }
+}
+
 data "aws_iam_policy_document" "function_trust" {
   statement {
     sid     = "AllowLambda"
@@ -277,10 +304,24 @@ resource "aws_iam_role_policy" "process_batch_jobs" {
   name   = "process-batch-jobs"
   role   = aws_iam_role.function["process_batch_jobs"].name
   policy = data.aws_iam_policy_document.role["process_batch_jobs"].json
+
+  lifecycle {
+    precondition {
+      condition     = local.policy_sizes.process_batch_jobs <= local.max_policy_size
+      error_message = local.policy_advice.process_batch_jobs
+    }
+  }
 }
 
 resource "aws_iam_role_policy" "collect_results" {
   name   = "collect-results"
   role   = aws_iam_role.function["collect_results"].name
   policy = data.aws_iam_policy_document.role["collect_results"].json
+
+  lifecycle {
+    precondition {
+      condition     = local.policy_sizes.collect_results <= local.max_policy_size
+      error_message = local.policy_advice.collect_results
+    }
+  }
 }

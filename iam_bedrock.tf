@@ -5,6 +5,11 @@ locals {
   bedrock_role_arn  = var.create_role ? aws_iam_role.bedrock[0].arn : var.role_arn
   bedrock_role_name = var.create_role ? aws_iam_role.bedrock[0].name : reverse(split("/", var.role_arn))[0]
 
+  # As bedrock_role_arn, but known before the role is created.
+  passed_role_arn = var.create_role ? join("", [
+    "arn:${local.partition}:iam::${local.account_id}:role", aws_iam_role.bedrock[0].path, aws_iam_role.bedrock[0].name,
+  ]) : var.role_arn
+
   bedrock_arn = "arn:${local.partition}:bedrock:${local.region}:${local.account_id}"
 
   ec2_arn     = "arn:${local.partition}:ec2:${local.region}:${local.account_id}"
@@ -130,4 +135,11 @@ resource "aws_iam_role_policy" "bedrock" {
   name   = "batch-inference"
   role   = aws_iam_role.bedrock[0].name
   policy = data.aws_iam_policy_document.role["bedrock"].json
+
+  lifecycle {
+    precondition {
+      condition     = local.policy_sizes.bedrock <= local.max_policy_size
+      error_message = local.policy_advice.bedrock
+    }
+  }
 }

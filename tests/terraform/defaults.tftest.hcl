@@ -189,12 +189,12 @@ run "permissions" {
 
   assert {
     condition = { for statement in data.aws_iam_policy_document.role["create_batch_queue"].statement : statement.sid => [toset(statement.actions), toset(statement.resources)] } == {
-      ReadUploads                 = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::mock-bucket/to-process/*"])]
-      SeeThatUploadsAreGone       = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::mock-bucket"])]
-      WriteRejectionReports       = [toset(["s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/processed/*.rejected.json"])]
-      ListUploads                 = [toset(["s3:ListBucketVersions"]), toset(["arn:aws:s3:::mock-bucket"])]
-      QueueUploads                = [toset(["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/mock-queue"])]
-      KeepReadingState            = [toset(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/jobs/reading/*"])]
+      ReadUploads                 = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/to-process/*"])]
+      SeeThatUploadsAreGone       = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
+      WriteRejectionReports       = [toset(["s3:PutObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/processed/*.rejected.json"])]
+      ListUploads                 = [toset(["s3:ListBucketVersions"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
+      QueueUploads                = [toset(["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
+      KeepReadingState            = [toset(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/reading/*"])]
       WakeProcessBatchJobsAndGoOn = [toset(["lambda:InvokeFunction"]), toset([for function in ["create-batch-queue", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
     }
     error_message = "create_batch_queue lists and reads uploads, writes reports, keeps where it stands, and wakes process_batch_jobs and itself."
@@ -213,10 +213,10 @@ run "permissions" {
       for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement :
       statement.sid => [toset(statement.actions), toset(statement.resources)] if anytrue([for action in statement.actions : startswith(action, "s3:") || startswith(action, "lambda:")])
       } == {
-      ReadUploads           = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::mock-bucket/to-process/*"])]
-      SeeThatUploadsAreGone = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::mock-bucket"])]
-      ReadRecordsToRunAgain = [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/jobs/*/retry/*"])]
-      StageInputs           = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/jobs/*/in/*"])]
+      ReadUploads           = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/to-process/*"])]
+      SeeThatUploadsAreGone = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
+      ReadRecordsToRunAgain = [toset(["s3:GetObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/retry/*"])]
+      StageInputs           = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/in/*"])]
       CollectResultsAndGoOn = [toset(["lambda:InvokeFunction"]), toset([for function in ["collect-results", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
     }
     error_message = "process_batch_jobs stages uploads and records to run again, and invokes collect_results and itself; it reads no other object."
@@ -224,13 +224,13 @@ run "permissions" {
 
   assert {
     condition = { for statement in data.aws_iam_policy_document.role["collect_results"].statement : statement.sid => [toset(statement.actions), toset(statement.resources)] } == {
-      SettleUploads = [toset(["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/mock-queue"])]
-      ReadWorkArea  = [toset(["s3:GetObject"]), toset([for part in ["in", "out", "retry", "settled"] : "arn:aws:s3:::mock-bucket/jobs/*/${part}/*"])]
-      WriteWorkArea = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset([for part in ["out", "retry", "settled"] : "arn:aws:s3:::mock-bucket/jobs/*/${part}/*"])]
-      ReadUploads   = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::mock-bucket/to-process/*"])]
+      SettleUploads = [toset(["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
+      ReadWorkArea  = [toset(["s3:GetObject"]), toset([for part in ["in", "out", "retry", "settled"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/${part}/*"])]
+      WriteWorkArea = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset([for part in ["out", "retry", "settled"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/${part}/*"])]
+      ReadUploads   = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/to-process/*"])]
 
-      ListJobOutputsAndSeeThatUploadsAreGone = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::mock-bucket"])]
-      WriteResults                           = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset(["arn:aws:s3:::mock-bucket/processed/*"])]
+      ListJobOutputsAndSeeThatUploadsAreGone = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
+      WriteResults                           = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/processed/*"])]
       WakeProcessBatchJobsAndGoOn            = [toset(["lambda:InvokeFunction"]), toset([for function in ["collect-results", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
     }
     error_message = "collect_results works in the work area, writes results, and wakes process_batch_jobs and itself; it invokes no model."
@@ -254,7 +254,7 @@ run "triggers" {
       aws_lambda_permission.bucket.function_name == aws_lambda_function.this["create_batch_queue"].function_name &&
       aws_lambda_permission.bucket.principal == "s3.amazonaws.com" &&
       aws_lambda_permission.bucket.source_account == "123456789012" &&
-      aws_lambda_permission.bucket.source_arn == aws_s3_bucket.this[0].arn
+      aws_lambda_permission.bucket.source_arn == "arn:aws:s3:::${aws_s3_bucket.this[0].bucket}"
     )
     error_message = "S3 may invoke create_batch_queue for our bucket in our account only."
   }

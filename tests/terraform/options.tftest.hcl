@@ -298,14 +298,14 @@ run "media" {
   }
 
   assert {
-    condition     = one([for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMedia"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/pictures/*", "arn:aws:s3:::mock-bucket/films/2026/*", "arn:aws:s3:::mock-bucket/jobs/*/in/media/*"])]
+    condition     = one([for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMedia"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/pictures/*", "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/films/2026/*", "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/in/media/*"])]
     error_message = "With a media route process_batch_jobs may read what the prefixes hold, and what it has staged."
   }
 
   assert {
     condition = alltrue([
       for document in [data.aws_iam_policy_document.role["create_batch_queue"], data.aws_iam_policy_document.role["collect_results"], data.aws_iam_policy_document.role["bedrock"]] :
-      length([for statement in document.statement : statement if contains(statement.resources, "arn:aws:s3:::mock-bucket/pictures/*")]) == 0
+      length([for statement in document.statement : statement if contains(statement.resources, "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/pictures/*")]) == 0
     ])
     error_message = "No other role may."
   }
@@ -325,7 +325,7 @@ run "no_role_reads_the_whole_bucket" {
   }
 
   assert {
-    condition     = length(setintersection(flatten([for document in data.aws_iam_policy_document.role : [for statement in document.statement : statement.resources if contains(statement.actions, "s3:GetObject")]]), ["*", "arn:aws:s3:::mock-bucket/*"])) == 0
+    condition     = length(setintersection(flatten([for document in data.aws_iam_policy_document.role : [for statement in document.statement : statement.resources if contains(statement.actions, "s3:GetObject")]]), ["*", "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/*"])) == 0
     error_message = "No role may read the whole bucket."
   }
 
@@ -546,7 +546,7 @@ run "prefixes" {
     condition = toset(flatten([
       for document in data.aws_iam_policy_document.role : [
         for statement in document.statement : [
-          for arn in statement.resources : regex("/([^/]+/[^/]+)", arn)[0] if startswith(arn, "arn:aws:s3:::mock-bucket/")
+          for arn in statement.resources : regex("/([^/]+/[^/]+)", arn)[0] if startswith(arn, "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/")
         ]
       ]
     ])) == toset(["team/in", "team/out", "team/work"])
@@ -873,7 +873,7 @@ run "media_on_demand" {
   }
 
   assert {
-    condition     = one([for statement in data.aws_iam_policy_document.role["collect_results"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMediaOnDemand"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::mock-bucket/pictures/*"])]
+    condition     = one([for statement in data.aws_iam_policy_document.role["collect_results"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMediaOnDemand"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/pictures/*"])]
     error_message = "On demand, Bedrock reads linked media as collect_results."
   }
 }

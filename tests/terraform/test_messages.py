@@ -302,9 +302,7 @@ ROUTES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "tag-reserved": ({"tags": {"AWS:team": "a"}}, ['tags is {"AWS:team":"a"}: write']),
     "tags-of-a-route-and-the-queue": (
         {"tags": {f"tag-{number}": "a" for number in range(50)}},
-        [
-            "tags are 50, and 51 with those of the queue: a job takes 50 tags, so write fewer here or in the input tags"
-        ],
+        ["tags are 50, and 51 with those of the queue: a job takes 50 tags, so write fewer here or in the"],
     ),
     "three-dots": (
         {"model_id": "us.zai.glm-4.7"},
@@ -412,11 +410,29 @@ ROUTES: dict[str, tuple[dict[str, Any], list[str]]] = {
 }
 
 
+#: In place of each policy of the roles, one that is too long by itself. A function's role has two policies.
+LONG_POLICY = json.dumps({"Statement": [{"Resource": "x" * 11_000}]})
+LONG_POLICIES = f"""
+  override_data {{
+    target = data.aws_iam_policy_document.role
+    values = {{ json = {json.dumps(LONG_POLICY)} }}
+  }}
+"""
+POLICIES = {
+    f'resource "aws_iam_role_policy" "{role}"': number * len(LONG_POLICY.replace(" ", ""))
+    for role, number in (("process_batch_jobs", 2), ("collect_results", 2), ("bedrock", 1))
+}
+
+
 @dataclass
 class Run:
-    """What one `terraform test` file plans, and the messages that it ended with, by the block they are of."""
+    """What one `terraform test` file plans, and the messages that it ended with, by the block they are of.
+
+    ``overrides``: blocks of the run that replace what the mocks answer.
+    """
 
     inputs: dict[str, Any]
+    overrides: str = ""
     messages: list[tuple[str, str]] = field(default_factory=list)
 
     def of(self, block: str) -> list[str]:
@@ -452,6 +468,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
             "routes": {name: {"model_id": arn} for name, arn in PLACED_ROUTES.items()},
         }
     )
+    by_case["long policies"] = Run({}, LONG_POLICIES)
     by_case["existing bucket"] = Run({"create_bucket": False})
     by_case["settings of another's bucket"] = Run(
         {"create_bucket": False, "bucket_name": "team-files", **SETTINGS}
@@ -470,7 +487,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         values = "\n".join(f"    {key} = {json.dumps(value)}" for key, value in inputs.items())
         (copy / "tests" / f"{name}.tftest.hcl").write_text(
             'mock_provider "aws" {\n  source = "./tests/mocks"\n  override_during = plan\n}\n'
-            f'run "{name}" {{\n  command = plan\n  variables {{\n{values}\n  }}\n}}\n'
+            f'run "{name}" {{\n  command = plan\n{run.overrides}  variables {{\n{values}\n  }}\n}}\n'
         )
     started = checks.terraform_at(copy, "messages", "init", "-backend=false", "-input=false", "-no-color")
     assert started.returncode == 0, started.stdout + started.stderr
@@ -551,6 +568,15 @@ def test_a_route_s_model_of_another_place_is_told(ended: dict[str, Run], name: s
 
 def test_nothing_else_is_told_of_other_places(ended: dict[str, Run]) -> None:
     assert len(ended["places"].messages) == len(PLACES) + len(PLACED_ROUTES)
+
+
+@pytest.mark.parametrize("block", POLICIES)
+def test_policies_that_iam_would_refuse_are_told_with_a_way_out(ended: dict[str, Run], block: str) -> None:
+    (message,) = ended["long policies"].of(block)
+
+    assert f"have {POLICIES[block]} characters, but IAM takes 10240 for the inline policies" in message
+    assert "each of the 1 models of the routes" in message
+    assert "divide the routes between two queues" in message
 
 
 def test_an_existing_bucket_needs_its_name(ended: dict[str, Run]) -> None:

@@ -5,6 +5,8 @@ locals {
   bucket_name = var.create_bucket ? aws_s3_bucket.this[0].bucket : var.bucket_name
   bucket_arn  = "arn:${local.partition}:s3:::${local.bucket_name}"
 
+  bucket_owner = var.bucket_owner == null ? local.account_id : var.bucket_owner
+
   # An upload that was overwritten still waits in the queue as the version that it was.
   old_version_days = max(30, var.work_retention_days)
 

@@ -23,7 +23,7 @@ locals {
       sid       = "ListBucket"
       actions   = ["s3:ListBucket"]
       resources = [local.bucket_arn]
-      condition = { StringEquals = { "aws:ResourceAccount" = [local.account_id] } }
+      condition = { StringEquals = { "aws:ResourceAccount" = [local.bucket_owner] } }
     },
     { sid = "WriteOutputs", actions = ["s3:PutObject"], resources = ["${local.work_arn}*/out/*"] },
     {

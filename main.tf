@@ -78,6 +78,7 @@ locals {
     OUTPUT_PREFIX  = var.output_prefix
     WORK_PREFIX    = var.work_prefix
     MEDIA_PREFIXES = join(",", local.media_prefixes)
+    BUCKET_OWNER   = var.bucket_owner == null ? "" : var.bucket_owner
     KMS_KEY_ARN    = var.kms_key_arn == null ? "" : var.kms_key_arn
     LOG_LEVEL      = var.log_level
   }
@@ -191,14 +192,14 @@ resource "aws_lambda_function_recursion_config" "this" {
   recursive_loop = "Allow"
 }
 
-# create_batch_queue: S3, for this bucket of this account only (the notification is in bucket.tf).
+# create_batch_queue: S3, for this bucket of its owner's account only (the notification is in bucket.tf).
 resource "aws_lambda_permission" "bucket" {
   statement_id   = "AllowUploads"
   action         = "lambda:InvokeFunction"
   function_name  = aws_lambda_function.this["create_batch_queue"].function_name
   principal      = "s3.amazonaws.com"
   source_arn     = local.bucket_arn
-  source_account = local.account_id
+  source_account = local.bucket_owner
 
   # What that says about the bucket comes first.
   depends_on = [data.aws_s3_bucket.existing]

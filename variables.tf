@@ -158,6 +158,25 @@ variable "create_bucket" {
   }
 }
 
+variable "bucket_owner" {
+  description = <<-EOT
+    ID of the account that owns the bucket, if it is not the queue's own: only with create_bucket = false. The bucket's
+    policy must let the queue's roles in, as the README of examples/existing-bucket shows.
+  EOT
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.bucket_owner == null || can(regex("^[0-9]{12}$", var.bucket_owner))
+    error_message = "bucket_owner is ${jsonencode(var.bucket_owner)}: write the 12 digits of an account ID in quotes, such as \"123456789012\"."
+  }
+
+  validation {
+    condition     = var.bucket_owner == null || !var.create_bucket
+    error_message = "bucket_owner is for a bucket that exists in another account, but the module creates the bucket, in the queue's own account: write create_bucket = false and bucket_name, or leave bucket_owner out."
+  }
+}
+
 variable "manage_bucket_notification" {
   description = <<-EOT
     Whether to set the bucket's only notification configuration, which replaces the notifications of other users of the

@@ -10,7 +10,7 @@ from batch_queue.core.rows import Status
 from tests.flows.test_poison import CONFIG, ROUTE, strictly
 from tests.support.keys import S3_URI
 from tests.support.routes import configured
-from tests.support.world import World, lines, records
+from tests.support.world import ACCOUNT, NAME, REGION, World, lines, records
 
 pytestmark = pytest.mark.flows
 
@@ -52,6 +52,25 @@ def test_uploads_with_nasty_keys_end_with_results_beside_them() -> None:
             staged = world.s3.list_objects_v2(Bucket=world.bucket, Prefix=f"jobs/{job.job_id}/in/")
             for each in staged.get("Contents", []):
                 assert S3_URI.fullmatch(f"s3://{world.bucket}/{each['Key']}")
+
+
+@pytest.mark.parametrize(("given", "ends"), [("210987654321", Status.COMPLETED), ("", Status.FAILED)])
+def test_jobs_on_a_bucket_of_another_account_name_its_owner(given: str, ends: Status) -> None:
+    owners = {f"{NAME}-{ACCOUNT}-{REGION}": "210987654321"}
+    with World.open(ROUTE, config={**CONFIG, "bucket_owners": owners}) as world:
+        world.settings = replace(world.settings, bucket_owner=given)
+        world._wire()
+        upload_id = world.upload("a.jsonl", lines(records(2)))
+        world.run()
+        assert world.one_upload(upload_id).status == ends
+
+
+def test_without_an_owner_a_job_names_none() -> None:
+    with World.open(ROUTE, config=CONFIG) as world:
+        world.upload("a.jsonl", lines(records(2)))
+        world.run()
+        (job,) = world.jobs()
+        assert "s3BucketOwner" not in json.dumps(job.request)
 
 
 def test_the_work_area_is_where_the_settings_say() -> None:

@@ -385,6 +385,31 @@ run "existing_bucket" {
   }
 }
 
+run "existing_bucket_of_another_account" {
+  command = plan
+
+  variables {
+    create_bucket = false
+    bucket_name   = "team-files"
+    bucket_owner  = "210987654321"
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : function.environment[0].variables.BUCKET_OWNER == "210987654321"])
+    error_message = "The functions tell Bedrock whose bucket it is."
+  }
+
+  assert {
+    condition     = aws_lambda_permission.bucket.source_account == "210987654321" && aws_lambda_permission.bucket.source_arn == "arn:aws:s3:::team-files"
+    error_message = "S3 may invoke create_batch_queue for the bucket of that account."
+  }
+
+  assert {
+    condition     = [for statement in data.aws_iam_policy_document.role["bedrock"].statement : one(one(statement.condition).values) if statement.sid == "ListBucket"] == ["210987654321"]
+    error_message = "Bedrock's jobs may list the bucket of that account only."
+  }
+}
+
 run "own_bucket_without_notification" {
   command = plan
 

@@ -31,6 +31,7 @@ HELD_AGAINST: dict[str, tuple[str, ...]] = {
     "uploads_retention_days": ("bucket_name",),
     "results_retention_days": ("bucket_name",),
     "bucket_policy_documents": ("bucket_name",),
+    "bucket_owner": ("bucket_name", "create_bucket"),
 }
 SUBNETS, GROUPS = ["subnet-0123456789abcdef0"], ["sg-0123456789abcdef0"]
 
@@ -83,6 +84,14 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "bucket with a suffix of AWS": ({"bucket_name": "my-bucket-s3alias"}, "end with -s3alias"),
     "bucket by its URI": ({"bucket_name": "s3://my-bucket"}, 'write "my-bucket", not an ARN, a URI'),
     "bucket with upper case": ({"bucket_name": "My-Bucket"}, "not an ARN, a URI or a path"),
+    "owner by its name": (
+        {"bucket_owner": "team-a", "create_bucket": False, "bucket_name": "team-files"},
+        'bucket_owner is "team-a": write the 12 digits of an account ID',
+    ),
+    "owner of the module's own bucket": (
+        {"bucket_owner": "210987654321"},
+        "write create_bucket = false and bucket_name, or leave bucket_owner out",
+    ),
     "input prefix without a slash": ({"input_prefix": "to-process"}, "with a slash at the end"),
     "input prefix with a slash at the start": ({"input_prefix": "/to-process/"}, "none at the start"),
     "empty input prefix": ({"input_prefix": ""}, '"": write folders'),

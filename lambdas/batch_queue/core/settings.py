@@ -12,7 +12,8 @@ from typing import Any
 class Settings:
     """The environment variables of the functions, typed. Prefixes end with ``/``; an unset name is "".
 
-    ``media_prefixes``: where the objects lie that an upload may link to. ``log_level``: the lowest level that
+    ``media_prefixes``: where the objects lie that an upload may link to. ``bucket_owner``: the account that
+    owns the bucket, if it is another one than the queue's. ``log_level``: the lowest level that
     is logged, by its name in ``logging``.
     """
 
@@ -23,6 +24,7 @@ class Settings:
     output_prefix: str = "processed/"
     work_prefix: str = "jobs/"
     media_prefixes: tuple[str, ...] = ("to-process/",)
+    bucket_owner: str = ""
     kms_key_arn: str = ""
     process_function: str = ""
     collect_function: str = ""
@@ -41,6 +43,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         output_prefix=environment["OUTPUT_PREFIX"],
         work_prefix=environment["WORK_PREFIX"],
         media_prefixes=tuple(environment["MEDIA_PREFIXES"].split(",")),
+        bucket_owner=environment.get("BUCKET_OWNER", ""),
         kms_key_arn=environment.get("KMS_KEY_ARN", ""),
         process_function=environment.get("PROCESS_FUNCTION", ""),
         collect_function=environment.get("COLLECT_FUNCTION", ""),

@@ -49,7 +49,13 @@ class Submission:
         """Returns the parameters of CreateModelInvocationJob. The name contains the job id."""
         settings = self._queue.settings
         bucket, work = f"s3://{settings.bucket}/", settings.work_prefix
+        source: dict[str, Any] = {
+            "s3Uri": bucket + names.input_folder(work, job_id),
+            "s3InputFormat": "JSONL",
+        }
         output: dict[str, Any] = {"s3Uri": bucket + names.output_folder(work, job_id)}
+        if settings.bucket_owner:  # Bedrock's default is the job's own account
+            source["s3BucketOwner"] = output["s3BucketOwner"] = settings.bucket_owner
         if settings.kms_key_arn:
             output["s3EncryptionKeyId"] = settings.kms_key_arn
         request: dict[str, Any] = {
@@ -57,12 +63,7 @@ class Submission:
             "clientRequestToken": job_id,
             "roleArn": settings.role_arn,
             "modelId": route.model_id,
-            "inputDataConfig": {
-                "s3InputDataConfig": {
-                    "s3Uri": bucket + names.input_folder(work, job_id),
-                    "s3InputFormat": "JSONL",
-                }
-            },
+            "inputDataConfig": {"s3InputDataConfig": source},
             "outputDataConfig": {"s3OutputDataConfig": output},
         }
         if route.invocation_type != "InvokeModel":  # the default; older endpoints do not know the parameter

@@ -127,6 +127,7 @@ class Config:
       The service's model says: Expired did not begin in time, PartiallyCompleted did not finish in time.
     - `default_timeout_hours`, `default_max_results`: when the request has none.
     - `check_role`, `check_buckets`: look at IAM and S3 in Create.
+    - `bucket_owners`: bucket → the account that owns it, where that is not the simulator's own.
     - `inference_profiles`: id or ARN of an application inference profile → base model id.
     """
 
@@ -144,6 +145,7 @@ class Config:
     default_max_results: int = 100
     check_role: bool = True
     check_buckets: bool = True
+    bucket_owners: Mapping[str, str] = field(default_factory=dict)
     inference_profiles: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -676,8 +676,8 @@ class Simulator:
             check_role(self.iam, request["roleArn"], self.account, self._job_arn(self._job_id(number)))
         if self.config.check_buckets:
             s3 = self._s3_of(request)
-            self._check_bucket(s3, "Input", request["inputDataConfig"]["s3InputDataConfig"]["s3Uri"])
-            self._check_bucket(s3, "Output", request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"])
+            self._check_bucket(s3, "Input", request["inputDataConfig"]["s3InputDataConfig"])
+            self._check_bucket(s3, "Output", request["outputDataConfig"]["s3OutputDataConfig"])
         if (same := self._by_name.get(request["jobName"])) is not None:
             raise conflict(f"A batch inference job with the name {same.name} already exists: {same.arn}")
         quota = self.config.model(base_model).max_active_jobs
@@ -706,9 +706,11 @@ class Simulator:
             )
         return base_model
 
-    @staticmethod
-    def _check_bucket(s3: Any, side: str, uri: str) -> None:
-        bucket = Location.parse(uri).bucket
+    def _check_bucket(self, s3: Any, side: str, place: Mapping[str, Any]) -> None:
+        bucket = Location.parse(place["s3Uri"]).bucket
+        # Without the owner, Bedrock takes the job's own account, whatever the policy of the bucket says.
+        if place.get("s3BucketOwner", self.account) != self.config.bucket_owners.get(bucket, self.account):
+            raise validation(f"{side} bucket {bucket} is not owned by the expected account.")
         try:
             s3.head_bucket(Bucket=bucket)
         except ClientError as error:

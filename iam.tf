@@ -3,7 +3,7 @@
 # a statement with "when" is there only when that is true.
 #
 # Resources are as narrow as AWS allows. "*" is used only where IAM supports nothing narrower: for
-# bedrock:ListModelInvocationJobs, and for the network interface actions of the VPC options.
+# bedrock:ListModelInvocationJobs, for X-Ray's actions, and for the network interface actions of the VPC options.
 #
 # ARNs are built from names, which the first plan knows already: it shows the policies, and checks their length.
 
@@ -56,6 +56,12 @@ locals {
         actions   = ["kms:Decrypt"]
         resources = [var.kms_key_arn]
         condition = { StringEquals = { "kms:EncryptionContext:aws:lambda:FunctionArn" = [local.function_arns[key]] } }
+      },
+      {
+        sid       = "SendTraces"
+        when      = var.tracing
+        actions   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+        resources = ["*"]
       },
       # Lambda needs the network interfaces; the code that runs in the function never does.
       { sid = "ManageNetworkInterfaces", when = var.vpc != null, actions = local.interface_actions, resources = ["*"] },

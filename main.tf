@@ -147,6 +147,11 @@ resource "aws_lambda_function" "this" {
     target_arn = aws_sqs_queue.dead_letters.arn
   }
 
+  # Also when it is off: without the block, the provider would leave it on.
+  tracing_config {
+    mode = var.tracing ? "Active" : "PassThrough"
+  }
+
   dynamic "vpc_config" {
     for_each = var.vpc == null ? [] : [var.vpc]
 

@@ -610,6 +610,16 @@ variable "log_level" {
   }
 }
 
+variable "tracing" {
+  description = <<-EOT
+    Whether AWS X-Ray traces the functions. A trace shows each run with its start, duration and errors, but not the calls
+    within it, because the package has no X-Ray SDK. X-Ray bills traces.
+  EOT
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "alarm_actions" {
   description = "ARNs, such as that of an SNS topic, that are notified when an alarm starts and when it ends."
   type        = list(string)

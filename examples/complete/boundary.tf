@@ -29,6 +29,8 @@ locals {
     "s3:ListBucketVersions",
     "s3:PutObject",
     "sqs:SendMessage",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
   ]
 }
 

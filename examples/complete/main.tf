@@ -110,6 +110,7 @@ module "batch_inference" {
 
   log_level               = "INFO"
   log_retention_days      = 400
+  tracing                 = true
   alarm_actions           = [aws_sns_topic.alarms.arn]
   pending_age_alarm_hours = 12
   tags                    = local.tags

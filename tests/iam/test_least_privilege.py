@@ -27,6 +27,9 @@ from tests.local_aws.environment import REGION
 FUNCTIONS = ("create_batch_queue", "process_batch_jobs", "collect_results")
 NO_NETWORK = "no emulator here makes network interfaces; the actions are those that AWS documents"
 NO_KEY = "MiniStack encrypts nothing for this service; the conditions are those that AWS documents"
+NO_TRACES = (
+    "no emulator here has Lambda send traces; the actions are those that Lambda's Developer Guide names"
+)
 #: Statements that nothing here exercises, with the reason. What is not a statement any more fails the tests.
 NOT_EXERCISED = {
     **{
@@ -39,6 +42,7 @@ NOT_EXERCISED = {
         for function in FUNCTIONS
         for sid in ("UseKeyForTable", "UseKeyForOwnEnvironment")
     },
+    **{f"{function}.SendTraces": NO_TRACES for function in FUNCTIONS},
     **{
         f"bedrock.{sid}": NO_NETWORK
         for sid in (
@@ -73,6 +77,7 @@ ANY_RESOURCE = {
         for function in FUNCTIONS
         for sid in ("ManageNetworkInterfaces", "DenyNetworkInterfacesToCode")
     },
+    **{f"{function}.SendTraces": "X-Ray's Put actions have no resource types" for function in FUNCTIONS},
     "bedrock.DescribeNetwork": "EC2's Describe actions have no resource types",
     "bedrock.ManageOwnNetworkInterfaces": "narrowed by its conditions, as Bedrock's user guide has it",
 }

@@ -163,6 +163,7 @@ class World:
             "kms_key_arn": self.key_arn,
             "vpc": network,
             "job_vpc": network,
+            "tracing": True,
             "lambda_environment": where,
         }
         self.tell(f"local AWS: {self.description}")

@@ -238,6 +238,18 @@ run "permissions" {
   }
 }
 
+run "no_traces" {
+  command = plan
+
+  assert {
+    condition = (
+      alltrue([for function in aws_lambda_function.this : function.tracing_config[0].mode == "PassThrough"]) &&
+      !anytrue(flatten([for document in data.aws_iam_policy_document.role : [for statement in document.statement : statement.sid == "SendTraces"]]))
+    )
+    error_message = "Without the input tracing nothing is traced, and no role may send traces."
+  }
+}
+
 run "triggers" {
   command = plan
 

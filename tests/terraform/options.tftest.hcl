@@ -754,6 +754,27 @@ run "watching" {
   }
 }
 
+run "tracing" {
+  command = plan
+
+  variables {
+    tracing = true
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : function.tracing_config[0].mode == "Active"])
+    error_message = "X-Ray traces each function."
+  }
+
+  assert {
+    condition = alltrue([
+      for key, document in data.aws_iam_policy_document.role :
+      [for statement in document.statement : [toset(statement.actions), toset(statement.resources)] if statement.sid == "SendTraces"] == [[toset(["xray:PutTelemetryRecords", "xray:PutTraceSegments"]), toset(["*"])]] if endswith(key, "_runtime")
+    ])
+    error_message = "Lambda may send the traces of each function."
+  }
+}
+
 run "no_sweep" {
   command = plan
 
@@ -848,6 +869,7 @@ run "permissions" {
     vpc         = { subnet_ids = ["subnet-a1"], security_group_ids = ["sg-c3"] }
     job_vpc     = { subnet_ids = ["subnet-d4"], security_group_ids = ["sg-e5"] }
     kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    tracing     = true
     routes      = { default = { undersized = "on_demand", media = true } }
   }
 
@@ -861,7 +883,7 @@ run "permissions" {
   assert {
     condition = toset(flatten([
       for document in data.aws_iam_policy_document.role : [for statement in document.statement : statement.sid if contains(statement.resources, "*")]
-    ])) == toset(["DenyNetworkInterfacesToCode", "DescribeNetwork", "ListJobs", "ManageNetworkInterfaces", "ManageOwnNetworkInterfaces"])
+    ])) == toset(["DenyNetworkInterfacesToCode", "DescribeNetwork", "ListJobs", "ManageNetworkInterfaces", "ManageOwnNetworkInterfaces", "SendTraces"])
     error_message = "The resource \"*\" stands only where AWS knows nothing finer."
   }
 

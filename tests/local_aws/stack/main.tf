@@ -27,6 +27,7 @@ module "queue" {
   lambda_runtime      = var.lambda_runtime
   lambda_environment  = var.lambda_environment
   kms_key_arn         = var.kms_key_arn
+  tracing             = var.tracing
   vpc                 = var.vpc
   job_vpc             = var.job_vpc
   force_destroy       = var.force_destroy

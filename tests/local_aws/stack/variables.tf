@@ -44,6 +44,12 @@ variable "lambda_environment" {
   default     = {}
 }
 
+variable "tracing" {
+  description = "As the module's input."
+  type        = bool
+  default     = false
+}
+
 variable "force_destroy" {
   description = "As the module's input."
   type        = bool

@@ -24,4 +24,5 @@ def handler(event: dict[str, Any], context: Any) -> None:
     seconds_left = context.get_remaining_time_in_millis() / 1000
     queue, runtime = _dependencies()
     collector = Collector(queue.within(seconds_left), runtime)
-    collector.collect(event["job_id"], context.function_name, seconds_left)
+    # Lambda's retries of an event have its request id.
+    collector.collect(event["job_id"], context.function_name, seconds_left, context.aws_request_id)

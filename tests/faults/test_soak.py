@@ -41,7 +41,8 @@ def test_no_life_loses_a_record_or_pays_for_one_twice() -> None:
     uploads = sum((Counter(life.uploads) for life in survived), Counter[str]())
     print(
         f"{len(survived)} seeds: {sum(life.calls for life in survived):,} AWS calls and "
-        f"{faults.total():,} faults survived in {sum(life.jobs for life in survived):,} jobs"
+        f"{faults.total():,} faults survived in {sum(life.jobs for life in survived):,} jobs, and "
+        f"{sum(life.paid for life in survived):,} answers on demand"
     )
     print(f"faults: {dict(faults.most_common())}")
     print(f"uploads: {dict(uploads.most_common())}")

@@ -135,7 +135,7 @@ def test_a_sweep_and_the_event_at_once_make_one_upload_of_many_chunks(at: int) -
         upload_id, event = world.put("a.jsonl", lines(rows))
         world.clock.advance(10)
         swept(world)
-        ((_, _, _, found, _),) = world.events
+        ((_, _, _, found, *_),) = world.events
         world.events.clear()
         writes: list[Call] = []
 

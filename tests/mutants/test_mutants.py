@@ -24,6 +24,7 @@ TABLE = "tests/flows/test_table.py"
 LEASE = "tests/unit/test_lease.py"
 PLACES = "tests/unit/test_places.py"
 ADVERSITY = "tests/flows/test_adversity.py"
+ON_DEMAND = "tests/flows/test_on_demand.py"
 PAGES = "tests/flows/test_pages.py"
 CALLS = "tests/faults/test_calls.py"
 SOAK = "tests/faults/test_soak.py"
@@ -153,16 +154,30 @@ MUTANTS = [
     Mutant(
         "how often a record was asked about is not stored",
         "aws/table/chunks.py",
-        '            {"asked": dict(asked)},\n',
-        '            {"asked": dict(had)},\n',
-        ("tests/flows/test_on_demand.py",),
+        '{"asked": dict(asked), "asked_by": run},\n',
+        '{"asked": dict(had), "asked_by": run},\n',
+        (SOAK, ON_DEMAND),
     ),
     Mutant(
         "a run on demand asks although another run has counted",
         "steps/on_demand.py",
-        "            if not self._chunks.count_asked(self._chunk, self._stored, asked):\n",
-        "            if self._chunks.count_asked(self._chunk, self._stored, asked) is None:\n",
-        ("tests/flows/test_on_demand.py",),
+        "if not self._chunks.count_asked(self._chunk, self._stored, asked, self._run):\n",
+        "if self._chunks.count_asked(self._chunk, self._stored, asked, self._run) is None:\n",
+        (ON_DEMAND,),
+    ),
+    Mutant(
+        "a run on demand does not ask whether another one is at work",
+        "steps/collector.py",
+        "if not jobs.start_work(job, self._queue.clock(), run.deadline, owner):\n",
+        "if jobs.start_work(job, self._queue.clock(), run.deadline, owner) is None:\n",
+        (ON_DEMAND,),
+    ),
+    Mutant(
+        "a record is asked about on demand for ever",
+        "steps/on_demand.py",
+        "MAX_ASKED = 3\n",
+        "MAX_ASKED = 99\n",
+        (SOAK,),
     ),
     Mutant(
         "packing leaves less than a minimum behind",

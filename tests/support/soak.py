@@ -39,6 +39,8 @@ THROTTLED = (60.0, 240.0)
 REFUSED = 0.9
 LATE = 3600.0  # an event may come this long after its upload
 BUSY = 2700.0  # uploads and faults come in these first seconds; then the queue may run to rest
+#: How often a record may be paid for on demand in one job, wherever its runs die.
+MOST_PAID = 3
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Plan:
     skews: bool
     call_faults: float
     kills: float
+    paid_kills: float
     slow_calls: float
     duplicates: float
     late: float
@@ -69,7 +72,7 @@ def plan(seed: int) -> Plan:
     # Either the quota bounds the active jobs, or our own limit does while clocks agree.
     skews = chance.random() < 0.5
     quota = slots if skews else slots + chance.randint(0, 3)
-    least = chance.choice([1, 1, 6])
+    least = chance.choice([1, 6, 12])
     limits: dict[str, Any] = {
         "max_active_jobs": slots,
         "min_records_per_job": least,
@@ -78,9 +81,10 @@ def plan(seed: int) -> Plan:
         "pack_wait_minutes": chance.choice([5, 30]),
         "max_record_attempts": chance.choice([1, 2, 3]),
     }
+    few = ["reject", "on_demand", "on_demand"]
     routes = (
-        configured("default", HAIKU, **limits, undersized=chance.choice(["reject", "on_demand"])),
-        configured("urgent", HAIKU, **limits, undersized=chance.choice(["reject", "on_demand"]), priority=90),
+        configured("default", HAIKU, **limits, undersized=chance.choice(few)),
+        configured("urgent", HAIKU, **limits, undersized=chance.choice(few), priority=90),
     )
     outcomes = ["Failed", "Expired", "Stopped", "PartiallyCompleted"]
     faults = [
@@ -96,6 +100,7 @@ def plan(seed: int) -> Plan:
         skews=skews,
         call_faults=chance.choice([0.0, 0.01, 0.04]),
         kills=chance.choice([0.0, 0.005, 0.02]),
+        paid_kills=chance.choice([0.0, 0.1, 0.5]),
         slow_calls=chance.choice([0.0, 0.002, 0.01]),
         duplicates=chance.choice([0.0, 0.2, 0.5]),
         late=chance.choice([0.0, 0.3]),
@@ -146,11 +151,15 @@ class Actor:
 
 @dataclass(frozen=True)
 class Survived:
-    """What a life met: AWS calls, faults by kind, and a digest of everything that happened, in order."""
+    """What a life met: AWS calls, faults by kind, and a digest of everything that happened, in order.
+
+    ``paid``: how often the model answered on demand.
+    """
 
     seed: int
     calls: int
     faults: Mapping[str, int]
+    paid: int
     uploads: Mapping[str, int]
     jobs: int
     digest: str
@@ -175,6 +184,9 @@ class Life:
         self._unanswered: dict[str, bool] = {}
         self._agenda: list[tuple[float, Callable[[], None]]] = []
         self._throttled_until = 0.0
+        # By job and record: how often the model has answered. And the jobs whose runs met a fault.
+        self._paid: Counter[tuple[str, str]] = Counter()
+        self._troubled: set[str] = set()
 
     def run(self) -> Survived:
         """Lives through the seed to its rest and checks every invariant, record by record."""
@@ -194,6 +206,7 @@ class Life:
                 seed=self.seed,
                 calls=world.calls,
                 faults=dict(self._faults),
+                paid=self._paid.total(),
                 uploads=dict(Counter(str(upload.status) for upload in world.uploads())),
                 jobs=len(world.bedrock_jobs()),
                 digest=self._digest.hexdigest(),
@@ -374,13 +387,14 @@ class Life:
             self._next_schedule += SCHEDULE_SECONDS
             world.send("process", {"source": "aws.events", "detail-type": "Scheduled Event"})
 
-    def _start(self, entry: tuple[float, int, str, Any, int]) -> None:
+    def _start(self, entry: tuple[float, int, str, Any, int, str]) -> None:
         world, chance = self.world, self._chance
         world.events.remove(entry)
         world.events.sort()
-        _, _, function, event, attempt = entry
+        _, _, function, event, attempt, request_id = entry
         skew = chance.choice([0.0, 0.0, chance.uniform(-5, 5), chance.uniform(-200, 200)])
-        actor = Actor(world.invocation(function, skew if self.plan.skews else 0.0), event, attempt)
+        invocation = world.invocation(function, skew if self.plan.skews else 0.0, request_id)
+        actor = Actor(invocation, event, attempt)
         self._note("start", function, actor.invocation.request_id, attempt)
 
         def body() -> None:
@@ -412,8 +426,10 @@ class Life:
             left = actor.invocation.deadline - self.world.clock()
             assert left < GIVES_UP, f"{actor.invocation} gave up with {left:.0f} s left: {actor.error}"
         function = actor.invocation.function
+        self._troubled.add(actor.event.get("job_id", ""))
         if actor.attempt < len(RETRY_SECONDS):
-            self.world.send(function, actor.event, RETRY_SECONDS[actor.attempt], actor.attempt + 1)
+            delay = RETRY_SECONDS[actor.attempt]
+            self.world.send(function, actor.event, delay, actor.attempt + 1, actor.invocation.request_id)
             return
         self.world.dead_letters.append((function, actor.event))
 
@@ -502,6 +518,8 @@ class Life:
         return ClientError(answer, call.operation)
 
     def _after(self, call: Call) -> None:
+        if call.operation == "InvokeModel":
+            self._pay(call)
         if self.world.clock() > self._busy_until:
             return
         if self._chance.random() < self.plan.call_faults / 2:
@@ -509,6 +527,22 @@ class Life:
             raise ConnectionClosedError(endpoint_url=ENDPOINT)
         if self._chance.random() < self.plan.kills / 2:
             self._faults["killed after"] += 1
+            self._kill(call.invocation)
+
+    def _pay(self, call: Call) -> None:
+        """Counts an answer of the model, and sometimes ends the run before it stores it.
+
+        Not only while the queue is busy: few records wait for more, and run on demand after that.
+        """
+        actor, body = self._now, json.loads(call.params["body"])
+        assert actor is not None
+        record = body["messages"][0]["content"]
+        answers = self.world.simulator.on_demand.answered("InvokeModel", HAIKU, body)
+        if answers == sum(count for key, count in self._paid.items() if key[1] == record):
+            return  # an error, which costs nothing
+        self._paid[actor.event["job_id"], record] += 1
+        if self._chance.random() < self.plan.paid_kills:
+            self._faults["killed with an answer"] += 1
             self._kill(call.invocation)
 
     def _note(self, *what: object) -> None:
@@ -544,6 +578,10 @@ class Life:
                 assert all(count == 1 for count in found.values())
             else:
                 complete[upload_id] = rows
+        assert max(self._paid.values(), default=0) <= MOST_PAID, f"paid for ever: {self._paid}"
+        twice = {key for key, count in self._paid.items() if count > 1 and key[0] not in self._troubled}
+        # Where clocks differ, the lock of a run may seem to have expired.
+        assert self.plan.skews or not twice, f"paid twice without a fault: {twice}"
         check(world, complete, self.plan.quota)
         assert ours_at_once(world) <= self.plan.slots or self.plan.skews
 

@@ -309,7 +309,7 @@ class World:
         self._next_sweep = self.clock() + SWEEP_SECONDS
         self._ids = itertools.count(1)
         self._sequence = itertools.count()
-        self.events: list[tuple[float, int, str, Any, int]] = []
+        self.events: list[tuple[float, int, str, Any, int, str]] = []
         self.bucket = f"{NAME}-{ACCOUNT}-{REGION}"
         self.settings = Settings(
             name=NAME,
@@ -424,9 +424,12 @@ class World:
 
     # ------------------------------------------------------------------------------------------ events
 
-    def send(self, function: str, event: Any, delay: float = 0.0, attempt: int = 0) -> None:
-        """Puts an asynchronous event for a function on its way."""
-        heapq.heappush(self.events, (self.clock() + delay, next(self._sequence), function, event, attempt))
+    def send(
+        self, function: str, event: Any, delay: float = 0.0, attempt: int = 0, request_id: str = ""
+    ) -> None:
+        """Puts an asynchronous event for a function on its way. Lambda's retries have its ``request_id``."""
+        entry = (self.clock() + delay, next(self._sequence), function, event, attempt, request_id)
+        heapq.heappush(self.events, entry)
 
     def _bedrock_event(self, event: dict[str, Any]) -> None:
         if self.bedrock_events and event["detail"]["batchJobName"].startswith(f"{NAME}-"):
@@ -462,9 +465,10 @@ class World:
             self.send("create", event)
         return upload_id
 
-    def invocation(self, function: str, skew: float = 0.0) -> Invocation:
+    def invocation(self, function: str, skew: float = 0.0, request_id: str = "") -> Invocation:
         """A new run of a handler, which has its function's time-out from now on."""
-        return Invocation(function, f"request-{next(self._ids)}", self.clock() + TIMEOUTS[function], skew)
+        request_id = request_id or f"request-{next(self._ids)}"
+        return Invocation(function, request_id, self.clock() + TIMEOUTS[function], skew)
 
     def invoke(self, function: str, event: Any, invocation: Invocation | None = None) -> Exception | None:
         """Runs a handler now; gives the error that ended it."""
@@ -498,10 +502,12 @@ class World:
             self._next_sweep += SWEEP_SECONDS
             self.send("create", {"sweep": True})
         if self.events and self.events[0][0] <= self.clock():
-            _, _, function, event, attempt = heapq.heappop(self.events)
-            if self.invoke(function, event):
+            _, _, function, event, attempt, request_id = heapq.heappop(self.events)
+            invocation = self.invocation(function, request_id=request_id)
+            if self.invoke(function, event, invocation):
                 if attempt < len(RETRY_SECONDS):
-                    self.send(function, event, RETRY_SECONDS[attempt], attempt + 1)
+                    delay = RETRY_SECONDS[attempt]
+                    self.send(function, event, delay, attempt + 1, invocation.request_id)
                 else:
                     self.dead_letters.append((function, event))
         return True

@@ -151,7 +151,7 @@ class Chunk:
     ``parts`` are the keys of the objects that hold the chunk's result lines so far. ``shard``: which
     partition of its route's queue has its place; 0 in rows of versions that had only one. ``asked``: by the
     hex digits of a recordId's digest, how often the model was invoked on demand without an answer that was
-    stored.
+    stored; ``asked_by``: which run counted that last.
     """
 
     upload_id: str
@@ -182,6 +182,7 @@ class Chunk:
     last_errors: str = ""
     errors_by_code: Mapping[str, int] = field(default_factory=dict)
     asked: Mapping[str, int] = field(default_factory=dict)
+    asked_by: str = ""
 
     @property
     def ref(self) -> ChunkRef:

@@ -12,7 +12,7 @@ from batch_queue.core.outputs import Manifest
 from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Status
 
 from .finish import Finish
-from .on_demand import OnDemand
+from .on_demand import AtWorkError, OnDemand
 from .queue import Queue
 from .run import Run
 from .settlement import Settlement
@@ -26,16 +26,19 @@ class Collector:
         self._on_demand = OnDemand(queue, runtime)
         self._finish = Finish(queue)
 
-    def collect(self, job_id: str, function_name: str = "", seconds_left: float = math.inf) -> bool:
+    def collect(
+        self, job_id: str, function_name: str = "", seconds_left: float = math.inf, owner: str = ""
+    ) -> bool:
         """Collects one job. Returns False if there is nothing to do (unknown, active, or collected before).
 
-        A job that runs on demand is run first. If ``seconds_left`` is not enough, a new invocation of
-        ``function_name`` continues. Raises the first error of a chunk or upload after all were tried.
+        A job that runs on demand is run first, by one ``owner`` (an invocation's request id) at a time. If
+        ``seconds_left`` is not enough, a new invocation of ``function_name`` continues. Raises the first
+        error of a chunk or upload after all were tried.
         """
         run = Run(self._queue.clock, function_name, seconds_left)
         job = self._queue.table.jobs.get(job_id)
         if job is not None and job.instead and job.status in ACTIVE:
-            job = self._run_on_demand(job, run)
+            job = self._run_on_demand(job, run, owner)
         if job is None or job.status not in TERMINAL or job.collected_at:
             log.info("nothing to collect", extra={"job_id": job_id})
             return False
@@ -56,17 +59,23 @@ class Collector:
         run.raise_first()
         return True
 
-    def _run_on_demand(self, job: Job, run: Run) -> Job:
+    def _run_on_demand(self, job: Job, run: Run, owner: str) -> Job:
+        """Runs a job on demand, or leaves it to the run that is at work; returns the job as it is then.
+
+        A run that dies keeps its lock until its deadline, but Lambda's retry, which has the same request id,
+        takes it over at once. So a run that meets the lock of another ends without an error: the other one
+        goes on, or its retry does, or the processor's next request (``handover.COLLECT_SECONDS``).
+        """
         jobs = self._queue.table.jobs
-        if not jobs.start_work(job, self._queue.clock(), run.deadline):
+        if not jobs.start_work(job, self._queue.clock(), run.deadline, owner):
             return job
-        finished = False
         try:
             finished = self._on_demand.run(job, run)
-        finally:
-            if not finished:
-                jobs.stop_work(job)
+        except AtWorkError:
+            log.info("another run answers the same records", extra={"job_id": job.job_id})
+            return job
         if not finished:
+            jobs.stop_work(job, owner)
             self._queue.functions.wake(run.function_name, {"job_id": job.job_id})
             return job
         now = self._queue.now()

@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
 from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.table.chunks import Chunks
-from batch_queue.aws.telemetry import SafeError, log
+from batch_queue.aws.telemetry import log
 from batch_queue.core import digests, names, outputs, reading
 from batch_queue.core.rows import Chunk, Job
 
@@ -34,7 +35,7 @@ UNANSWERED = (
 )
 
 
-class AtWorkError(SafeError):
+class AtWorkError(Exception):
     """Another run answers the same chunk at this moment."""
 
 
@@ -130,6 +131,7 @@ class _Counts:
         self._chunk = chunk
         self._stored = dict(chunk.asked)
         self._batch: set[str] = set()
+        self._run = uuid4().hex  # two runs can have the same request id, and count the same
 
     def add(self, marks: set[str]) -> set[str]:
         """Counts a batch, before it is asked about; returns those of its records that may be.
@@ -141,8 +143,8 @@ class _Counts:
         self._batch = marks
         if may:
             asked.update({mark: asked.get(mark, 0) + 1 for mark in may})
-            if not self._chunks.count_asked(self._chunk, self._stored, asked):
-                raise AtWorkError("another run answers this chunk; it goes on by itself")
+            if not self._chunks.count_asked(self._chunk, self._stored, asked, self._run):
+                raise AtWorkError
             self._stored = asked
         return may
 

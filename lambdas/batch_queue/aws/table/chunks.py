@@ -113,19 +113,24 @@ class Chunks:
             values={":job": job_id, ":submitted": Status.SUBMITTED},
         )
 
-    def count_asked(self, chunk: Chunk, had: Mapping[str, int], asked: Mapping[str, int]) -> bool:
+    def count_asked(self, chunk: Chunk, had: Mapping[str, int], asked: Mapping[str, int], run: str) -> bool:
         """Stores how often records are asked about on demand. Returns False if another run changed it.
 
-        ``had``: the counts as this run knows them.
+        ``had``: the counts as this run knows them. ``run`` identifies it.
         """
-        return self._dynamo.update(
+        stored = self._dynamo.update(
             chunk_key(chunk.upload_id, chunk.number),
-            {"asked": dict(asked)},
+            {"asked": dict(asked), "asked_by": run},
             condition="job_id = :job AND #status = :submitted AND "
             + ("#asked = :had" if had else "(attribute_not_exists(#asked) OR #asked = :had)"),
             names={"#status": "status"},
             values={":job": chunk.job_id, ":submitted": Status.SUBMITTED, ":had": dict(had)},
         )
+        if stored:
+            return True
+        # botocore repeats a write whose answer was lost, and the second one meets what the first has written.
+        now = self.get(chunk.ref)
+        return now is not None and (now.job_id, now.asked_by, now.asked) == (chunk.job_id, run, asked)
 
     def settle(self, chunk: Chunk, counts: Counts, job_arn: str = "") -> bool:
         """Stores how a chunk ended and adds the counts to its upload, in one transaction.

@@ -130,23 +130,29 @@ class Jobs:
             values={":asked": asked_at},
         )
 
-    def start_work(self, job: Job, now: float, until: float) -> bool:
+    def start_work(self, job: Job, now: float, until: float, owner: str) -> bool:
         """Acquires the right to run a job on demand until ``until`` (epoch seconds).
 
-        Returns False if another run has it or the job is not running.
+        Returns False if another owner has it or the job is not running.
         """
         return self._dynamo.update(
             job_key(job.job_id),
-            {"working_until": milliseconds(until)},
+            {"working_until": milliseconds(until), "working_by": owner},
             condition="#status = :running AND "
-            "(attribute_not_exists(#working_until) OR #working_until < :now)",
+            "(attribute_not_exists(#working_until) OR #working_until < :now OR #working_by = :working_by)",
             names={"#status": "status"},
             values={":running": Status.IN_PROGRESS, ":now": milliseconds(now)},
         )
 
-    def stop_work(self, job: Job) -> None:
-        """Releases the right that ``start_work`` acquired."""
-        self._dynamo.update(job_key(job.job_id), {}, remove=("working_until",), condition=EXISTS)
+    def stop_work(self, job: Job, owner: str) -> None:
+        """Releases the right that ``start_work`` acquired, unless another owner has it by now."""
+        self._dynamo.update(
+            job_key(job.job_id),
+            {},
+            remove=("working_until", "working_by"),
+            condition="#working_by = :owner",
+            values={":owner": owner},
+        )
 
     def finish(self, job: Job) -> None:
         """Stores that a job's results are collected. The job is then no longer active."""

@@ -194,6 +194,26 @@ def test_too_few_records_run_on_demand_and_have_the_same_kind_of_result() -> Non
         assert float(json.loads(summary["Body"].read())["cost"]) == pytest.approx(cost, abs=1e-6)
 
 
+@pytest.mark.parametrize("least", [1, 1_000])
+def test_the_summary_counts_the_stop_reasons(least: int) -> None:
+    # Given answers that are cut, in chunks that run again, as batch jobs or on demand
+    route = replace(ON_DEMAND, min_records_per_job=least, max_records_per_file=15, max_record_attempts=9)
+    config = {"record_faults": {"passing_rate": 0.3}, "models": {"*": {"min_records": 1}}}
+    with World.open(route, config=config) as world:
+        rows = records(40)
+        for row in rows[:13]:
+            row["modelInput"]["max_tokens"] = 2
+        upload_id = world.upload("few.jsonl", lines(rows))
+        world.run()
+        # Then the summary counts each record once
+        assert world.one_upload(upload_id).success_count == 40
+        assert bool(world.bedrock_jobs()) == (least == 1)
+        summary = world.s3.get_object(Bucket=world.bucket, Key="processed/few.jsonl.summary.json")
+        document = json.loads(summary["Body"].read())
+        assert document["attempts"] > 1
+        assert document["stop_reasons"] == {"end_turn": 27, "max_tokens": 13}
+
+
 def test_a_run_on_demand_that_dies_answers_no_stored_record_again() -> None:
     for at in (6, 11, 30):
         with World.open(ON_DEMAND) as world:

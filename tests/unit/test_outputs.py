@@ -95,6 +95,41 @@ def test_tokens_are_those_that_the_answer_tells_of(answer: Any, used: tuple[int,
     assert outputs.tokens(answer) == used
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"output": {}, "stopReason": "content_filtered"}, "content_filtered"),
+        ({"content": [], "stop_reason": "max_tokens", "stop_sequence": None}, "max_tokens"),
+        ({"generation": "x", "stop_reason": "length"}, "length"),
+        ({"choices": [{"message": {}, "finish_reason": "stop"}]}, "stop"),
+        ({"choices": [{"message": {}, "stop_reason": "tool_calls"}]}, "tool_calls"),
+        ({"outputs": [{"text": "x", "stop_reason": "length"}]}, "length"),
+        (
+            {"inputTextTokenCount": 3, "results": [{"completionReason": "CONTENT_FILTERED"}]},
+            "CONTENT_FILTERED",
+        ),
+        ({"generations": [{"finish_reason": "MAX_TOKENS"}]}, "MAX_TOKENS"),
+        ({"stopReason": None, "stop_reason": "end_turn"}, "end_turn"),
+        ({"stop_reason": "a sentence of the model"}, "other"),
+        ({"stop_reason": 7, "choices": [7], "outputs": [], "results": {}}, ""),
+        ({"embedding": []}, ""),
+        ("text", ""),
+    ],
+)
+def test_the_stop_reason_is_the_models_own_word(answer: Any, reason: str) -> None:
+    assert outputs.stop_reason(answer) == reason
+
+
+def test_stop_reasons_are_counted_for_answers_and_few_of_them_apart() -> None:
+    found = [good(str(n), stop_reason=f"reason-{n}") for n in range(30)]
+    again = [good(f"again-{n}", stop_reason="reason-0") for n in range(3)]
+    tally = outputs.tally(rows(*found, *again, bad("b", 400), good("c")), True)
+    assert tally.stop_reasons["reason-0"] == 4
+    assert tally.stop_reasons["other"] == 10
+    assert len(tally.stop_reasons) == outputs.MAX_REASONS + 1
+    assert tally.stop_reasons.total() == 33
+
+
 RECORDS = st.lists(
     st.tuples(st.integers(0, 9), st.sampled_from(["good", "passing", "final", "missing"])),
     unique_by=lambda pair: pair[0],

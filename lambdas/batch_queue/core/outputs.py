@@ -24,11 +24,15 @@ _PASSING_NAMES = {
     "ThrottlingException",
     "TooManyRequestsException",
 }
-# A row counts errors by code, so a code must be a short word or number.
 _ERROR_MEMBERS = {"errorCode", "errorMessage"}
+# A row counts errors by code and answers by stop reason, so these must be short words or numbers, and few.
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 MAX_CODES = 100
+MAX_REASONS = 20
 OTHER_CODE = "other"
+# Where models say why they stopped: at the top, or in the first element of one of these lists.
+_REASONS = ("stopReason", "stop_reason", "finish_reason", "completionReason")
+_ANSWERS = ("choices", "outputs", "results", "generations")
 MAX_COUNT = 10**15  # a larger number cannot be a count, and DynamoDB stores at most 38 digits
 _TIMEOUT, _TOO_MANY, _SERVER_ERROR = 408, 429, 500
 _PASSING_WORDS = ("internal", "unavailable", "throttl", "timed out", "timeout", "try again", "retry")
@@ -52,12 +56,13 @@ class Tally:
 
     ``seen``: digests of all its recordIds. ``untidy``: the file has a duplicate or unknown recordId, a line
     that cannot be parsed, or a line without a line ending. Counts exclude the records in ``again``. Tokens
-    are those that the model outputs report.
+    and stop reasons are those that the model outputs report.
     """
 
     success: int = 0
     error: int = 0
     errors_by_code: Counter[str] = field(default_factory=Counter)
+    stop_reasons: Counter[str] = field(default_factory=Counter)
     input_tokens: int = 0
     output_tokens: int = 0
     seen: set[int] = field(default_factory=set)
@@ -153,13 +158,36 @@ def tally(blocks: Iterable[bytes], may_run_again: bool, known: Collection[int] |
             used_in, used_out = tokens(record["modelOutput"])
             found.input_tokens += used_in
             found.output_tokens += used_out
+            if reason := stop_reason(record["modelOutput"]):
+                _count(found.stop_reasons, reason, MAX_REASONS)
         elif may_run_again and passing(code):
             found.again.add(mark)
         else:
             found.error += 1
-            full = len(found.errors_by_code) >= MAX_CODES and code not in found.errors_by_code
-            found.errors_by_code[OTHER_CODE if full else code] += 1
+            _count(found.errors_by_code, code, MAX_CODES)
     return found
+
+
+def _count(counter: Counter[str], word: str, most: int) -> None:
+    """Counts a word; beyond ``most`` different ones, as ``OTHER_CODE``."""
+    full = len(counter) >= most and word not in counter
+    counter[OTHER_CODE if full else word] += 1
+
+
+def stop_reason(answer: Any) -> str:
+    """Returns why the model stopped, as it says it, or "" if it does not.
+
+    Knows Converse and Nova (``stopReason``), Claude and Llama (``stop_reason``), models with OpenAI's format
+    (``choices[].finish_reason``), Mistral (``outputs[]`` or ``choices[]``: ``stop_reason``), Titan
+    (``results[].completionReason``) and Cohere (``finish_reason``, also in ``generations[]``).
+    """
+    if not isinstance(answer, dict):
+        return ""
+    lists = [answer[name] for name in _ANSWERS if isinstance(answer.get(name), list)]
+    places = [answer, *(found[0] for found in lists if found and isinstance(found[0], dict))]
+    words = (place[name] for place in places for name in _REASONS if isinstance(place.get(name), str))
+    word = next(words, "")
+    return word if not word or _CODE.fullmatch(word) else OTHER_CODE
 
 
 def tokens(answer: Any) -> tuple[int, int]:

@@ -90,6 +90,7 @@ def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dic
         "successes": upload.success_count,
         "errors": upload.error_count,
         "errors_by_code": dict(sorted(errors_by_code(chunks).items())),
+        "stop_reasons": dict(sorted(_stop_reasons(chunks).items())),
         "attempts": max(chunk.runs for chunk in chunks),
         "chunks": len(chunks),
         "jobs": sorted(upload.job_arns),
@@ -105,6 +106,11 @@ def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dic
 def errors_by_code(chunks: Iterable[Chunk]) -> Counter[str]:
     """Returns how many records of these chunks failed with each error code."""
     return sum((Counter(chunk.errors_by_code) for chunk in chunks), Counter())
+
+
+def _stop_reasons(chunks: Iterable[Chunk]) -> Counter[str]:
+    """Returns for how many records of these chunks the model stopped for each reason."""
+    return sum((Counter(chunk.stop_reasons) for chunk in chunks), Counter())
 
 
 def _cost(upload: Upload, route: Route | None) -> dict[str, str]:

@@ -181,6 +181,7 @@ class Chunk:
     parts: tuple[str, ...] = ()
     last_errors: str = ""
     errors_by_code: Mapping[str, int] = field(default_factory=dict)
+    stop_reasons: Mapping[str, int] = field(default_factory=dict)
     asked: Mapping[str, int] = field(default_factory=dict)
     asked_by: str = ""
 

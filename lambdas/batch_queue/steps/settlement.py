@@ -104,7 +104,7 @@ class Settlement:
             tally = outputs.tally(self._output(key), may_run_again, known)
         missing = chunk.records - len(tally.seen)
         if key and not missing and not tally.again and not tally.untidy:
-            return self._close(chunk, [key], tally.errors_by_code, _counts(tally))
+            return self._close(_with_reasons(chunk, tally), [key], tally.errors_by_code, _counts(tally))
         parts = self._keep(chunk, key, tally.seen - tally.again)
         if may_run_again and (tally.again or missing > 0):
             return self._run_again(chunk, key, tally, parts)
@@ -150,6 +150,7 @@ class Settlement:
             parts=(*chunk.parts, *parts),
             last_errors=last_errors,
             errors_by_code=Counter(chunk.errors_by_code) + tally.errors_by_code,
+            stop_reasons=_with_reasons(chunk, tally).stop_reasons,
         )
         words = reports.waits_again(self._job, left.records, self._ran)
         self._queue.table.chunks.run_again(pending, self._job.job_id, _counts(tally), self._arn, words)
@@ -164,7 +165,8 @@ class Settlement:
             self._queue.bucket.put_stream(part, self._errors(chunk, key, tally))
             parts = [*parts, part]
             errors[self._code] += missing
-        return self._close(chunk, parts, errors, _counts(tally, missing), message=self._words)
+        counts = _counts(tally, missing)
+        return self._close(_with_reasons(chunk, tally), parts, errors, counts, message=self._words)
 
     def _errors(self, chunk: Chunk, key: str, tally: Tally) -> Iterator[bytes]:
         """Yields an error line for each record that is to run again or that the output does not have."""
@@ -200,7 +202,8 @@ class Settlement:
         self._queue.bucket.put_stream(part, outputs.settled(self._output(key), tally.seen))
         missing = max(0, chunk.records - len(tally.seen))
         errors = tally.errors_by_code + Counter({GONE_CODE: missing})
-        return self._close(chunk, [part], errors, _counts(tally, missing), message=GONE)
+        counts = _counts(tally, missing)
+        return self._close(_with_reasons(chunk, tally), [part], errors, counts, message=GONE)
 
     def _not_staged(self, chunk: Chunk) -> int:
         """Ends a chunk that was not staged. Its records get its message, if they can be read.
@@ -290,6 +293,11 @@ class Settlement:
 
 def _counts(tally: Tally, missing: int = 0) -> Counts:
     return Counts(tally.success, tally.error + missing, tally.input_tokens, tally.output_tokens)
+
+
+def _with_reasons(chunk: Chunk, tally: Tally) -> Chunk:
+    """Returns the chunk with the stop reasons of one more attempt."""
+    return replace(chunk, stop_reasons=Counter(chunk.stop_reasons) + tally.stop_reasons)
 
 
 class _Left:

@@ -144,6 +144,7 @@ class Chunks:
                 "message": chunk.message,
                 "parts": list(chunk.parts),
                 "errors_by_code": dict(chunk.errors_by_code),
+                "stop_reasons": dict(chunk.stop_reasons),
                 "runs": chunk.runs,
             }
         )

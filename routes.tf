@@ -42,8 +42,11 @@ locals {
   # By attribute: the values that it takes.
   route_choices = {
     invocation_type = ["InvokeModel", "Converse"]
-    undersized      = ["reject", "on_demand"]
+    undersized      = concat(["reject"], local.one_by_one)
   }
+
+  # The values of undersized that invoke the model for each record.
+  one_by_one = ["on_demand", "flex"]
 
   # What is null is as if it were left out.
   routes = {
@@ -146,8 +149,11 @@ locals {
             text  = "model_id is \"${route.model_id}\", which is not a model: ${local.advice.model_id}"
           },
           {
-            found = route.undersized == "on_demand" && strcontains(route.model_id, ":custom-model/")
-            text  = "undersized is \"on_demand\", but a custom model's ARN cannot be invoked: write \"reject\"."
+            found = contains(local.one_by_one, route.undersized) && strcontains(route.model_id, ":custom-model/")
+            text = join(" ", [
+              "undersized is \"${route.undersized}\", but a custom model's ARN cannot be invoked: write",
+              "\"reject\".",
+            ])
           },
         ] : fault.text if fault.found
       ],
@@ -184,7 +190,7 @@ locals {
   }
 
   on_demand_arns = distinct(flatten([
-    for route in local.routes : local.model_arns[route.model_id] if route.undersized == "on_demand"
+    for route in local.routes : local.model_arns[route.model_id] if contains(local.one_by_one, route.undersized)
   ]))
   media = anytrue([for route in local.routes : route.media])
 

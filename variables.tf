@@ -33,7 +33,7 @@ variable "routes" {
     - max_bytes_per_file: the model's quota for the size of an input file. Default: 1000000000.
     - max_bytes_per_job: the model's quota for the size of a job. Default: 5000000000.
     - pack_wait_minutes: 0 to 1440. How long fewer records than min_records_per_job wait for others to share a job with. Default: 15.
-    - undersized: what happens to them after that: "reject" (the default), or "on_demand" to run them through InvokeModel or Converse at the on-demand price.
+    - undersized: what happens to them after that: "reject" (the default), "on_demand" to run them through InvokeModel or Converse at the on-demand price, or "flex" to do so at the service tier flex, for models that have it at the price of batch inference.
     - max_record_attempts: 1 to 10. How often a record that fails for a temporary reason is run. Jobs that end before they start do not count. Default: 3.
     - media: true where modelInput refers to images or videos in the bucket by S3 URI, which are then copied next to the job's input. They must be below one of media_prefixes. Default: false.
     - prices: object with input_per_million_tokens and output_per_million_tokens, in any currency. Adds the cost of an upload to its summary.
@@ -447,7 +447,7 @@ variable "kms_key_arn" {
 variable "vpc" {
   description = <<-EOT
     Subnets and security groups of the functions. Default: they run outside a VPC. From there they must reach S3,
-    DynamoDB, Lambda and Bedrock, and Bedrock's runtime if a route is on_demand: see docs/vpc.md and examples/complete.
+    DynamoDB, Lambda and Bedrock, and Bedrock's runtime if a route is on_demand or flex: see docs/vpc.md and examples/complete.
   EOT
   type        = object({ subnet_ids = list(string), security_group_ids = list(string) })
   default     = null

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -27,6 +26,8 @@ from batch_queue.steps.queue import Queue
 from batch_queue.steps.run import Run
 from botocore.awsrequest import AWSResponse
 
+from tests.support.answers import Body
+
 pytestmark = pytest.mark.bench
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,23 +39,6 @@ BEGUN = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipa
 COPIED = b"<CopyPartResult><ETag>x</ETag></CopyPartResult>"
 JOINED = b"<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>"
 ANSWER = {"output": {"message": {"role": "assistant", "content": [{"text": "x"}]}}, "stopReason": "end_turn"}
-
-
-class Body:
-    """The body of an answer, as botocore reads it from urllib3."""
-
-    def __init__(self, source: IO[bytes]) -> None:
-        self._source = source
-
-    def read(self, amount: int | None = None, **_: Any) -> bytes:
-        return self._source.read(-1 if amount is None else amount)
-
-    def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
-        while block := self._source.read(1 << 16):
-            yield block
-
-    def close(self) -> None:
-        """Nothing to close: the source is used again."""
 
 
 class AWS:

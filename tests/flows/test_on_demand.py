@@ -234,3 +234,63 @@ def test_a_run_that_continues_does_not_read_the_answers_that_are_stored(
         assert set(asked(world, rows).values()) == {1}
         answers = {path: count for path, count in reads.items() if not path.endswith(".out")}
         assert set(answers.values()) == {1}
+
+
+CHAT = {"messages": [{"role": "user", "content": [{"text": "x"}]}]}
+
+
+@pytest.mark.parametrize("kind", ["InvokeModel", "Converse"])
+def test_flex_asks_for_the_service_tier_and_on_demand_does_not(kind: str) -> None:
+    flex = replace(ROUTE, undersized="flex", invocation_type=kind)
+    other = replace(ROUTE, name="other", invocation_type=kind)
+    with World.open(flex, other) as world:
+        rows = (
+            records(20)
+            if kind == "InvokeModel"
+            else [{"recordId": f"r{n}", "modelInput": CHAT} for n in range(20)]
+        )
+        upload_id = world.upload("few.jsonl", lines(rows))
+        world.run()
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+        assert world.simulator.on_demand.tiers == {"flex": 20}
+        assert not world.bedrock_jobs()
+        world.upload("other/few.jsonl", lines(rows))
+        world.run()
+        assert world.simulator.on_demand.tiers == {"flex": 20, "": 20}
+
+
+def test_records_that_run_again_at_the_tier_flex_stay_there() -> None:
+    route = replace(ROUTE, undersized="flex", max_record_attempts=9)
+    with World.open(route, config={"record_faults": {"passing_rate": 0.3}}) as world:
+        upload_id = world.upload("few.jsonl", lines(records(20)))
+        world.run()
+        assert world.one_upload(upload_id).success_count == 20
+        assert world.simulator.on_demand.tiers == {"flex": 20}
+
+
+@pytest.mark.parametrize("kind", ["InvokeModel", "Converse"])
+def test_a_model_without_the_tier_flex_says_so_in_the_row(kind: str) -> None:
+    route = replace(ROUTE, undersized="flex", invocation_type=kind)
+    with World.open(route, config={"models": {"*": {"service_tiers": ["default"]}}}) as world:
+        rows = (
+            records(3)
+            if kind == "InvokeModel"
+            else [{"recordId": f"r{n}", "modelInput": CHAT} for n in range(3)]
+        )
+        upload_id = world.upload("few.jsonl", lines(rows))
+        calls: Counter[str] = Counter()
+
+        def count(call: Call) -> None:
+            calls[call.operation] += 1
+
+        world.before = count
+        world.run()
+        # Then each record is refused once, its line says why, and the row says what to write
+        upload = world.one_upload(upload_id)
+        assert (upload.status, upload.error_count) == (Status.FAILED, 3)
+        assert calls[kind] == 3
+        assert "3 with ServiceTierRefused" in upload.message
+        assert 'set undersized of the route to "on_demand" or "reject"' in upload.message
+        assert {row["error"]["errorMessage"] for row in world.result(upload)} == {
+            "The provided service tier is not supported for this model"
+        }

@@ -180,6 +180,13 @@ MUTANTS = [
         (SOAK,),
     ),
     Mutant(
+        "a route that is flex runs at the on-demand price",
+        "steps/on_demand.py",
+        'FLEX if job.instead == FLEX else ""',
+        '"" if job.instead == FLEX else ""',
+        (ON_DEMAND,),
+    ),
+    Mutant(
         "packing leaves less than a minimum behind",
         "core/scheduling.py",
         "    return _sharing(taken, left, route.min_records_per_job)\n",

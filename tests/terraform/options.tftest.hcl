@@ -264,6 +264,7 @@ run "on_demand" {
       summaries  = { model_id = "us.amazon.nova-lite-v1:0", undersized = "on_demand" }
       titles     = { model_id = "us.amazon.nova-lite-v1:0", undersized = "on_demand", invocation_type = "Converse" }
       embeddings = { model_id = "amazon.titan-embed-text-v2:0", undersized = "on_demand" }
+      reviews    = { model_id = "openai.gpt-oss-20b-1:0", undersized = "flex" }
       labels     = { model_id = "amazon.nova-micro-v1:0", undersized = "reject" }
     }
   }
@@ -273,8 +274,14 @@ run "on_demand" {
       "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0",
       "arn:aws:bedrock:*::foundation-model/amazon.nova-lite-v1:0",
       "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0",
+      "arn:aws:bedrock:us-east-1::foundation-model/openai.gpt-oss-20b-1:0",
     ])]
-    error_message = "collect_results may invoke the models of the routes that are on_demand, and what their profiles route to, and no other."
+    error_message = "collect_results may invoke the models of the routes that are on_demand or flex, and what their profiles route to, and no other."
+  }
+
+  assert {
+    condition     = jsondecode(aws_dynamodb_table_item.route["reviews"].item).undersized.S == "flex"
+    error_message = "The functions are told that the route is flex."
   }
 
   assert {

@@ -365,10 +365,17 @@ ROUTES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "wait-above": ({"pack_wait_minutes": 1441}, ["pack_wait_minutes is 1441: write a whole number from 0"]),
     "wait-half": ({"pack_wait_minutes": 0.5}, ["pack_wait_minutes is 0.5: write a whole number from 0"]),
-    "undersized": ({"undersized": "drop"}, ['undersized is "drop": write "reject" or "on_demand".']),
+    "undersized": (
+        {"undersized": "drop"},
+        ['undersized is "drop": write "reject" or "on_demand" or "flex".'],
+    ),
     "custom-model-on-demand": (
         {"model_id": CUSTOM_MODEL, "undersized": "on_demand"},
         ['undersized is "on_demand", but a custom model\'s ARN cannot be invoked: write "reject".'],
+    ),
+    "custom-model-flex": (
+        {"model_id": CUSTOM_MODEL, "undersized": "flex"},
+        ['undersized is "flex", but a custom model\'s ARN cannot be invoked: write "reject".'],
     ),
     "no-attempt": (
         {"max_record_attempts": 0},

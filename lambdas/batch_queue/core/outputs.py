@@ -30,6 +30,7 @@ _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 MAX_CODES = 100
 MAX_REASONS = 20
 OTHER_CODE = "other"
+TIER_REFUSED = "ServiceTierRefused"  # the model does not have the service tier of the route
 # Where models say why they stopped: at the top, or in the first element of one of these lists.
 _REASONS = ("stopReason", "stop_reason", "finish_reason", "completionReason")
 _ANSWERS = ("choices", "outputs", "results", "generations")

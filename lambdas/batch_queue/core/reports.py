@@ -7,9 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from .outputs import TIER_REFUSED
 from .rows import Chunk, Job, Route, Status, Upload
 
 MAX_MESSAGE = 2_000  # characters; a row is at most 400 KB
+# What to do about records that failed with these codes.
+_ADVICE = {
+    TIER_REFUSED: (
+        'The model does not have the service tier flex: set undersized of the route to "on_demand" or '
+        '"reject", and upload the records again.'
+    )
+}
 
 
 def upload_status(records: int, success: int, last: Iterable[Status]) -> Status:
@@ -34,6 +42,7 @@ def upload_message(records: int, success: int, errors: Mapping[str, int], words:
         codes = ", ".join(f"{count:,} with {code}" for code, count in sorted(errors.items()))
         by_code = f" ({codes})" if codes else ""
         parts.append(f"{failed:,} of {records:,} records failed{by_code}: their lines in the result say why.")
+    parts += [advice for code, advice in _ADVICE.items() if code in errors]
     return " ".join(parts)[:MAX_MESSAGE]
 
 

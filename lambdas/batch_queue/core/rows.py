@@ -8,6 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 ON_DEMAND = "on_demand"
+FLEX = "flex"
+# The values of ``undersized`` that run too few records one by one; any other value rejects them.
+ONE_BY_ONE = (ON_DEMAND, FLEX)
 # Takes the place of the ARN in the output keys of a job that runs on demand.
 ON_DEMAND_ARN = "on-demand"
 
@@ -241,7 +244,7 @@ class Job:
     ``request`` holds the exact parameters of CreateModelInvocationJob. It is stored before the call, so that
     a later run repeats the call with the same client token. ``sealed``: the list of chunks is final and every
     file is staged. ``instead``: what happens instead of a batch job because there are too few records for
-    one: "reject" or "on_demand".
+    one: "reject", "on_demand" or "flex" (on demand at the service tier flex).
 
     ``tries``: how often in a row it was tried to submit it and nothing came of it, this try included; stored
     before the try, so that a run that is killed counts. ``tried_at``: when the last try began.

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from batch_queue.aws.bedrock import Bedrock, BedrockError, ListedJob
 from batch_queue.aws.telemetry import emit_metrics, log
 from batch_queue.core import names, retrying, scheduling
-from batch_queue.core.rows import ACTIVE, ON_DEMAND, TERMINAL, Estimate, Job, Place, Route, Status
+from batch_queue.core.rows import ACTIVE, ONE_BY_ONE, TERMINAL, Estimate, Job, Place, Route, Status
 from batch_queue.core.scheduling import Running, Waiting
 
 from .queue import Queue
@@ -178,7 +178,7 @@ class Dispatch:
             f"{few.records:,} records are fewer than the {least:,} that Bedrock requires for a batch job, "
             f"and not enough others arrived within {minutes} minutes. Upload them together with more."
         )
-        rejected = few.route.undersized != ON_DEMAND
+        rejected = few.route.undersized not in ONE_BY_ONE
         job = self._submission.new_job(tuple(place.ref for place in few.places), few.route)
         return replace(job, instead=few.route.undersized, message=message if rejected else "")
 

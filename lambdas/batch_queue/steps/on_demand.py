@@ -14,7 +14,7 @@ from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.table.chunks import Chunks
 from batch_queue.aws.telemetry import log
 from batch_queue.core import digests, names, outputs, reading
-from batch_queue.core.rows import Chunk, Job
+from batch_queue.core.rows import FLEX, Chunk, Job
 
 from .queue import Queue
 from .run import Run
@@ -117,7 +117,7 @@ class OnDemand:
     def _line(self, job: Job, record: dict[str, Any]) -> bytes:
         body = record["modelInput"]
         kind = str(job.request.get("modelInvocationType", "InvokeModel"))
-        answer = self._runtime.answer(job.model_id, kind, body)
+        answer = self._runtime.answer(job.model_id, kind, body, FLEX if job.instead == FLEX else "")
         line = {"recordId": record["recordId"], "modelInput": body, **answer}
         # Converse gives bytes where a batch output has base64.
         return outputs.to_line(line, default=lambda raw: base64.b64encode(raw).decode())

@@ -10,7 +10,7 @@ from batch_queue.aws.telemetry import log
 from batch_queue.core import names
 from batch_queue.core.reports import MAX_MESSAGE
 from batch_queue.core.retrying import MAX_TRIES
-from batch_queue.core.rows import ON_DEMAND, ON_DEMAND_ARN, ChunkRef, Job, Route, Status
+from batch_queue.core.rows import ON_DEMAND_ARN, ONE_BY_ONE, ChunkRef, Job, Route, Status
 
 from .handover import advance_uploads, end, hand_over, wait
 from .queue import Queue
@@ -97,7 +97,7 @@ class Submission:
             job = self._staging.seal(job, run)
         if job.status != Status.SUBMITTING or not job.sealed:
             return job
-        if job.instead == ON_DEMAND:
+        if job.instead in ONE_BY_ONE:
             return self._begin_on_demand(job)
         if job.instead:
             return end(self._queue, job, Status.REJECTED)

@@ -31,7 +31,7 @@ class ModelConfig:
     - On demand (InvokeModel and Converse): `max_concurrent_invocations` at once, `invocations_per_minute`
       admitted in any minute of simulated time (None: no limit, 0: none is let in); each takes
       `invoke_seconds` when a server is asked. `on_demand_by_id` false: the model runs by inference profile
-      alone, and its bare id is refused.
+      alone, and its bare id is refused. `service_tiers`: those that it has; any other is refused.
     """
 
     max_active_jobs: int = 10
@@ -51,6 +51,7 @@ class ModelConfig:
     invocations_per_minute: int | None = None
     invoke_seconds: float = 0.0
     on_demand_by_id: bool = True
+    service_tiers: tuple[str, ...] = ("default", "flex", "priority")
 
     def __post_init__(self) -> None:
         if self.records_per_second <= 0:

@@ -631,7 +631,8 @@ class Simulator:
                 raise fault.error()
         counts["ok"] += 1
         if invocation.operation == "Converse":
-            return dataclasses.replace(said, output=only_modelled("Converse", said.output))
+            served = {"serviceTier": {"type": invocation.tier}} if invocation.tier else {}
+            return dataclasses.replace(said, output=only_modelled("Converse", {**said.output, **served}))
         return said
 
     def abandon(self, invocation: Invocation) -> None:

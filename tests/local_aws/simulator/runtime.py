@@ -32,6 +32,7 @@ _CODES = {
     500: "InternalServerException",
     503: "ServiceUnavailableException",
 }
+_NO_TIER = "The provided service tier is not supported for this model"
 _THROTTLED = "Too many requests, please wait before trying again."
 _MALFORMED = "Malformed input request, please reformat your input and try again."
 
@@ -63,7 +64,8 @@ class Invocation:
     """A call that was admitted and is not answered yet.
 
     `seconds`: its latency in simulated time. `fault`: what strikes once it has had its effect. `error`: the
-    passing failure that it ends with. Its end is counted in `counts` by operation, and in `home` by model.
+    passing failure that it ends with. `tier`: the service tier that was asked for, or "". Its end is counted
+    in `counts` by operation, and in `home` by model.
     """
 
     number: int
@@ -76,6 +78,7 @@ class Invocation:
     error: ApiError | None = None
     fault: Fault | None = None
     counts: dict[str, Any] = field(default_factory=dict)
+    tier: str = ""
 
 
 def api_error(error: RecordError) -> ApiError:
@@ -95,6 +98,8 @@ class OnDemand:
         self._answered: collections.Counter[tuple[str, str, str]] = collections.Counter()
         self._tokens = [0, 0]
         self._lost = 0
+        self.tiers: collections.Counter[str] = collections.Counter()
+        """How many answers were given at each service tier ("" where none was asked for)."""
 
     def tally(self, base_model: str) -> Tally:
         """The counts of one base model, made when there are none."""
@@ -159,6 +164,10 @@ class OnDemand:
             raise ApiError("ThrottlingException", _THROTTLED)
         tally.admitted.append(now)
         body = _body(operation, params)
+        asked: Any = params.get("serviceTier") or ""
+        tier = str(asked.get("type")) if isinstance(asked, Mapping) else str(asked)
+        if tier and tier not in limits.service_tiers:
+            raise validation(_NO_TIER)
         try:
             check(base_model, operation, body, on_demand=True)
         except RecordError as error:
@@ -173,7 +182,7 @@ class OnDemand:
         tally.under_way.add(self._numbers)
         tally.peak_concurrent = max(tally.peak_concurrent, len(tally.under_way))
         seconds = limits.invoke_seconds
-        return Invocation(self._numbers, operation, base_model, body, key, seconds, self, passing)
+        return Invocation(self._numbers, operation, base_model, body, key, seconds, self, passing, tier=tier)
 
     def _passing(self, key: tuple[str, str, str], chances: RecordFaultConfig) -> ApiError | None:
         """A passing failure, drawn anew for each call of the same body, whatever runs beside it."""
@@ -191,6 +200,7 @@ class OnDemand:
             raise invocation.error
         said = answer(invocation.base_model, invocation.operation, invocation.body)
         self._answered[invocation.key] += 1
+        self.tiers[invocation.tier] += 1
         self._tokens[0] += said.input_tokens
         self._tokens[1] += said.output_tokens
         if invocation.fault is not None:
@@ -206,7 +216,7 @@ class OnDemand:
 
 def _body(operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
     if operation == "Converse":
-        return {name: value for name, value in params.items() if name != "modelId"}
+        return {name: value for name, value in params.items() if name not in ("modelId", "serviceTier")}
     try:
         body = decode_json(params.get("body") or b"")
     except (ValueError, RecursionError):

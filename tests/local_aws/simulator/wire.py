@@ -89,6 +89,8 @@ def _invoke(
         answer.headers["X-Amzn-Bedrock-Invocation-Latency"] = str(round(invocation.seconds * 1000))
         answer.headers["X-Amzn-Bedrock-Input-Token-Count"] = str(said.input_tokens)
         answer.headers["X-Amzn-Bedrock-Output-Token-Count"] = str(said.output_tokens)
+        if invocation.tier:
+            answer.headers["X-Amzn-Bedrock-Service-Tier"] = invocation.tier
     return answer
 
 

@@ -110,6 +110,26 @@ def test_lambda_s_retry_of_a_run_that_died_goes_on_at_once() -> None:
         assert asked(world, rows).total() == 21
 
 
+def test_after_an_error_another_invocation_goes_on_at_once() -> None:
+    with World.open(ROUTE) as world:
+        rows = records(20)
+        upload_id = world.upload("few.jsonl", lines(rows))
+
+        # Given a run that ends with an error
+        def deny(call: Call) -> None:
+            if call.function == "collect" and stores(call):
+                raise DENIED
+
+        world.before = deny
+        world.run(lambda: bool(world.errors))
+        world.before = None
+        # When another one comes before Lambda's retry
+        (job,) = world.jobs()
+        world.invoke("collect", {"job_id": job.job_id})
+        # Then it does not find the job locked
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+
+
 def test_a_run_that_meets_the_lock_of_another_ends_quietly() -> None:
     with World.open(ROUTE) as world:
         rows = records(20)

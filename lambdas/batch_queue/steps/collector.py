@@ -62,9 +62,10 @@ class Collector:
     def _run_on_demand(self, job: Job, run: Run, owner: str) -> Job:
         """Runs a job on demand, or leaves it to the run that is at work; returns the job as it is then.
 
-        A run that dies keeps its lock until its deadline, but Lambda's retry, which has the same request id,
-        takes it over at once. So a run that meets the lock of another ends without an error: the other one
-        goes on, or its retry does, or the processor's next request (``handover.COLLECT_SECONDS``).
+        A run that fails releases its lock. One that dies keeps it until its deadline, but Lambda's retry,
+        which has the same request id, takes it over at once. So a run that meets the lock of another ends
+        without an error: the other one goes on, or its retry does, or the processor's next request
+        (``handover.COLLECT_SECONDS``).
         """
         jobs = self._queue.table.jobs
         if not jobs.start_work(job, self._queue.clock(), run.deadline, owner):
@@ -74,6 +75,9 @@ class Collector:
         except AtWorkError:
             log.info("another run answers the same records", extra={"job_id": job.job_id})
             return job
+        except Exception:
+            jobs.stop_work(job, owner)
+            raise
         if not finished:
             jobs.stop_work(job, owner)
             self._queue.functions.wake(run.function_name, {"job_id": job.job_id})

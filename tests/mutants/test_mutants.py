@@ -24,6 +24,7 @@ TABLE = "tests/flows/test_table.py"
 LEASE = "tests/unit/test_lease.py"
 PLACES = "tests/unit/test_places.py"
 ADVERSITY = "tests/flows/test_adversity.py"
+EXPIRY = "tests/flows/test_expiry.py"
 PAGES = "tests/flows/test_pages.py"
 CALLS = "tests/faults/test_calls.py"
 SOAK = "tests/faults/test_soak.py"
@@ -121,6 +122,42 @@ MUTANTS = [
         "        written = self._written(job)\n        route ",
         "        written = self._written(job)\n        self._finish_job(job, None)\n        route ",
         (TABLE, SOAK, CALLS),
+    ),
+    Mutant(
+        "the folder of a job is deleted although a chunk could not be settled",
+        "steps/collector.py",
+        "        if not run.errors:\n            job = ",
+        "        if run:\n            job = ",
+        (SOAK, CALLS),
+    ),
+    Mutant(
+        "a chunk that ends leaves its part in the folder of its job",
+        "steps/settlement.py",
+        " or self._alone(chunk):\n            return parts\n",
+        " or chunk:\n            return parts\n",
+        (EXPIRY, SOAK),
+    ),
+    Mutant(
+        "records that run again lose their media with their job",
+        "steps/settlement.py",
+        "        copy_media(bucket, folder, sources)  # what",
+        "        # what",
+        ("tests/flows/test_media.py",),
+    ),
+    Mutant(
+        "a collector takes for lost what another one has deleted",
+        "steps/finish.py",
+        "        if upload is None or upload.status in TERMINAL:\n            return chunks\n",
+        "        if upload is None:\n            return chunks\n",
+        (CALLS,),
+    ),
+    Mutant(
+        "the folder of an upload is not deleted by the run after the one that ended it",
+        "steps/finish.py",
+        "        if upload.chunks_open:\n            return False\n",
+        "        if upload.chunks_open or upload.status in TERMINAL:\n"
+        "            return not upload.chunks_open\n",
+        (CALLS, SOAK),
     ),
     Mutant(
         "what is settled is counted again",

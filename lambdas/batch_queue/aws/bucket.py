@@ -170,6 +170,19 @@ class Bucket:
         with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
             return {key: found for key, found in pool.map(size, keys) if found is not None}
 
+    def missing(self, keys: Iterable[str]) -> set[str]:
+        """Returns those of these keys that no object has. Raises ObjectDeniedError."""
+
+        def gone(key: str) -> str:
+            try:
+                self.size(ObjectRef(key))
+            except ObjectGoneError:
+                return key
+            return ""
+
+        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
+            return set(pool.map(gone, keys)) - {""}
+
     # --------------------------------------------------------------------------------------------- write
 
     def put_json(self, key: str, document: Any) -> None:
@@ -278,6 +291,33 @@ class Bucket:
                 yield self._s3.upload_part(**target, PartNumber=number, Body=body)["ETag"]
 
         return self._multipart(key, upload)
+
+    # -------------------------------------------------------------------------------------------- delete
+
+    def delete_folder(self, prefix: str) -> None:
+        """Deletes all objects under a prefix, and the parts of multipart uploads that were not completed."""
+        where: Any = {"Bucket": self.name, "Prefix": prefix}
+        for page in self._s3.get_paginator("list_objects_v2").paginate(**where):
+            if keys := [found["Key"] for found in page.get("Contents", [])]:
+                self._delete(keys)
+        for unfinished in self._s3.get_paginator("list_multipart_uploads").paginate(**where):
+            for upload in unfinished.get("Uploads", []):
+                self._abort(upload["Key"], upload["UploadId"])
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        answer = self._s3.delete_objects(
+            Bucket=self.name, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        )
+        for error in answer.get("Errors", []):  # the call itself succeeds
+            told: Any = {"Code": error.get("Code", ""), "Message": error.get("Message", "")}
+            raise ClientError({"Error": told}, "DeleteObjects")
+
+    def _abort(self, key: str, upload_id: str) -> None:
+        try:
+            self._s3.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=upload_id)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchUpload":  # else another run has aborted it
+                raise
 
     # -------------------------------------------------------------------------------------------- pieces
 

@@ -47,9 +47,13 @@ def wait(queue: Queue, job: Job) -> Job:
 
 def give_back(queue: Queue, chunk: Chunk, job: Job, why: str) -> None:
     """Puts a chunk that a job has, but does not run, back into the queue at its next attempt."""
+    start, end, records = chunk.origin or (0, 0, 0)
     free = replace(
         chunk,
         attempt=chunk.attempt + 1,
+        origin_start=start,
+        origin_end=end,
+        origin_records=records,
         status=Status.PENDING,
         job_id="",
         gone=False,

@@ -167,6 +167,30 @@ class Chunks:
             also=[self._placing(chunk)],
         )
 
+    def mend(self, had: Chunk, chunk: Chunk, counts: Counts) -> bool:
+        """Replaces the parts of a chunk that has ended, with its errors and its message.
+
+        ``had``: the chunk as it was. ``counts`` are added to those of its upload. Returns False if the parts
+        have changed or the upload has ended.
+        """
+        change = Expression().set(
+            {
+                "parts": list(chunk.parts),
+                "errors_by_code": dict(chunk.errors_by_code),
+                "message": chunk.message,
+            }
+        )
+        change.values[":had"] = list(had.parts)
+        added = Expression().add({"success_count": counts.success, "error_count": counts.error})
+        return self._dynamo.transact(
+            [
+                self._dynamo.updating(chunk_key(chunk.upload_id, chunk.number), change, "#parts = :had"),
+                self._dynamo.updating(
+                    upload_key(chunk.upload_id), added, f"{EXISTS} AND attribute_not_exists(ended_at)"
+                ),
+            ]
+        )
+
     def _close_attempt(
         self,
         chunk: Chunk,

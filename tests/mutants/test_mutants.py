@@ -25,6 +25,7 @@ LEASE = "tests/unit/test_lease.py"
 PLACES = "tests/unit/test_places.py"
 ADVERSITY = "tests/flows/test_adversity.py"
 EXPIRY = "tests/flows/test_expiry.py"
+ASSEMBLY = "tests/flows/test_assembly.py"
 PAGES = "tests/flows/test_pages.py"
 CALLS = "tests/faults/test_calls.py"
 SOAK = "tests/faults/test_soak.py"
@@ -111,9 +112,9 @@ MUTANTS = [
     Mutant(
         "an upload ends before its result is in place",
         "steps/finish.py",
-        "        version = bucket.concatenate(parts, key) if parts else None\n",
+        "        version = self._assembly.join(upload.upload_id, parts, key, run)\n",
         "        self._queue.table.uploads.finish(replace(upload, status=Status.COMPLETED, result_key=key))\n"
-        "        version = bucket.concatenate(parts, key) if parts else None\n",
+        "        version = self._assembly.join(upload.upload_id, parts, key, run)\n",
         (TABLE, SOAK, CALLS),
     ),
     Mutant(
@@ -158,6 +159,62 @@ MUTANTS = [
         "        if upload.chunks_open or upload.status in TERMINAL:\n"
         "            return not upload.chunks_open\n",
         (CALLS, SOAK),
+    ),
+    Mutant(
+        "a collector settles chunks without a look at its time",
+        "steps/collector.py",
+        "            if not run.is_out_of_time(STEP_SECONDS):\n                again",
+        "            if run:\n                again",
+        (ASSEMBLY,),
+    ),
+    Mutant(
+        "a collector without time for the rest leaves it to the schedule",
+        "steps/collector.py",
+        "            go_on_collecting(self._queue, job, run.function_name)\n",
+        "",
+        (ASSEMBLY,),
+    ),
+    Mutant(
+        "groups that are joined are joined again",
+        "steps/assembly.py",
+        "            if key not in there and not ",
+        "            if not ",
+        (ASSEMBLY,),
+    ),
+    Mutant(
+        "a result is joined though not all of its groups are",
+        "steps/assembly.py",
+        "        if not sources or run.is_out_of_time(STEP_SECONDS):\n",
+        "        if not sources:\n",
+        (ASSEMBLY,),
+    ),
+    Mutant(
+        "the name of a group does not say which parts it has",
+        "core/names.py",
+        "{last:06d}-{digest_of_keys(parts)}.jsonl",
+        "{last:06d}.jsonl",
+        (ASSEMBLY,),
+    ),
+    Mutant(
+        "missing parts are replaced without a look at the time",
+        "steps/mending.py",
+        "            if run.is_out_of_time(STEP_SECONDS):\n                return\n",
+        "",
+        (ASSEMBLY,),
+    ),
+    Mutant(
+        "parts are copied one after the other",
+        "aws/bucket.py",
+        "AT_ONCE = 10 ",
+        "AT_ONCE = 1 ",
+        ("tests/unit/test_large_results.py",),
+    ),
+    Mutant(
+        "an object is joined from all parts at once, however many",
+        "steps/assembly.py",
+        "        sources = parts if len(parts) <= GROUP else",
+        "        sources = parts if parts else",
+        ("tests/unit/test_large_results.py",),
     ),
     Mutant(
         "what is settled is counted again",

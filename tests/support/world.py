@@ -41,7 +41,7 @@ from batch_queue.aws.table.items import chunk_of, job_of, upload_of
 from batch_queue.core import names
 from batch_queue.core.rows import TERMINAL, Chunk, Job, Route, Status, Upload
 from batch_queue.core.settings import Settings
-from batch_queue.steps import on_demand
+from batch_queue.steps import assembly, on_demand
 from batch_queue.steps.queue import Queue
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
@@ -69,6 +69,7 @@ HANDLERS = {
     "process": process_batch_jobs.handler,
     "collect": collect_results.handler,
 }
+GROUP = 4  # chunks whose parts are joined at once: so few that uploads of the tests have several groups
 SCHEDULE_SECONDS = 900.0
 SWEEP_SECONDS = 86_400.0
 RETRY_SECONDS = (60.0, 120.0)  # Lambda retries an asynchronous event twice, after a minute and two more
@@ -385,6 +386,7 @@ class World:
                 patch.object(moto_s3, "utcnow", world.moto_now),
                 patch.object(on_demand, "ThreadPoolExecutor", _Serial),
                 patch.object(bucket_module, "ThreadPoolExecutor", _Serial),
+                patch.object(assembly, "GROUP", GROUP),
                 patch.object(create_batch_queue, "_dependencies", lambda: world.queue),
                 patch.object(process_batch_jobs, "_dependencies", lambda: (world.queue, _bedrock())),
                 patch.object(collect_results, "_dependencies", lambda: (world.queue, world.runtime)),

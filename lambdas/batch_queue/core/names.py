@@ -132,6 +132,17 @@ def settled_key(work_prefix: str, chunk: ChunkRef, what: str) -> str:
     return f"{folder}settled/{chunk.number:06d}-{chunk.attempt}-{what}.jsonl"
 
 
+def joined_folder(work_prefix: str, upload: str) -> str:
+    """Returns the key prefix of the groups of parts that are joined before the result is."""
+    return f"{work_folder(work_prefix, upload)}settled/joined/"
+
+
+def joined_key(work_prefix: str, upload: str, first: int, parts: Sequence[str]) -> str:
+    """Returns the key of a group of joined parts of an upload; ``first`` is the number of the first part."""
+    last = first + len(parts) - 1
+    return f"{joined_folder(work_prefix, upload)}{first:06d}-{last:06d}-{digest_of_keys(parts)}.jsonl"
+
+
 def digest_of_keys(keys: Iterable[str]) -> str:
     """Returns 32 hex digits that identify a list of keys."""
     return _digest("keys", *keys)

@@ -11,7 +11,9 @@ from batch_queue.aws.telemetry import log
 from batch_queue.core import names, outputs, scheduling
 from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Status
 
+from .assembly import STEP_SECONDS
 from .finish import Finish
+from .handover import go_on_collecting
 from .on_demand import OnDemand
 from .queue import Queue
 from .run import Run
@@ -44,15 +46,20 @@ class Collector:
         written = self._written(job)
         route = self._queue.table.models.routes().get(job.route)
         settlement = Settlement(self._queue, job, written, route)
-        again = sum(
-            run.attempt(settlement.settle, ref, job_id=job_id, chunk=ref.file_name) or 0 for ref in job.chunks
-        )
+        again = 0
+        for ref in job.chunks:
+            if not run.is_out_of_time(STEP_SECONDS):
+                again += run.attempt(settlement.settle, ref, job_id=job_id, chunk=ref.file_name) or 0
         ended = {
             upload_id
             for upload_id in job.upload_ids
-            if run.attempt(self._finish.upload, upload_id, upload_id=upload_id)
+            if not run.is_out_of_time(STEP_SECONDS)
+            and run.attempt(self._finish.upload, upload_id, run, upload_id=upload_id)
         }
-        if not run.errors:
+        if run.unfinished and not run.errors:
+            log.info("collecting continues in another run", extra={"job_id": job_id})
+            go_on_collecting(self._queue, job, run.function_name)
+        elif not run.errors:
             job = self._counted(job, written)
             if settlement.referring <= ended:  # else a version before this one left them their parts there
                 self._queue.bucket.delete_folder(names.work_folder(self._work, job.job_id))

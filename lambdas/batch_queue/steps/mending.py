@@ -12,7 +12,9 @@ from batch_queue.core import names, outputs, reading
 from batch_queue.core.outputs import Tally
 from batch_queue.core.rows import Chunk, Counts, Upload
 
+from .assembly import STEP_SECONDS
 from .queue import Queue
+from .run import Run
 
 # The error code and message of a record whose line in a part of the result no longer exists.
 LOST_CODE = "ResultLost"
@@ -30,13 +32,14 @@ class Mending:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
-    def mend(self, upload: Upload, chunks: Sequence[Chunk]) -> None:
+    def mend(self, upload: Upload, chunks: Sequence[Chunk], run: Run) -> None:
         """Replaces the missing parts of an upload's chunks by error lines, and says so in the chunks' rows.
 
         The records are read from the upload itself: those of the chunk, or all if the chunk's row does not
-        say which they are. Any number of runs may repeat this.
+        say which they are. Any number of runs may repeat this. If time runs out first, ``run.unfinished``
+        says so; the chunks that were mended stay mended.
         """
-        missing = self._queue.bucket.missing(part for chunk in chunks for part in chunk.parts)
+        missing = self._missing(upload, [part for chunk in chunks for part in chunk.parts])
         lost = [chunk for chunk in chunks if missing.intersection(chunk.parts)]
         log.warning(
             "parts of a result are missing", extra={"upload_id": upload.upload_id, "parts": len(missing)}
@@ -46,7 +49,17 @@ class Mending:
             self._mend_upload(upload, chunks, missing)
             return
         for chunk, origin in known:
+            if run.is_out_of_time(STEP_SECONDS):
+                return
             self._mend_chunk(upload, chunk, origin, missing)
+
+    def _missing(self, upload: Upload, parts: Sequence[str]) -> set[str]:
+        """Returns those parts that no longer exist. One list request looks at a thousand of them."""
+        bucket = self._queue.bucket
+        folder = names.work_folder(self._queue.settings.work_prefix, upload.upload_id)
+        missing = set(parts) - bucket.keys(folder)
+        elsewhere = {part for part in missing if not part.startswith(folder)}
+        return missing - elsewhere | bucket.missing(elsewhere)
 
     def _mend_chunk(
         self, upload: Upload, chunk: Chunk, origin: tuple[int, int, int], missing: set[str]

@@ -34,7 +34,7 @@ class Chunks:
         # An interrupted run may have split the upload differently: ignore chunks beyond its count.
         (pk, first), (_, last) = chunk_key(upload.upload_id, 1), chunk_key(upload.upload_id, upload.chunks)
         values = {":pk": pk, ":first": first, ":last": last}
-        found = self._dynamo.query("pk = :pk AND sk BETWEEN :first AND :last", values, consistent=True)
+        found = self._dynamo.pages("pk = :pk AND sk BETWEEN :first AND :last", values, consistent=True)
         return [chunk_of(item) for item in found]
 
     # --------------------------------------------------------------------------------------------- queue

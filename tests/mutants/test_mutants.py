@@ -25,6 +25,7 @@ LEASE = "tests/unit/test_lease.py"
 PLACES = "tests/unit/test_places.py"
 ADVERSITY = "tests/flows/test_adversity.py"
 EXPIRY = "tests/flows/test_expiry.py"
+CHUNKS = "tests/flows/test_many_chunks.py"
 ASSEMBLY = "tests/flows/test_assembly.py"
 PAGES = "tests/flows/test_pages.py"
 CALLS = "tests/faults/test_calls.py"
@@ -215,6 +216,41 @@ MUTANTS = [
         "        sources = parts if len(parts) <= GROUP else",
         "        sources = parts if parts else",
         ("tests/unit/test_large_results.py",),
+    ),
+    Mutant(
+        "an upload of any number of chunks is accepted",
+        "steps/intake.py",
+        "        if len(scan.cuts) > MAX_CHUNKS:\n",
+        "        if not scan:\n",
+        (CHUNKS,),
+    ),
+    Mutant(
+        "an upload of any size is accepted",
+        "steps/intake.py",
+        "        if size > MAX_BYTES:\n",
+        "        if size < 0:\n",
+        (CHUNKS,),
+    ),
+    Mutant(
+        "reading leaves no time to store what was read",
+        "steps/intake.py",
+        "READ_SECONDS + STORE_SECONDS * len(kept.cuts)",
+        "READ_SECONDS",
+        (CHUNKS,),
+    ),
+    Mutant(
+        "chunks that a run has stored are stored again by the next one",
+        "aws/table/uploads.py",
+        "            left = [chunk for chunk in chunks if chunk.number not in there]\n",
+        "            left = [chunk for chunk in chunks if chunk.number or there]\n",
+        (CHUNKS,),
+    ),
+    Mutant(
+        "a chunk in the queue keeps those out that are put there with it",
+        "aws/table/chunks.py",
+        "            if not self._enqueue(some):  #",
+        "            if self._enqueue(some) is None:  #",
+        (CHUNKS,),
     ),
     Mutant(
         "what is settled is counted again",

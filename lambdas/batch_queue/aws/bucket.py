@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain, islice
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import ClientError
 
 from batch_queue.core.joining import Span, gathered, plan_parts
+from batch_queue.core.objects import Current, ObjectRef
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,25 +50,6 @@ class ObjectArchivedError(ObjectGoneError):
 
 class ObjectDeniedError(Exception):
     """S3 denied access to an object; the text is S3's. A change to an IAM or key policy can fix it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectRef:
-    """An exact object, identified by its version id or, without one, by its ETag (without quotes)."""
-
-    key: str
-    version_id: str = ""
-    etag: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """The current version of a key. ``version_id``: "" if it has none; ``modified``: epoch seconds."""
-
-    key: str
-    version_id: str
-    etag: str
-    modified: float
 
 
 class Bucket:

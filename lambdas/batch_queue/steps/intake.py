@@ -8,10 +8,10 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
+from batch_queue.aws.bucket import ObjectGoneError
 from batch_queue.aws.telemetry import EventError, count_end, log
 from batch_queue.core import cutting, digests, media, names, reading, reports
-from batch_queue.core.objects import NewObject, new_objects, why_not
+from batch_queue.core.objects import NewObject, ObjectRef, new_objects, why_not
 from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 
 from .queue import Queue

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
+from batch_queue.aws.bucket import ObjectGoneError
 from batch_queue.aws.telemetry import log
 from batch_queue.core import names, outputs, reading
+from batch_queue.core.objects import ObjectRef
 from batch_queue.core.outputs import Tally
 from batch_queue.core.rows import Chunk, Counts, Upload
 

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
+from batch_queue.aws.bucket import ObjectGoneError
 from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.table.chunks import Chunks
 from batch_queue.aws.telemetry import SafeError, log
 from batch_queue.core import digests, names, outputs, reading
+from batch_queue.core.objects import ObjectRef
 from batch_queue.core.rows import Chunk, Job
 
 from .queue import Queue

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
 
-from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
+from batch_queue.aws.bucket import ObjectGoneError
 from batch_queue.core import digests, media, names, outputs, reading, reports
-from batch_queue.core.outputs import Tally
+from batch_queue.core.objects import ObjectRef
+from batch_queue.core.outputs import Left, Tally
 from batch_queue.core.rows import TERMINAL, Chunk, ChunkRef, Counts, Job, Route, Status
 
 from .handover import give_back
@@ -149,7 +149,7 @@ class Settlement:
         parts = (
             [self._part(chunk, "answered", outputs.settled(self._output(key), answered))] if answered else []
         )
-        left = _Left()
+        left = Left()
         again = names.retry_key(self._work, chunk.ref)
         # The media of the job is deleted with its input.
         folder, sources = names.retry_folder(self._work, chunk.upload_id), dict[str, str]()
@@ -379,23 +379,3 @@ class Settlement:
 
 def _counts(tally: Tally, missing: int = 0) -> Counts:
     return Counts(tally.success, tally.error + missing, tally.input_tokens, tally.output_tokens)
-
-
-class _Left:
-    """Counts the lines to run again while they are written."""
-
-    def __init__(self) -> None:
-        self.records = 0
-        self.size = 0  # bytes
-        self.ids: list[int] = []
-
-    def lines(self, records: Iterator[tuple[bytes, dict[str, Any]]]) -> Iterator[bytes]:
-        for raw, record in records:
-            self.records += 1
-            self.ids.append(digests.digest(record["recordId"]))
-            yield raw + b"\n"
-
-    def measured(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        for line in lines:
-            self.size += len(line)
-            yield line

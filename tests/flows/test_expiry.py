@@ -9,7 +9,7 @@ import pytest
 from batch_queue.aws.bucket import Bucket
 from batch_queue.core.rows import Status, Upload
 from batch_queue.steps.mending import LOST_CODE, LOST_UPLOAD
-from batch_queue.steps.settlement import RETRY_GONE
+from batch_queue.steps.settlement import NOT_STAGED_CODE, RETRY_GONE
 from botocore.exceptions import ClientError
 
 from tests.support.invariants import check
@@ -187,6 +187,29 @@ def test_records_that_never_ran_and_are_missing_end_with_an_error(gone: bool) ->
         else:
             assert codes(world, upload, rows) == {None: 10, LOST_CODE: 10}
         assert not world.errors
+
+
+def test_records_that_never_ran_and_cannot_be_staged_end_with_an_error_line_each() -> None:
+    with World.open(ROUTE, config=CONFIG) as world:
+        world.simulator.configure({"models": {"*": {"schedule_seconds": 10.0 * DAY}}})
+        rows = records(20)
+        upload_id = world.upload("a.jsonl", lines(rows))
+        world.run(until=lambda: collected(world, 1))
+        world.simulator.configure({"models": {"*": {"schedule_seconds": 1.0}}})
+
+        # Given records of a job that expired before it started, and that the next one may not read
+        def deny(call: Call) -> None:
+            if call.function == "process" and "/retry/" in str(
+                (call.params["url_path"], call.params["headers"])
+            ):
+                raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, call.operation)
+
+        world.before = deny
+        world.run()
+        # Then the result has a line of each, and none of what was to run
+        upload = world.one_upload(upload_id)
+        assert "S3 denied access" in upload.message
+        assert codes(world, upload, rows) == {None: 10, NOT_STAGED_CODE: 10}
 
 
 def test_what_a_version_before_this_one_left_in_the_jobs_folder_is_not_deleted_with_it() -> None:

@@ -253,6 +253,13 @@ MUTANTS = [
         (CHUNKS,),
     ),
     Mutant(
+        "records that never ran and are missing end without a line",
+        "steps/settlement.py",
+        '        part = chunk.last_errors or names.settled_key(self._work, chunk.ref, "missing")\n',
+        "        part = chunk.last_errors\n",
+        (EXPIRY,),
+    ),
+    Mutant(
         "what is settled is counted again",
         "aws/table/chunks.py",
         'mine = "job_id = :job AND #status = :submitted AND attempt = :had"',

@@ -24,6 +24,8 @@ UNSTARTED_DAYS = 30
 # The message and the error code of records whose input was deleted before they could run again.
 GONE = "The object was deleted while it ran. Records that failed or had no answer were not run again."
 GONE_CODE = "InputGone"
+# The error code of records that returned to the queue without having run, and then could not be staged.
+NOT_STAGED_CODE = "NotStaged"
 # The message of a chunk whose records to run again are gone: each ends with its last error.
 RETRY_GONE = "Records that were to run again were deleted from the work area. They end with their last error."
 
@@ -264,12 +266,13 @@ class Settlement:
             )
             return chunk.records
         message = chunk.message
-        if chunk.error_code:
+        again = chunk.key.startswith(self._work)
+        if chunk.error_code or (again and not chunk.last_errors):
             try:
-                return self._explain(chunk)
+                return self._explain(replace(chunk, error_code=chunk.error_code or NOT_STAGED_CODE))
             except ObjectGoneError as error:
                 message = error.told
-        if chunk.key.startswith(self._work):  # records that run again
+        if again:
             return self._end_as_it_was(chunk, RETRY_GONE if message == ObjectGoneError.told else message)
         self._queue.table.chunks.settle(replace(chunk, status=Status.CANCELLED, message=message), Counts())
         return 0

@@ -119,6 +119,8 @@ resource "aws_s3_bucket_policy" "this" {
   depends_on = [aws_s3_bucket_public_access_block.this]
 }
 
+# In the work area, no current object expires by age, except how far a large upload was read: parts of a result wait
+# there until the last record has run. collect_results deletes what nothing reads any more.
 resource "aws_s3_bucket_lifecycle_configuration" "this" {
   count = var.create_bucket ? 1 : 0
 
@@ -132,12 +134,34 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
       prefix = var.work_prefix
     }
 
-    expiration {
-      days = var.work_retention_days
+    noncurrent_version_expiration {
+      noncurrent_days = var.work_retention_days
+    }
+  }
+
+  rule {
+    id     = "reading"
+    status = "Enabled"
+
+    filter {
+      prefix = "${var.work_prefix}reading/"
     }
 
-    noncurrent_version_expiration {
-      noncurrent_days = 1
+    expiration {
+      days = 14
+    }
+  }
+
+  rule {
+    id     = "unfinished-results"
+    status = "Enabled"
+
+    filter {
+      prefix = var.output_prefix
+    }
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 1
     }
   }
 
@@ -156,7 +180,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
 
     abort_incomplete_multipart_upload {
-      days_after_initiation = 7
+      # A Bedrock job, which writes its output, can run for seven days.
+      days_after_initiation = 8
     }
   }
 

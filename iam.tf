@@ -176,16 +176,18 @@ locals {
       },
       # What went into the jobs, what came out of them, and what has been made of it so far.
       {
-        sid       = "ReadWorkArea"
-        actions   = ["s3:GetObject"]
+        sid       = "ReadAndClearWorkArea"
+        actions   = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject"]
         resources = [for part in ["in", "out", "retry", "settled"] : "${local.work_arn}*/${part}/*"]
       },
       # "out" is for records that are run on demand.
       {
         sid       = "WriteWorkArea"
-        actions   = local.write_actions
+        actions   = ["s3:PutObject"]
         resources = [for part in ["out", "retry", "settled"] : "${local.work_arn}*/${part}/*"]
       },
+      # What runs that were ended left unfinished.
+      { sid = "FindUnfinishedUploads", actions = ["s3:ListBucketMultipartUploads"], resources = [local.bucket_arn] },
       # The records of a job that Bedrock never ran are read from the upload itself.
       local.read_uploads,
       merge(local.see_that_uploads_are_gone, { sid = "ListJobOutputsAndSeeThatUploadsAreGone" }),

@@ -254,14 +254,14 @@ variable "media_prefixes" {
 }
 
 variable "work_retention_days" {
-  description = "Days after which objects in the work area expire: at least 8, as a job can run for 7."
+  description = "Days for which deleted objects of the work area are kept as noncurrent versions: 1 or more. The module deletes them when their result is written."
   type        = number
   default     = 14
   nullable    = false
 
   validation {
-    condition     = var.work_retention_days >= 8 && floor(var.work_retention_days) == var.work_retention_days
-    error_message = "work_retention_days is ${var.work_retention_days}: write a whole number of 8 or more, such as 14."
+    condition     = var.work_retention_days >= 1 && floor(var.work_retention_days) == var.work_retention_days
+    error_message = "work_retention_days is ${var.work_retention_days}: write a whole number of 1 or more, such as 14."
   }
 }
 

@@ -116,9 +116,11 @@ locals {
     s3 = {
       actions = [
         "s3:AbortMultipartUpload",
+        "s3:DeleteObject",
         "s3:GetObject",
         "s3:GetObjectVersion",
         "s3:ListBucket",
+        "s3:ListBucketMultipartUploads",
         "s3:ListBucketVersions",
         "s3:PutObject",
       ]

@@ -41,7 +41,8 @@ resource "aws_s3_bucket_public_access_block" "team" {
   restrict_public_buckets = true
 }
 
-# A bucket also has only one lifecycle configuration: add the rule for the work area to its owner's.
+# A bucket also has only one lifecycle configuration: add these rules to its owner's. No rule may expire current objects
+# in batch/jobs/ (except batch/jobs/reading/): parts of results wait there, and the module deletes them itself.
 resource "aws_s3_bucket_lifecycle_configuration" "team" {
   bucket = aws_s3_bucket.team.bucket
 
@@ -53,12 +54,21 @@ resource "aws_s3_bucket_lifecycle_configuration" "team" {
       prefix = "batch/jobs/"
     }
 
-    expiration {
-      days = 14
+    noncurrent_version_expiration {
+      noncurrent_days = 14
+    }
+  }
+
+  rule {
+    id     = "batch-reading"
+    status = "Enabled"
+
+    filter {
+      prefix = "batch/jobs/reading/"
     }
 
-    noncurrent_version_expiration {
-      noncurrent_days = 1
+    expiration {
+      days = 14
     }
   }
 
@@ -68,8 +78,13 @@ resource "aws_s3_bucket_lifecycle_configuration" "team" {
 
     filter {}
 
+    expiration {
+      expired_object_delete_marker = true
+    }
+
+    # A Bedrock job, which writes its output, can run for seven days.
     abort_incomplete_multipart_upload {
-      days_after_initiation = 7
+      days_after_initiation = 8
     }
   }
 

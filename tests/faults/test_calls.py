@@ -1,4 +1,6 @@
-"""Exhaustive: every AWS call of a cycle fails, or loses its answer, or is the last thing its function does.
+"""Exhaustive: every AWS call of a cycle fails, loses its answer, or is the last thing its function does.
+
+Before each call of a collector, others also run to their end, as when Lambda delivers an event twice.
 
 Afterwards AWS does what it would do (two asynchronous retries, the dead letter, the schedule) and the queue
 runs to rest; the invariants must hold each time.
@@ -12,14 +14,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from batch_queue.core.rows import Status
+from batch_queue.core.rows import Route, Status
 from botocore.exceptions import ConnectionClosedError
 
 from tests.local_aws.simulator import Fault
+from tests.support import world as world_module
 from tests.support.forks import Forks
 from tests.support.invariants import Watch, check
 from tests.support.routes import configured
@@ -43,6 +47,9 @@ DEFAULT = configured(
     undersized="on_demand",
     max_record_attempts=9,
 )
+#: A job whose output takes the collector several runs: each of its calls takes so long (seconds).
+SLOW = 60.0
+LONG = configured("default", HAIKU, max_active_jobs=1, min_records_per_job=LEAST, max_records_per_file=40)
 UNTIDY = lines(records(3, "untidy")).replace(b"\n", b"\r\n")
 BATCH = {"cut": lines(records(9, "cut")), "few": lines(records(2, "few")), "untidy": UNTIDY}
 BAD = b"{\n"
@@ -51,35 +58,20 @@ LOST = ConnectionClosedError(endpoint_url="https://aws")
 READS = ("BatchGet", "Get", "Head", "List", "Query")
 
 
-def cycle(forks: Forks, bodies: Mapping[str, bytes]) -> Counter[str]:
+def cycle(
+    forks: Forks,
+    bodies: Mapping[str, bytes],
+    route: Route = DEFAULT,
+    config: Mapping[str, Any] = CONFIG,
+    slow: float = 0.0,
+) -> Counter[str]:
     """The uploads, and beside them one that is rejected, in one life.
 
-    Each call is also lived through with each fault, in a copy. Gives how often each function makes each call.
+    Each call is also lived through with each fault, in a copy; where the collector is ``slow``, each of its
+    calls. Gives how often each function makes each call.
     """
-    calls: Counter[str] = Counter()
-    begun: set[str] = set()
-
-    def before(call: Call) -> None:
-        calls[f"{call.function}: {call.operation}"] += 1
-        name = f"call {call.number}, {call.function}: {call.operation}"
-        if forks.split(f"{name} fails"):
-            raise LOST
-        if call.invocation.request_id not in begun:
-            begun.add(call.invocation.request_id)
-            if forks.split(f"{name} never happens, for the function was ended"):
-                world.kill()
-
-    def after(call: Call) -> None:
-        if call.operation.startswith(READS):
-            return
-        name = f"call {call.number}, {call.function}: {call.operation}"
-        if forks.split(f"{name} loses its answer"):
-            raise LOST
-        if forks.split(f"{name} is the last, for the function was ended"):
-            world.kill()
-
-    with World.open(DEFAULT, config=CONFIG) as world:
-        world.before, world.after = before, after
+    with World.open(route, config=config) as world:
+        calls = fork_at_calls(world, forks, slow)
         # So that a job is tried a second time, and how often is stored before.
         world.simulator.add_fault(Fault("server_error", "CreateModelInvocationJob", times=1))
         world.bedrock_events = False  # the schedule drives it: fewer rounds, the same calls
@@ -103,6 +95,47 @@ def cycle(forks: Forks, bodies: Mapping[str, bytes]) -> Counter[str]:
     return calls
 
 
+def fork_at_calls(world: World, forks: Forks, slow: float) -> Counter[str]:
+    """Has a world fork at each call. Gives the counts of the calls, as they then are."""
+    calls: Counter[str] = Counter()
+    begun: set[str] = set()
+
+    def before(call: Call) -> None:
+        if slow and call.function != "collect":
+            return
+        calls[f"{call.function}: {call.operation}"] += 1
+        name = f"call {call.number}, {call.function}: {call.operation}"
+        if forks.split(f"{name} fails"):
+            raise LOST
+        if call.function == "collect" and forks.split(f"{name} is overtaken by other collectors"):
+            collect_all(world)
+        if call.invocation.request_id not in begun:
+            begun.add(call.invocation.request_id)
+            if forks.split(f"{name} never happens, for the function was ended"):
+                world.kill()
+
+    def after(call: Call) -> None:
+        if slow and call.function != "collect":
+            return
+        world.clock.advance(slow)
+        if call.operation.startswith(READS):
+            return
+        name = f"call {call.number}, {call.function}: {call.operation}"
+        if forks.split(f"{name} loses its answer"):
+            raise LOST
+        if forks.split(f"{name} is the last, for the function was ended"):
+            world.kill()
+
+    world.before, world.after = before, after
+    return calls
+
+
+def collect_all(world: World) -> None:
+    """A collector for each job that has ended."""
+    for job_id in [job.job_id for job in world.jobs() if job.ended_at]:
+        world.invoke("collect", {"job_id": job_id})
+
+
 @pytest.mark.parametrize(
     "bodies",
     [
@@ -111,9 +144,22 @@ def cycle(forks: Forks, bodies: Mapping[str, bytes]) -> Counter[str]:
     ],
 )
 def test_a_fault_at_any_call_loses_nothing_and_doubles_nothing(bodies: Mapping[str, bytes]) -> None:
+    live_through(lambda forks: cycle(forks, bodies))
+
+
+def test_a_fault_at_any_call_of_collectors_that_take_several_runs_loses_nothing_and_doubles_nothing() -> None:
+    config = {"models": CONFIG["models"]}
+    bodies = {"long": lines(records(17, "long"))}  # four chunks, and so two groups of parts
+    with patch.object(world_module, "GROUP", 2):
+        calls = live_through(lambda forks: cycle(forks, bodies, LONG, config, SLOW))
+    assert calls["collect: Invoke"] >= 3
+
+
+def live_through(history: Callable[[Forks], Counter[str]]) -> Counter[str]:
+    """Lives through a history with all its faults. Gives how often each function makes each call."""
     forks = Forks()
     made: list[Counter[str]] = []
-    ended = forks.run(lambda: made.append(cycle(forks, bodies)))
+    ended = forks.run(lambda: made.append(history(forks)))
     broken = [f"{name}:\n{failure}" for name, failure in ended.items() if failure]
     assert not broken, "\n\n".join(broken)
     (calls,) = made
@@ -125,3 +171,4 @@ def test_a_fault_at_any_call_loses_nothing_and_doubles_nothing(bodies: Mapping[s
         f"{calls.total()} calls of {len(calls)} kinds, {writes} of them writes; {len(ended)} faults survived"
     )
     print("\n".join(f"{count:4} {name}" for name, count in sorted(calls.items())))
+    return calls

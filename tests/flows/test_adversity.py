@@ -266,14 +266,14 @@ def test_an_upload_whose_intake_died_in_the_middle_of_its_chunks_goes_on_though_
         "default", HAIKU, min_records_per_job=1, max_records_per_file=10, max_records_per_job=20
     )
     with World.open(route, config={"models": {"*": {"min_records": 1}}}) as world:
-        upload_id = world.upload("a.jsonl", lines(records(45)))
+        upload_id = world.upload("a.jsonl", lines(records(130)))
         event = world.events.pop(0)[3]
-        placed: list[Call] = []
+        placed: list[Call] = []  # fifty places at once
 
         def die(call: Call) -> None:
             if call.function == "create" and call.enqueues:
                 placed.append(call)
-                if len(placed) == 20:
+                if len(placed) == 2:
                     world.kill()
 
         world.before = die
@@ -284,7 +284,7 @@ def test_an_upload_whose_intake_died_in_the_middle_of_its_chunks_goes_on_though_
         world.send("create", event)
         world.run()
         assert world.one_upload(upload_id).status == Status.COMPLETED
-        assert len(world.result(world.one_upload(upload_id))) == 45
+        assert len(world.result(world.one_upload(upload_id))) == 130
 
 
 def test_what_is_left_of_a_backlog_is_not_taken_for_too_few() -> None:

@@ -80,9 +80,9 @@ def test_the_work_area_is_where_the_settings_say() -> None:
         upload_id = world.upload("a.jsonl", lines(records(2)))
         world.run()
         assert world.one_upload(upload_id).status == Status.COMPLETED
-        found = world.s3.list_objects_v2(Bucket=world.bucket)["Contents"]
-        folders = {each["Key"].partition("/")[0] for each in found}
-        assert folders == {"to-process", "processed", "team"}
+        assert {key.partition("/")[0] for key in world.ever("")} == {"to-process", "processed", "team"}
+        assert world.ever("team/work/") == world.ever("team/")
+        assert world.left() == []
 
 
 def test_a_key_whose_results_have_the_longest_names_runs() -> None:

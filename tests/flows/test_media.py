@@ -128,10 +128,11 @@ def test_linked_media_is_copied_below_the_input_folder_and_every_record_answered
         assert (upload.status, upload.success_count) == (Status.COMPLETED, 100), upload
         (job,) = world.jobs()
         folder = f"s3://{world.bucket}/{names.input_folder('jobs/', job.job_id)}media/"
+        ever = world.ever("jobs/")  # deleted by now
         for identifier, found in linked(world, upload).items():
             assert len(found) == 2 * (int(identifier[1:]) % 2)
             assert all(uri.startswith(folder) for uri in found)
-            assert [body(world, uri) for uri in found] == [
+            assert [ever[media.location(uri)[1]] for uri in found] == [
                 "bytes of pictures/ä b=1.png".encode(),
                 b"bytes of films/x.jsonl",
             ][: len(found)]
@@ -208,7 +209,7 @@ def test_a_link_outside_the_media_prefixes_is_not_copied_by_staging_either(
         assert not world.errors
 
 
-def test_records_that_run_again_link_the_media_of_their_own_job() -> None:
+def test_records_that_run_again_link_copies_of_the_media_of_their_job() -> None:
     faults = {"record_faults": {"passing_rate": 0.3, "passing_codes": [429]}}
     route = configured("default", NOVA, invocation_type="Converse", media=True, min_records_per_job=1)
     config = {**faults, "models": {"*": {"min_records": 1}}}
@@ -217,7 +218,7 @@ def test_records_that_run_again_link_the_media_of_their_own_job() -> None:
         rows = [asking(n, found[n % 2]) for n in range(100)]
         upload_id = world.upload("a.jsonl", lines(rows))
         world.run(lambda: len(world.jobs()) == 1)
-        # What runs again takes its media from the earlier job, not from where it came from.
+        # What runs again takes the media that its job had, not from where they came from.
         world.run(lambda: bool(world.bedrock_jobs()))
         for name in ("a.png", "b.png"):
             world.s3.delete_object(Bucket=world.bucket, Key=f"to-process/{name}")
@@ -230,11 +231,11 @@ def test_records_that_run_again_link_the_media_of_their_own_job() -> None:
         assert len(answered) == 100
         assert len(good) == upload.success_count > 70
         used = set()
+        ever = world.ever("jobs/")
         for row in good:
             (uri,) = uris(json.dumps(row).encode())
-            assert (
-                body(world, uri) == f"bytes of to-process/{'ab'[int(row['recordId'][1:]) % 2]}.png".encode()
-            )
+            source = f"to-process/{'ab'[int(row['recordId'][1:]) % 2]}.png"
+            assert ever[media.location(uri)[1]] == f"bytes of {source}".encode()
             used.add(media.location(uri)[1].split("/")[1])
         assert len(used) >= 2
         assert used <= by_job

@@ -25,6 +25,9 @@ LEASE = "tests/unit/test_lease.py"
 PLACES = "tests/unit/test_places.py"
 ADVERSITY = "tests/flows/test_adversity.py"
 ON_DEMAND = "tests/flows/test_on_demand.py"
+EXPIRY = "tests/flows/test_expiry.py"
+CHUNKS = "tests/flows/test_many_chunks.py"
+ASSEMBLY = "tests/flows/test_assembly.py"
 PAGES = "tests/flows/test_pages.py"
 CALLS = "tests/faults/test_calls.py"
 SOAK = "tests/faults/test_soak.py"
@@ -111,9 +114,9 @@ MUTANTS = [
     Mutant(
         "an upload ends before its result is in place",
         "steps/finish.py",
-        "        version = bucket.concatenate(parts, key) if parts else None\n",
+        "        version = self._assembly.join(upload.upload_id, parts, key, run)\n",
         "        self._queue.table.uploads.finish(replace(upload, status=Status.COMPLETED, result_key=key))\n"
-        "        version = bucket.concatenate(parts, key) if parts else None\n",
+        "        version = self._assembly.join(upload.upload_id, parts, key, run)\n",
         (TABLE, SOAK, CALLS),
     ),
     Mutant(
@@ -122,6 +125,140 @@ MUTANTS = [
         "        written = self._written(job)\n        route ",
         "        written = self._written(job)\n        self._finish_job(job, None)\n        route ",
         (TABLE, SOAK, CALLS),
+    ),
+    Mutant(
+        "the folder of a job is deleted although a chunk could not be settled",
+        "steps/collector.py",
+        "        if not run.errors:\n            job = ",
+        "        if run:\n            job = ",
+        (SOAK, CALLS),
+    ),
+    Mutant(
+        "a chunk that ends leaves its part in the folder of its job",
+        "steps/settlement.py",
+        " or self._alone(chunk):\n            return parts\n",
+        " or chunk:\n            return parts\n",
+        (EXPIRY, SOAK),
+    ),
+    Mutant(
+        "records that run again lose their media with their job",
+        "steps/settlement.py",
+        "        copy_media(bucket, folder, sources)  # what",
+        "        # what",
+        ("tests/flows/test_media.py",),
+    ),
+    Mutant(
+        "a collector takes for lost what another one has deleted",
+        "steps/finish.py",
+        "        if upload is None or upload.status in TERMINAL:\n            return chunks\n",
+        "        if upload is None:\n            return chunks\n",
+        (CALLS,),
+    ),
+    Mutant(
+        "the folder of an upload is not deleted by the run after the one that ended it",
+        "steps/finish.py",
+        "        if upload.chunks_open:\n            return False\n",
+        "        if upload.chunks_open or upload.status in TERMINAL:\n"
+        "            return not upload.chunks_open\n",
+        (CALLS, SOAK),
+    ),
+    Mutant(
+        "a collector settles chunks without a look at its time",
+        "steps/collector.py",
+        "            if not run.is_out_of_time(STEP_SECONDS):\n                again",
+        "            if run:\n                again",
+        (ASSEMBLY,),
+    ),
+    Mutant(
+        "a collector without time for the rest leaves it to the schedule",
+        "steps/collector.py",
+        "            go_on_collecting(self._queue, job, run.function_name)\n",
+        "",
+        (ASSEMBLY,),
+    ),
+    Mutant(
+        "groups that are joined are joined again",
+        "steps/assembly.py",
+        "            if key not in there and not ",
+        "            if not ",
+        (ASSEMBLY,),
+    ),
+    Mutant(
+        "a result is joined though not all of its groups are",
+        "steps/assembly.py",
+        "        if not sources or run.is_out_of_time(STEP_SECONDS):\n",
+        "        if not sources:\n",
+        (ASSEMBLY,),
+    ),
+    Mutant(
+        "the name of a group does not say which parts it has",
+        "core/names.py",
+        "{last:06d}-{digest_of_keys(parts)}.jsonl",
+        "{last:06d}.jsonl",
+        (ASSEMBLY,),
+    ),
+    Mutant(
+        "missing parts are replaced without a look at the time",
+        "steps/mending.py",
+        "            if run.is_out_of_time(STEP_SECONDS):\n                return\n",
+        "",
+        (ASSEMBLY,),
+    ),
+    Mutant(
+        "parts are copied one after the other",
+        "aws/bucket.py",
+        "AT_ONCE = 10 ",
+        "AT_ONCE = 1 ",
+        ("tests/unit/test_large_results.py",),
+    ),
+    Mutant(
+        "an object is joined from all parts at once, however many",
+        "steps/assembly.py",
+        "        sources = parts if len(parts) <= GROUP else",
+        "        sources = parts if parts else",
+        ("tests/unit/test_large_results.py",),
+    ),
+    Mutant(
+        "an upload of any number of chunks is accepted",
+        "steps/intake.py",
+        "        if len(scan.cuts) > MAX_CHUNKS:\n",
+        "        if not scan:\n",
+        (CHUNKS,),
+    ),
+    Mutant(
+        "an upload of any size is accepted",
+        "steps/intake.py",
+        "        if size > MAX_BYTES:\n",
+        "        if size < 0:\n",
+        (CHUNKS,),
+    ),
+    Mutant(
+        "reading leaves no time to store what was read",
+        "steps/intake.py",
+        "READ_SECONDS + STORE_SECONDS * len(kept.cuts)",
+        "READ_SECONDS",
+        (CHUNKS,),
+    ),
+    Mutant(
+        "chunks that a run has stored are stored again by the next one",
+        "aws/table/uploads.py",
+        "            left = [chunk for chunk in chunks if chunk.number not in there]\n",
+        "            left = [chunk for chunk in chunks if chunk.number or there]\n",
+        (CHUNKS,),
+    ),
+    Mutant(
+        "a chunk in the queue keeps those out that are put there with it",
+        "aws/table/chunks.py",
+        "            if not self._enqueue(some):  #",
+        "            if self._enqueue(some) is None:  #",
+        (CHUNKS,),
+    ),
+    Mutant(
+        "records that never ran and are missing end without a line",
+        "steps/settlement.py",
+        '        part = chunk.last_errors or names.settled_key(self._work, chunk.ref, "missing")\n',
+        "        part = chunk.last_errors\n",
+        (EXPIRY,),
     ),
     Mutant(
         "what is settled is counted again",

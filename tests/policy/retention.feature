@@ -21,7 +21,7 @@ Feature: What is kept is kept on purpose, and what is lost can be had back
     And its value must match the "^Enabled$" regex
 
   @noskip
-  Scenario Outline: Old versions, the work area and unfinished uploads expire
+  Scenario Outline: Old versions, what is deleted from the work area and unfinished uploads expire
     Given I have aws_s3_bucket_lifecycle_configuration defined
     Then it must contain rule
     When its id is <rule>
@@ -30,11 +30,12 @@ Feature: What is kept is kept on purpose, and what is lost can be had back
     And its value must be greater than 0
 
     Examples:
-      | rule         | part                              | days                  |
-      | work-area    | expiration                        | days                  |
-      | work-area    | noncurrent_version_expiration     | noncurrent_days       |
-      | old-versions | noncurrent_version_expiration     | noncurrent_days       |
-      | old-versions | abort_incomplete_multipart_upload | days_after_initiation |
+      | rule               | part                              | days                  |
+      | work-area          | noncurrent_version_expiration     | noncurrent_days       |
+      | reading            | expiration                        | days                  |
+      | unfinished-results | abort_incomplete_multipart_upload | days_after_initiation |
+      | old-versions       | noncurrent_version_expiration     | noncurrent_days       |
+      | old-versions       | abort_incomplete_multipart_upload | days_after_initiation |
 
   @noskip
   Scenario: No rule for the bucket's contents is switched off

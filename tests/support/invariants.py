@@ -28,11 +28,13 @@ class Watch:
 
 
 def check(world: World, accepted: Mapping[str, Sequence[Mapping[str, Any]]], slots: int) -> None:
-    """Raises AssertionError where a record is lost or doubled, a row is stuck, or a job was too many.
+    """Raises AssertionError where a record is lost or doubled, a row or an object is left, or a job too many.
 
     ``accepted``: upload id → its records; ``slots``: the most active jobs that the model may have.
     """
     assert world.at_rest(), "a row, a place, an active job or a lease is left"
+    left = world.left()
+    assert not left, f"these objects of the work area are left: {left}"
     uploads = {upload.upload_id: upload for upload in world.uploads()}
     for upload_id, rows in accepted.items():
         upload = uploads[upload_id]

@@ -38,6 +38,7 @@ MOST_TURNS = 10_000
 THROTTLED = (60.0, 240.0)
 REFUSED = 0.9
 LATE = 3600.0  # an event may come this long after its upload
+WEEKS = 20 * 86_400.0  # longer than any rule of the bucket waits
 BUSY = 2700.0  # uploads and faults come in these first seconds; then the queue may run to rest
 #: How often a record may be paid for on demand in one job, wherever its runs die.
 MOST_PAID = 3
@@ -231,6 +232,7 @@ class Life:
             (self._apply, 0.3),
             (self._neighbours, 0.2),
             (self._only_schedule, 0.05),
+            (self._weeks, 0.2),
         ):
             if chance.random() < often:
                 self._at(world.clock() + chance.random() * BUSY, what)
@@ -328,6 +330,12 @@ class Life:
         back = {"models": {"*": {"schedule_seconds": 1.0}}}
         self._at(self.world.clock() + 1800.0, partial(self.world.simulator.configure, back))
         self._note("only schedules")
+
+    def _weeks(self) -> None:
+        """Nothing runs for weeks, in which the bucket's rules delete what is old enough."""
+        self.world.clock.advance(WEEKS)
+        self._next_schedule = self.world.clock() + SCHEDULE_SECONDS
+        self._note("weeks", self.world.expire())
 
     def _hold_a_slot(self, seconds: float) -> None:
         """Somebody else's job takes a slot."""
@@ -604,17 +612,13 @@ def throttled(operation: str) -> ClientError:
 def sent(world: World) -> Counter[tuple[str, str]]:
     """How often each record was answered, and so paid for, by (upload id, recordId)."""
     found: Counter[tuple[str, str]] = Counter()
-    pages = world.s3.get_paginator("list_objects_v2").paginate(Bucket=world.bucket, Prefix="jobs/")
-    for page in pages:
-        for item in page.get("Contents", []):
-            key = item["Key"]
-            if "/out/" not in key or not key.endswith(".jsonl.out"):
-                continue
-            upload_id = key.rsplit("/", 1)[1].split("-")[0]
-            body = world.s3.get_object(Bucket=world.bucket, Key=key)["Body"].read()
-            for line in body.splitlines():
-                row = json.loads(line)
-                found[upload_id, row["recordId"]] += "modelOutput" in row
+    for key, body in world.ever("jobs/").items():
+        if "/out/" not in key or not key.endswith(".jsonl.out"):
+            continue
+        upload_id = key.rsplit("/", 1)[1].split("-")[0]
+        for line in body.splitlines():
+            row = json.loads(line)
+            found[upload_id, row["recordId"]] += "modelOutput" in row
     return found
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Self, cast
@@ -40,7 +41,7 @@ from batch_queue.aws.table.items import chunk_of, job_of, upload_of
 from batch_queue.core import names
 from batch_queue.core.rows import TERMINAL, Chunk, Job, Route, Status, Upload
 from batch_queue.core.settings import Settings
-from batch_queue.steps import on_demand
+from batch_queue.steps import assembly, on_demand
 from batch_queue.steps.queue import Queue
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
@@ -50,8 +51,10 @@ from moto.core.models import MockAWS, botocore_stubber
 from moto.dynamodb import models as moto_dynamodb
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.moto_api._internal import mock_random
+from moto.s3 import models as moto_s3
 
 from tests.local_aws.simulator import Config, Simulator, VirtualClock, attach
+from tests.support import lifecycle
 from tests.support.routes import configured
 
 log = logging.getLogger(__name__)
@@ -66,6 +69,7 @@ HANDLERS = {
     "process": process_batch_jobs.handler,
     "collect": collect_results.handler,
 }
+GROUP = 4  # chunks whose parts are joined at once: so few that uploads of the tests have several groups
 SCHEDULE_SECONDS = 900.0
 SWEEP_SECONDS = 86_400.0
 RETRY_SECONDS = (60.0, 120.0)  # Lambda retries an asynchronous event twice, after a minute and two more
@@ -309,6 +313,7 @@ class World:
         self._next_sweep = self.clock() + SWEEP_SECONDS
         self._ids = itertools.count(1)
         self._sequence = itertools.count()
+        self._stamps = itertools.count()
         self.events: list[tuple[float, int, str, Any, int, str]] = []
         self.bucket = f"{NAME}-{ACCOUNT}-{REGION}"
         self.settings = Settings(
@@ -378,8 +383,10 @@ class World:
             _worlds.append(world)
             with (
                 patch.object(DynamoDBBackend, "transact_write_items", _transact_write_items),
+                patch.object(moto_s3, "utcnow", world.moto_now),
                 patch.object(on_demand, "ThreadPoolExecutor", _Serial),
                 patch.object(bucket_module, "ThreadPoolExecutor", _Serial),
+                patch.object(assembly, "GROUP", GROUP),
                 patch.object(create_batch_queue, "_dependencies", lambda: world.queue),
                 patch.object(process_batch_jobs, "_dependencies", lambda: (world.queue, _bedrock())),
                 patch.object(collect_results, "_dependencies", lambda: (world.queue, world.runtime)),
@@ -416,6 +423,57 @@ class World:
     def time(self) -> float:
         """The time (epoch seconds) as the running handler sees it."""
         return self.clock() + _invocation.get().skew
+
+    def moto_now(self) -> datetime:
+        """The time as moto's S3 stamps objects with it, by which it sorts versions: never the same twice."""
+        stamp = self.clock() + next(self._stamps) / 1e6
+        return datetime.fromtimestamp(stamp, UTC).replace(tzinfo=None)
+
+    def skip(self, seconds: float) -> None:
+        """Lets time pass in which no function runs: the schedule does not make up for it."""
+        self.clock.advance(seconds)
+        self.simulator.tick()
+        self._next_schedule = self.clock() + SCHEDULE_SECONDS
+
+    def expire(self) -> list[str]:
+        """Deletes what the bucket's lifecycle rules delete because of its age; gives its keys."""
+        found = []
+        for rule in lifecycle.rules():
+            if rule.days is None:
+                continue
+            born = self.clock() - rule.days * 86_400
+            for key, modified in self.current(rule.prefix):
+                if modified < born:
+                    self.s3.delete_object(Bucket=self.bucket, Key=key)
+                    found.append(key)
+        return found
+
+    def current(self, prefix: str) -> list[tuple[str, float]]:
+        """The keys of the objects below a prefix, and when each was written (epoch seconds)."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return [
+            (one["Key"], one["LastModified"].timestamp())
+            for page in pages
+            for one in page.get("Contents", [])
+        ]
+
+    def left(self) -> list[str]:
+        """What is left in the work area, but for how far large uploads were read, which expires by age."""
+        work = self.settings.work_prefix
+        keys = [key for key, _ in self.current(work)]
+        parts = self.s3.list_multipart_uploads(Bucket=self.bucket, Prefix=work).get("Uploads", [])
+        keys += [f"parts of {part['Key']}" for part in parts]
+        return [key for key in keys if not key.startswith(f"{work}reading/")]
+
+    def ever(self, prefix: str) -> dict[str, bytes]:
+        """The last contents of all objects that were ever below a prefix, also of those that were deleted."""
+        pages = self.s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix)
+        versions = [each for page in pages for each in page.get("Versions", [])]
+        last = {each["Key"]: each["VersionId"] for each in reversed(versions)}
+        return {
+            key: self.s3.get_object(Bucket=self.bucket, Key=key, VersionId=version)["Body"].read()
+            for key, version in last.items()
+        }
 
     def kill(self) -> None:
         """Ends the invocation that is running: this call and all that follow fail."""

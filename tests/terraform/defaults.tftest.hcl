@@ -225,10 +225,11 @@ run "permissions" {
 
   assert {
     condition = { for statement in data.aws_iam_policy_document.role["collect_results"].statement : statement.sid => [toset(statement.actions), toset(statement.resources)] } == {
-      SettleUploads = [toset(["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
-      ReadWorkArea  = [toset(["s3:GetObject"]), toset([for part in ["in", "out", "retry", "settled"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/${part}/*"])]
-      WriteWorkArea = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset([for part in ["out", "retry", "settled"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/${part}/*"])]
-      ReadUploads   = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/to-process/*"])]
+      SettleUploads         = [toset(["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
+      ReadAndClearWorkArea  = [toset(["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject"]), toset([for part in ["in", "out", "retry", "settled"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/${part}/*"])]
+      WriteWorkArea         = [toset(["s3:PutObject"]), toset([for part in ["out", "retry", "settled"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/${part}/*"])]
+      FindUnfinishedUploads = [toset(["s3:ListBucketMultipartUploads"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
+      ReadUploads           = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/to-process/*"])]
 
       ListJobOutputsAndSeeThatUploadsAreGone = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
       WriteResults                           = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/processed/*"])]
@@ -354,15 +355,26 @@ run "bucket" {
   assert {
     condition = anytrue([
       for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule :
-      rule.filter[0].prefix == "jobs/" && rule.expiration[0].days == 14
+      try(rule.id == "reading" && rule.filter[0].prefix == "jobs/reading/" && rule.expiration[0].days == 14, false)
+      ]) && alltrue([
+      for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule :
+      contains(["old-versions", "reading"], rule.id) || length(rule.expiration) == 0
     ])
-    error_message = "The work area expires after 14 days."
+    error_message = "Nothing expires by age but how far a large upload was read: a part of a result waits as long as it takes."
   }
 
   assert {
     condition = anytrue([
       for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule :
-      try(rule.noncurrent_version_expiration[0].noncurrent_days == 30 && rule.abort_incomplete_multipart_upload[0].days_after_initiation == 7, false)
+      try(rule.filter[0].prefix == "jobs/" && rule.noncurrent_version_expiration[0].noncurrent_days == 14, false)
+    ])
+    error_message = "What was deleted from the work area can be had back for 14 days."
+  }
+
+  assert {
+    condition = anytrue([
+      for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule :
+      try(rule.noncurrent_version_expiration[0].noncurrent_days == 30 && rule.abort_incomplete_multipart_upload[0].days_after_initiation == 8, false)
     ])
     error_message = "Old versions and unfinished uploads of parts expire."
   }

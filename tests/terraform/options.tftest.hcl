@@ -481,8 +481,8 @@ run "own_bucket_name" {
   }
 
   assert {
-    condition     = toset([for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.noncurrent_version_expiration[0].noncurrent_days]) == toset([1, 45])
-    error_message = "An old version lives as long as the work area, 30 days at least."
+    condition     = flatten([for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.noncurrent_version_expiration[*].noncurrent_days]) == [45, 45]
+    error_message = "An old version lives as long as what was deleted from the work area, 30 days at least."
   }
 }
 

@@ -133,7 +133,7 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "media in the results": ({"media_prefixes": ["processed/hr/"]}, "within output_prefix or work_prefix"),
     "media around the results": ({"media_prefixes": ["a/"], "output_prefix": "a/out/"}, "be, contain or be"),
-    "work area gone before a job ends": ({"work_retention_days": 7}, "work_retention_days is 7: write"),
+    "work area deleted at once": ({"work_retention_days": 0}, "work_retention_days is 0: write"),
     "uploads gone before a job ends": (
         {"uploads_retention_days": 7},
         "uploads_retention_days is 7: write a whole number of 8 or more",

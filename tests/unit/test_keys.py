@@ -6,8 +6,9 @@ from urllib.parse import unquote, urlsplit
 
 import boto3
 import pytest
-from batch_queue.aws.bucket import Bucket, ObjectRef
+from batch_queue.aws.bucket import Bucket
 from batch_queue.core import names, objects
+from batch_queue.core.objects import ObjectRef
 from batch_queue.core.rows import ChunkRef
 from hypothesis import example, given
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ from batch_queue.core import joining, outputs, reports
 from batch_queue.core.digests import digest
 from batch_queue.core.joining import MAX_PART_BYTES, MIN_PART_BYTES
 from batch_queue.core.rows import Status
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.unit
@@ -172,6 +172,34 @@ def test_parts_cover_everything_in_order_within_s3s_limits(sizes: list[int]) -> 
     totals = [sum(span.size for span in part) for part in parts]
     assert all(total >= MIN_PART_BYTES for total in totals[:-1])
     assert all(total <= MAX_PART_BYTES for total in totals)
+
+
+SIZES = (
+    st.integers(0, 3) | st.integers(0, 3 * MIN_PART_BYTES) | st.integers(0, 5 << 30) | st.integers(0, 5 << 40)
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(SIZES, st.integers(1, 1_000)), max_size=3), st.integers(0, 9))
+def test_a_plan_has_no_more_and_no_larger_parts_than_s3_accepts(
+    runs: list[tuple[int, int]], among: int
+) -> None:
+    # Given up to 3,000 objects, which together are no larger than an object can be
+    sizes = [size for size, times in runs for size in (size, *[0] * (among % 3)) * times][:3_000]
+    while sum(sizes) > 5 << 40:
+        sizes = [size // 2 for size in sizes]
+    parts = joining.plan_parts(sizes)
+    assert len(parts) <= 10_000
+    totals = [sum(span.size for span in part) for part in parts]
+    assert all(total <= 5 << 30 for total in totals)
+    # What is streamed is in memory, ten parts at a time
+    assert all(total < 10 << 20 for total, part in zip(totals, parts, strict=True) if len(part) > 1)
+
+
+def test_more_parts_than_s3_accepts_are_not_planned() -> None:
+    assert len(joining.plan_parts([MIN_PART_BYTES] * 10_000)) == 10_000
+    with pytest.raises(joining.TooManyPartsError):
+        joining.plan_parts([MIN_PART_BYTES] * 10_001)
 
 
 def test_large_pieces_are_copied_and_only_the_seams_are_streamed() -> None:

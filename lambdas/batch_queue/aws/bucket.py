@@ -7,16 +7,20 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from batch_queue.core.joining import Span, plan_parts
+from batch_queue.core.joining import Span, gathered, plan_parts
+from batch_queue.core.objects import Current, ObjectRef
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 BLOCK_BYTES = 1 << 20
 _MIB = 1 << 20
@@ -24,12 +28,12 @@ _MIB = 1 << 20
 # (S3 API reference); a single CopyObject copies at most 5 GB.
 MIN_RANGE_COPY_SOURCE = 5 * _MIB + 1
 MAX_SINGLE_COPY = 1024 * _MIB
-COPY_PART_BYTES = 512 * _MIB
 PUT_PART_BYTES = 16 * _MIB
 _GONE = {"NoSuchKey", "NoSuchVersion", "404", "412", "PreconditionFailed"}
 _ARCHIVED = {"InvalidObjectState", "ObjectNotInActiveTierError"}
 _DENIED = {"403", "AccessDenied"}
-COPIES_AT_ONCE = 10  # the size of a client's connection pool
+AT_ONCE = 10  # the size of a client's connection pool
+STREAMED_AT_ONCE = 4  # parts, which are in memory: up to 20 MiB each
 
 
 class ObjectGoneError(Exception):
@@ -46,25 +50,6 @@ class ObjectArchivedError(ObjectGoneError):
 
 class ObjectDeniedError(Exception):
     """S3 denied access to an object; the text is S3's. A change to an IAM or key policy can fix it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectRef:
-    """An exact object, identified by its version id or, without one, by its ETag (without quotes)."""
-
-    key: str
-    version_id: str = ""
-    etag: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """The current version of a key. ``version_id``: "" if it has none; ``modified``: epoch seconds."""
-
-    key: str
-    version_id: str
-    etag: str
-    modified: float
 
 
 class Bucket:
@@ -156,7 +141,7 @@ class Bucket:
 
     def sizes(self, keys: Sequence[str]) -> list[int]:
         """Returns the sizes of objects in bytes. Raises ObjectGoneError, ObjectDeniedError."""
-        return [self.size(ObjectRef(key)) for key in keys]
+        return _at_once(lambda key: self.size(ObjectRef(key)), keys)
 
     def readable_sizes(self, keys: Iterable[str]) -> dict[str, int]:
         """Returns key → size in bytes of those of many objects that exist and can be read."""
@@ -167,8 +152,19 @@ class Bucket:
             except (ObjectGoneError, ObjectDeniedError):
                 return key, None
 
-        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
-            return {key: found for key, found in pool.map(size, keys) if found is not None}
+        return {key: found for key, found in _at_once(size, keys) if found is not None}
+
+    def missing(self, keys: Iterable[str]) -> set[str]:
+        """Returns those of these keys that no object has. Raises ObjectDeniedError."""
+
+        def gone(key: str) -> str:
+            try:
+                self.size(ObjectRef(key))
+            except ObjectGoneError:
+                return key
+            return ""
+
+        return set(_at_once(gone, keys)) - {""}
 
     # --------------------------------------------------------------------------------------------- write
 
@@ -218,15 +214,15 @@ class Bucket:
                 return sources[key]
             return ""
 
-        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
-            found = set(pool.map(failed, sources))
+        found = set(_at_once(failed, sources))
         return {source for source in found if source}, None not in found
 
     def concatenate(self, keys: Sequence[str], key: str) -> str:
         """Joins objects, in order, into one at ``key``, which becomes visible only when it is complete.
 
-        Parts that are large enough are copied by S3; the others are streamed. Returns the version id ("" on
-        an unversioned bucket). Raises ObjectGoneError, ObjectDeniedError.
+        S3 copies what is large enough, ten parts at once; the rest is streamed, in parts of less than 10 MiB.
+        Returns the version id ("" on an unversioned bucket). Raises ObjectGoneError, ObjectDeniedError,
+        TooManyPartsError.
         """
         if len(keys) == 1:
             return self.copy(ObjectRef(keys[0]), key)
@@ -241,19 +237,18 @@ class Bucket:
             )
             return b"".join(chain.from_iterable(pieces))
 
-        def upload(target: Any) -> Iterator[str]:
-            for number, part in enumerate(parts, start=1):
+        streamed = BoundedSemaphore(STREAMED_AT_ONCE)
+
+        def upload(target: Any) -> list[str]:
+            def one(numbered: tuple[int, tuple[Span, ...]]) -> str:
+                number, part = numbered
                 only = part[0]
                 if len(part) == 1 and sizes[only.source] >= MIN_RANGE_COPY_SOURCE:
-                    copied = self._s3.upload_part_copy(
-                        **target,
-                        **self.copy_source(ObjectRef(keys[only.source])),
-                        PartNumber=number,
-                        CopySourceRange=f"bytes={only.start}-{only.end - 1}",
-                    )
-                    yield copied["CopyPartResult"]["ETag"]
-                else:
-                    yield self._s3.upload_part(**target, PartNumber=number, Body=content(part))["ETag"]
+                    return self._copy_part(target, number, ObjectRef(keys[only.source]), only)
+                with streamed:
+                    return self._s3.upload_part(**target, PartNumber=number, Body=content(part))["ETag"]
+
+            return _at_once(one, list(enumerate(parts, start=1)))
 
         if len(parts) <= 1:
             body = content(parts[0]) if parts else b""
@@ -266,7 +261,7 @@ class Bucket:
 
         Returns its version id ("" on an unversioned bucket).
         """
-        parts = _gathered(blocks)
+        parts = gathered(blocks, PUT_PART_BYTES)
         first = next(parts, b"")
         second = next(parts, None)
         if second is None:
@@ -278,6 +273,33 @@ class Bucket:
                 yield self._s3.upload_part(**target, PartNumber=number, Body=body)["ETag"]
 
         return self._multipart(key, upload)
+
+    # -------------------------------------------------------------------------------------------- delete
+
+    def delete_folder(self, prefix: str) -> None:
+        """Deletes all objects under a prefix, and the parts of multipart uploads that were not completed."""
+        where: Any = {"Bucket": self.name, "Prefix": prefix}
+        for page in self._s3.get_paginator("list_objects_v2").paginate(**where):
+            if keys := [found["Key"] for found in page.get("Contents", [])]:
+                self._delete(keys)
+        for unfinished in self._s3.get_paginator("list_multipart_uploads").paginate(**where):
+            for upload in unfinished.get("Uploads", []):
+                self._abort(upload["Key"], upload["UploadId"])
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        answer = self._s3.delete_objects(
+            Bucket=self.name, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        )
+        for error in answer.get("Errors", []):  # the call itself succeeds
+            told: Any = {"Code": error.get("Code", ""), "Message": error.get("Message", "")}
+            raise ClientError({"Error": told}, "DeleteObjects")
+
+    def _abort(self, key: str, upload_id: str) -> None:
+        try:
+            self._s3.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=upload_id)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchUpload":  # else another run has aborted it
+                raise
 
     # -------------------------------------------------------------------------------------------- pieces
 
@@ -293,19 +315,26 @@ class Bucket:
         return answer.get("VersionId", "")
 
     def _copy_parts(self, ref: ObjectRef, start: int, end: int, key: str) -> str:
-        def upload(target: Any) -> Iterator[str]:
-            for number, (first, last) in enumerate(_parts(start, end), start=1):
-                copied = self._s3.upload_part_copy(
-                    **target,
-                    **self.copy_source(ref),
-                    PartNumber=number,
-                    CopySourceRange=f"bytes={first}-{last - 1}",
-                )
-                yield copied["CopyPartResult"]["ETag"]
+        spans = [Span(0, start + part[0].start, start + part[0].end) for part in plan_parts([end - start])]
+
+        def upload(target: Any) -> list[str]:
+            return _at_once(
+                lambda numbered: self._copy_part(target, numbered[0], ref, numbered[1]),
+                list(enumerate(spans, start=1)),
+            )
 
         return self._multipart(key, upload)
 
-    def _multipart(self, key: str, upload: Callable[[Any], Iterator[str]]) -> str:
+    def _copy_part(self, target: Any, number: int, ref: ObjectRef, span: Span) -> str:
+        copied = self._s3.upload_part_copy(
+            **target,
+            **self.copy_source(ref),
+            PartNumber=number,
+            CopySourceRange=f"bytes={span.start}-{span.end - 1}",
+        )
+        return copied["CopyPartResult"]["ETag"]
+
+    def _multipart(self, key: str, upload: Callable[[Any], Iterable[str]]) -> str:
         """Creates an object from parts; ``upload`` uploads them and yields their ETags in order."""
         made = self._s3.create_multipart_upload(Bucket=self.name, Key=key, **self._encryption)
         target: Any = {"Bucket": self.name, "Key": key, "UploadId": made["UploadId"]}
@@ -327,32 +356,16 @@ class Bucket:
         return {"CopySource": source, **({"CopySourceIfMatch": f'"{ref.etag}"'} if ref.etag else {})}
 
 
-def _gathered(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yields the same bytes in blocks of at least ``PUT_PART_BYTES``; the last may be smaller."""
-    held: list[bytes] = []
-    size = 0
-    for block in blocks:
-        held.append(block)
-        size += len(block)
-        if size >= PUT_PART_BYTES:
-            yield b"".join(held)
-            held, size = [], 0
-    if held:
-        yield b"".join(held)
-
-
-def _parts(start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Splits ``[start, end)`` into parts; with several parts, the last is at least ``COPY_PART_BYTES``."""
-    while end - start > 2 * COPY_PART_BYTES:
-        yield start, start + COPY_PART_BYTES
-        start += COPY_PART_BYTES
-    yield start, end
-
-
 def _exactly(ref: ObjectRef) -> dict[str, Any]:
     if ref.version_id:
         return {"VersionId": ref.version_id}
     return {"IfMatch": f'"{ref.etag}"'} if ref.etag else {}
+
+
+def _at_once(step: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Returns what a step gives for each item, in order; ``AT_ONCE`` are in flight."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(step, items))
 
 
 @contextmanager

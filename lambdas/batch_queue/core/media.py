@@ -35,7 +35,7 @@ _TOKEN = re.compile(rb"(" + _STRING + rb")(\s*+:)?|[{}\[\]]")
 _UNSAFE = re.compile(r"[^-_.a-zA-Z0-9]")
 _HASH = re.compile(r"^[0-9a-f]{32}-")
 _NAME_CHARACTERS = 80
-# The maximum length of a rewritten URI: scheme, bucket (63), work prefix, job id, and name.
+# The maximum length of a rewritten URI: scheme, bucket (63), work prefix, id of a job or upload, and name.
 MAX_STAGED_URI = 512
 _SHOWN = 300  # the maximum characters of a URI in a message
 
@@ -186,15 +186,18 @@ def _first_of(keys: Iterable[str], bucket: str) -> str:
     return f"{SCHEME}{bucket}/{first[:_SHOWN]}{others}"
 
 
-def staged(lines: Iterable[bytes], bucket: str, folder: str, sources: dict[str, str]) -> Iterator[bytes]:
+def staged(
+    lines: Iterable[bytes], bucket: str, folder: str, sources: dict[str, str], below: str = ""
+) -> Iterator[bytes]:
     """Yields the lines with every link to an object in ``bucket`` rewritten to a key under ``folder``.
 
-    ``folder`` is a key prefix. Fills ``sources``: each new key, with the key of the object to copy there.
+    ``folder`` is a key prefix. ``below``: rewrite only the links to keys with this prefix. Fills ``sources``:
+    each new key, with the key of the object to copy there.
     """
 
     def move(uri: str) -> str:
         theirs, source = location(uri)
-        if theirs != bucket:
+        if theirs != bucket or not source.startswith(below):
             return uri
         key = folder + staged_name(uri)
         sources[key] = source

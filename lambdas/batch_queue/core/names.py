@@ -98,14 +98,54 @@ def report_key(key: str, input_prefix: str, output_prefix: str) -> str:
     return output_prefix + key.removeprefix(input_prefix) + ".rejected.json"
 
 
+def work_folder(work_prefix: str, owner: str) -> str:
+    """Returns the key prefix of the objects that a job or an upload has in the work area, by its id."""
+    return f"{work_prefix}{owner}/"
+
+
 def input_folder(work_prefix: str, job: str) -> str:
     """Returns the key prefix in a job's input URI."""
-    return f"{work_prefix}{job}/in/"
+    return f"{work_folder(work_prefix, job)}in/"
 
 
 def output_folder(work_prefix: str, job: str) -> str:
     """Returns the key prefix in a job's output URI."""
-    return f"{work_prefix}{job}/out/"
+    return f"{work_folder(work_prefix, job)}out/"
+
+
+def retry_folder(work_prefix: str, upload: str) -> str:
+    """Returns the key prefix of the records of an upload that run again."""
+    return f"{work_folder(work_prefix, upload)}retry/"
+
+
+def retry_key(work_prefix: str, chunk: ChunkRef) -> str:
+    """Returns the key of the records of a chunk that run again after this attempt."""
+    return f"{retry_folder(work_prefix, chunk.upload_id)}{chunk.number:06d}-{chunk.attempt}.jsonl"
+
+
+def settled_key(work_prefix: str, chunk: ChunkRef, what: str) -> str:
+    """Returns the key of a part of an upload's result that an attempt of a chunk adds.
+
+    ``what`` says what the part contains, so that different contents have different keys.
+    """
+    folder = work_folder(work_prefix, chunk.upload_id)
+    return f"{folder}settled/{chunk.number:06d}-{chunk.attempt}-{what}.jsonl"
+
+
+def joined_folder(work_prefix: str, upload: str) -> str:
+    """Returns the key prefix of the groups of parts that are joined before the result is."""
+    return f"{work_folder(work_prefix, upload)}settled/joined/"
+
+
+def joined_key(work_prefix: str, upload: str, first: int, parts: Sequence[str]) -> str:
+    """Returns the key of a group of joined parts of an upload; ``first`` is the number of the first part."""
+    last = first + len(parts) - 1
+    return f"{joined_folder(work_prefix, upload)}{first:06d}-{last:06d}-{digest_of_keys(parts)}.jsonl"
+
+
+def digest_of_keys(keys: Iterable[str]) -> str:
+    """Returns 32 hex digits that identify a list of keys."""
+    return _digest("keys", *keys)
 
 
 def output_key(work_prefix: str, job: str, arn: str, file_name: str) -> str:

@@ -1,4 +1,4 @@
-"""Uploaded objects, as an S3 event or a listing of the bucket describes them."""
+"""Objects of the bucket: uploads as an S3 event or a listing describes them, and exact versions to read."""
 
 from __future__ import annotations
 
@@ -65,3 +65,22 @@ def why_not(bucket: str, key: str, settings: Settings) -> str:
     if key.endswith("/"):
         return "it is a folder marker"
     return "" if key.endswith(".jsonl") else "its name does not end with .jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """An exact object, identified by its version id or, without one, by its ETag (without quotes)."""
+
+    key: str
+    version_id: str = ""
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The current version of a key. ``version_id``: "" if it has none; ``modified``: epoch seconds."""
+
+    key: str
+    version_id: str
+    etag: str
+    modified: float

@@ -255,3 +255,25 @@ def to_line(document: Mapping[str, Any], default: Callable[[Any], Any] | None = 
         return json.dumps(document, ensure_ascii=False, default=default).encode() + b"\n"
     except UnicodeEncodeError:  # an unpaired surrogate can only be written as an escape sequence
         return json.dumps(document, default=default).encode() + b"\n"
+
+
+class Left:
+    """Counts the records to run again while they are written: ``size`` in bytes, ``ids`` as digests."""
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.size = 0
+        self.ids: list[int] = []
+
+    def lines(self, records: Iterable[tuple[bytes, dict[str, Any]]]) -> Iterator[bytes]:
+        """Yields the lines of records, and counts the records."""
+        for raw, record in records:
+            self.records += 1
+            self.ids.append(digest(record["recordId"]))
+            yield raw + b"\n"
+
+    def measured(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """Yields lines as they are written, and adds up their size."""
+        for line in lines:
+            self.size += len(line)
+            yield line

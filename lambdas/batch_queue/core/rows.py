@@ -151,7 +151,9 @@ class Chunk:
     records. ``unstarted_since``: when the first of the jobs was created that have ended without running them
     since; "" if the last one ran them.
 
-    ``parts`` are the keys of the objects that hold the chunk's result lines so far. ``shard``: which
+    ``parts`` are the keys of the objects that hold the chunk's result lines so far. ``origin_start``,
+    ``origin_end`` and ``origin_records`` are the bytes ``[start, end)`` of the upload that were the chunk at
+    its first attempt, and their records; a row of an earlier version may lack them. ``shard``: which
     partition of its route's queue has its place; 0 in rows of versions that had only one. ``asked``: by the
     hex digits of a recordId's digest, how often the model was invoked on demand without an answer that was
     stored; ``asked_by``: which run counted that last.
@@ -187,6 +189,16 @@ class Chunk:
     stop_reasons: Mapping[str, int] = field(default_factory=dict)
     asked: Mapping[str, int] = field(default_factory=dict)
     asked_by: str = ""
+    origin_start: int = 0
+    origin_end: int = 0
+    origin_records: int = 0
+
+    @property
+    def origin(self) -> tuple[int, int, int] | None:
+        """Bytes ``[start, end)`` of the upload that were the chunk, and their records; None if not known."""
+        if self.attempt == 1:
+            return self.start, self.end, self.records
+        return (self.origin_start, self.origin_end, self.origin_records) if self.origin_end else None
 
     @property
     def ref(self) -> ChunkRef:

@@ -11,6 +11,8 @@ from .queue import Queue
 
 # A collector that was invoked this long ago has ended: its timeout is 900 s.
 COLLECT_SECONDS = 960.0
+# A collector that cannot finish in time has run for longer than this.
+GO_ON_SECONDS = 60.0
 
 
 def hand_over(queue: Queue, job: Job) -> None:
@@ -18,12 +20,24 @@ def hand_over(queue: Queue, job: Job) -> None:
 
     A request that was lost is repeated after ``COLLECT_SECONDS``.
     """
+    if job.status in TERMINAL or (job.instead and job.status in ACTIVE):
+        _request_collect(queue, job, queue.settings.collect_function, COLLECT_SECONDS)
+
+
+def go_on_collecting(queue: Queue, job: Job, collector: str) -> None:
+    """Invokes the function ``collector`` again for a job that the running one cannot finish in time.
+
+    Does nothing if another run has just done so: of two runs, one goes on.
+    """
+    _request_collect(queue, job, collector, GO_ON_SECONDS)
+
+
+def _request_collect(queue: Queue, job: Job, collector: str, seconds: float) -> None:
+    """Invokes a collector for a job, unless that was requested within this time."""
     now = queue.clock()
-    if job.status not in TERMINAL and not (job.instead and job.status in ACTIVE):
-        return
-    if queue.table.jobs.request_collect(job, names.iso(now), names.iso(now - COLLECT_SECONDS)):
+    if queue.table.jobs.request_collect(job, names.iso(now), names.iso(now - seconds)):
         try:
-            queue.functions.wake(queue.settings.collect_function, {"job_id": job.job_id})
+            queue.functions.wake(collector, {"job_id": job.job_id})
         except Exception:
             queue.table.jobs.withdraw_collect(job, names.iso(now))
             raise
@@ -47,9 +61,13 @@ def wait(queue: Queue, job: Job) -> Job:
 
 def give_back(queue: Queue, chunk: Chunk, job: Job, why: str) -> None:
     """Puts a chunk that a job has, but does not run, back into the queue at its next attempt."""
+    start, end, records = chunk.origin or (0, 0, 0)
     free = replace(
         chunk,
         attempt=chunk.attempt + 1,
+        origin_start=start,
+        origin_end=end,
+        origin_records=records,
         status=Status.PENDING,
         job_id="",
         gone=False,

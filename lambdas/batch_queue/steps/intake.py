@@ -8,10 +8,10 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
+from batch_queue.aws.bucket import ObjectGoneError
 from batch_queue.aws.telemetry import EventError, count_end, log
 from batch_queue.core import cutting, digests, media, names, reading, reports
-from batch_queue.core.objects import NewObject, new_objects, why_not
+from batch_queue.core.objects import NewObject, ObjectRef, new_objects, why_not
 from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 
 from .queue import Queue
@@ -21,6 +21,11 @@ from .run import Run
 CHUNKS_PER_FILE = 10
 # Reading stops at a chunk boundary when less time than this is left.
 READ_SECONDS = 60.0
+# Storing a chunk and its place takes less time than this, as many are written at once.
+STORE_SECONDS = 0.005
+# The largest upload: one invocation can store its chunks, and one can copy a result that is not much larger.
+MAX_CHUNKS = 100_000
+MAX_BYTES = 400_000_000_000
 # How many duplicate recordIds to look for at most. A report lists no more than a hundred.
 MAX_SUSPECTS = 1_000
 
@@ -93,7 +98,7 @@ class Intake:
         if known is not None:
             log.info("upload is known", extra={"upload_id": found.upload_id, "key": found.key})
             if not known.ready and known.status not in TERMINAL:
-                table.uploads.enqueue(known, table.chunks.of(known))
+                table.uploads.enqueue(known)
                 return Status.PENDING
             return known.status
         route = routes[names.route_name(found.key, self._queue.settings.input_prefix, routes)]
@@ -129,17 +134,9 @@ class Intake:
         bucket, settings = self._queue.bucket, self._queue.settings
         ref = ObjectRef(found.key, found.version_id, found.etag)
         size = bucket.size(ref)
-        result = names.report_key(found.key, settings.input_prefix, settings.output_prefix)
-        if names.key_too_long(result):
-            over = len(result.encode()) - names.MAX_KEY_BYTES
-            scan = reading.Scan(done=True)
-            scan.add(
-                reading.Fault(
-                    0, f"the keys of its results would be too long: shorten the name by {over} bytes"
-                )
-            )
-            return size, scan
         limits = chunk_limits(route)
+        if reason := self._not_read(found, size):
+            return size, _refused(reason)
         kept = self._kept(found, offset) if offset else reading.Scan()
         blocks = bucket.stream(ref, (offset, size) if offset else None)
         check = partial(
@@ -149,11 +146,34 @@ class Intake:
             allowed=route.media,
             prefixes=settings.media_prefixes,
         )
-        scan = reading.scan(blocks, limits, kept, lambda: run.has_less_than(READ_SECONDS), check)
+
+        def out_of_time() -> bool:
+            return run.has_less_than(READ_SECONDS + STORE_SECONDS * len(kept.cuts))
+
+        scan = reading.scan(blocks, limits, kept, out_of_time, check)
+        if len(scan.cuts) > MAX_CHUNKS:
+            return size, _refused(
+                f"the file has more than {MAX_CHUNKS:,} chunks of {limits.chunk_records:,} records or "
+                f"{limits.chunk_bytes:,} bytes: split it into several files, or raise max_records_per_file "
+                "or max_bytes_per_file of its route"
+            )
         if scan.done and (suspects := scan.ids.twice()):
             some = set(islice(suspects, MAX_SUSPECTS))
             scan.merge(reading.doubled(bucket.stream(ref), some, limits))
         return size, scan
+
+    def _not_read(self, found: NewObject, size: int) -> str:
+        """Returns why an object is rejected without reading it, or ""."""
+        settings = self._queue.settings
+        result = names.report_key(found.key, settings.input_prefix, settings.output_prefix)
+        if names.key_too_long(result):
+            over = len(result.encode()) - names.MAX_KEY_BYTES
+            return f"the keys of its results would be too long: shorten the name by {over} bytes"
+        if size > MAX_BYTES:
+            return (
+                f"the file has {size:,} bytes, and {MAX_BYTES:,} is the maximum: split it into several files"
+            )
+        return ""
 
     def _state_key(self, found: NewObject, offset: int) -> str:
         return f"{self._queue.settings.work_prefix}reading/{found.upload_id}/{offset}"
@@ -248,6 +268,13 @@ def chunk_limits(route: Route) -> cutting.Limits:
         most_bytes=most_bytes,
         line_bytes=min(cutting.MAX_LINE_BYTES, most_bytes),
     )
+
+
+def _refused(reason: str) -> reading.Scan:
+    """Returns what is known of an object that is not read to its end."""
+    scan = reading.Scan(done=True)
+    scan.add(reading.Fault(0, reason))
+    return scan
 
 
 def _ended(upload: Upload, status: Status, message: str) -> Upload:

@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
+from batch_queue.aws.bucket import ObjectGoneError
 from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.table.chunks import Chunks
 from batch_queue.aws.telemetry import log
 from batch_queue.core import digests, names, outputs, reading
+from batch_queue.core.objects import ObjectRef
 from batch_queue.core.rows import FLEX, Chunk, Job
 
 from .queue import Queue

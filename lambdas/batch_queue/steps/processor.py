@@ -74,5 +74,5 @@ class Processor:
         if upload is not None and not upload.ready:
             if self._queue.age(since) < ENTER_SECONDS:
                 return
-            table.uploads.enqueue(upload, table.chunks.of(upload))
+            table.uploads.enqueue(upload)
         table.uploads.entered(upload_id)

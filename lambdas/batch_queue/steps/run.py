@@ -17,11 +17,17 @@ class Run:
         self.function_name = function_name
         self.deadline = clock() + seconds_left
         self.errors: list[Exception] = []
+        self.unfinished = False
         self._clock = clock
 
     def has_less_than(self, seconds: float) -> bool:
         """Returns whether less time than this is left."""
         return self._clock() + seconds > self.deadline
+
+    def is_out_of_time(self, seconds: float) -> bool:
+        """Returns whether less time than this is left. ``unfinished`` then says that another run goes on."""
+        self.unfinished = self.unfinished or self.has_less_than(seconds)
+        return self.unfinished
 
     def attempt(self, step: Callable[..., T], *arguments: object, **about: str) -> T | None:
         """Runs a step for one job, chunk or upload, and keeps its error so that it does not stop the others.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import chain
 
-from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
+from batch_queue.aws.bucket import ObjectGoneError
 from batch_queue.core import digests, media, names, outputs, reading, reports
-from batch_queue.core.outputs import Tally
+from batch_queue.core.objects import ObjectRef
+from batch_queue.core.outputs import Left, Tally
 from batch_queue.core.rows import TERMINAL, Chunk, ChunkRef, Counts, Job, Route, Status
 
 from .handover import give_back
@@ -23,6 +24,10 @@ UNSTARTED_DAYS = 30
 # The message and the error code of records whose input was deleted before they could run again.
 GONE = "The object was deleted while it ran. Records that failed or had no answer were not run again."
 GONE_CODE = "InputGone"
+# The error code of records that returned to the queue without having run, and then could not be staged.
+NOT_STAGED_CODE = "NotStaged"
+# The message of a chunk whose records to run again are gone: each ends with its last error.
+RETRY_GONE = "Records that were to run again were deleted from the work area. They end with their last error."
 
 
 class Settlement:
@@ -30,20 +35,42 @@ class Settlement:
 
     def __init__(self, queue: Queue, job: Job, written: Collection[str], route: Route | None) -> None:
         self._queue = queue
+        self._work = queue.settings.work_prefix
         self._job = job
         self._written = written
         self._route = route
-        self._folder = f"{queue.settings.work_prefix}{job.job_id}"
         self._arn = "" if job.instead else job.arn
+        #: The uploads with a chunk, settled before, that refers to an object of the job.
+        self.referring: set[str] = set()
 
     def settle(self, ref: ChunkRef) -> int:
         """Settles one chunk, unless it is settled. Returns how many of its records run again."""
+        chunk = self._open(ref)
+        if chunk is None:
+            return 0
+        try:
+            return self._settle(chunk)
+        except ObjectGoneError:
+            if self._open(ref):
+                raise
+            return 0  # another run has settled it, and deleted what this one was reading
+
+    def _open(self, ref: ChunkRef) -> Chunk | None:
+        """Returns a chunk at the job's attempt, or None if that attempt is settled."""
         job = self._job
         chunk = self._queue.table.chunks.get(ref)
-        mine = chunk is not None and (chunk.job_id, chunk.attempt) == (job.job_id, ref.attempt)
-        if chunk is None or not mine or chunk.status in TERMINAL:
-            return 0
-        key = names.output_key(self._queue.settings.work_prefix, job.job_id, job.arn, ref.file_name)
+        if chunk is None:
+            return None
+        if (chunk.job_id, chunk.attempt) == (job.job_id, ref.attempt) and chunk.status not in TERMINAL:
+            return chunk
+        keys = (chunk.key, chunk.last_errors, *chunk.parts)
+        if any(key.startswith(names.work_folder(self._work, job.job_id)) for key in keys):
+            self.referring.add(chunk.upload_id)
+        return None
+
+    def _settle(self, chunk: Chunk) -> int:
+        job = self._job
+        key = names.output_key(self._work, job.job_id, job.arn, chunk.ref.file_name)
         wrote = key in self._written
         if chunk.gone and not wrote:  # concurrent runs that staged it may have come to different results
             return self._not_staged(chunk)
@@ -52,6 +79,8 @@ class Settlement:
         try:
             return self._by_output(chunk, key if wrote else "")
         except ObjectGoneError as error:
+            if self._open(chunk.ref) is None:
+                raise
             if wrote:
                 return self._end_without_input(chunk, key)
             return self._not_staged(replace(chunk, message=error.told, error_code=""))
@@ -105,31 +134,39 @@ class Settlement:
         missing = chunk.records - len(tally.seen)
         if key and not missing and not tally.again and not tally.untidy:
             return self._close(_with_reasons(chunk, tally), [key], tally.errors_by_code, _counts(tally))
-        parts = self._keep(chunk, key, tally.seen - tally.again)
         if may_run_again and (tally.again or missing > 0):
-            return self._run_again(chunk, key, tally, parts)
-        return self._give_up(chunk, key, tally, parts)
+            return self._run_again(chunk, key, tally)
+        return self._give_up(chunk, key, tally)
 
-    def _keep(self, chunk: Chunk, key: str, answered: Collection[int]) -> list[str]:
-        """Writes the final lines to a part of the result. Returns the key of that part, or nothing."""
-        if not answered:
-            return []
-        part = f"{self._folder}/settled/{chunk.ref.file_name}"
-        self._queue.bucket.put_stream(part, outputs.settled(self._output(key), answered))
-        return [part]
+    def _part(self, chunk: Chunk, what: str, lines: Iterable[bytes]) -> str:
+        """Writes lines to a part of the result, and returns its key."""
+        part = names.settled_key(self._work, chunk.ref, what)
+        self._queue.bucket.put_stream(part, lines)
+        return part
 
-    def _run_again(self, chunk: Chunk, key: str, tally: Tally, parts: list[str]) -> int:
+    def _run_again(self, chunk: Chunk, key: str, tally: Tally) -> int:
         """Puts the records without a final line back into the queue. Returns how many they are."""
-        left = _Left()
-        again = f"{self._folder}/retry/{chunk.ref.file_name}"
-        records = outputs.unanswered(self._inputs(chunk), tally.seen - tally.again)
-        self._queue.bucket.put_stream(again, left.lines(records))
+        bucket = self._queue.bucket
+        answered = tally.seen - tally.again
+        parts = (
+            [self._part(chunk, "answered", outputs.settled(self._output(key), answered))] if answered else []
+        )
+        left = Left()
+        again = names.retry_key(self._work, chunk.ref)
+        # The media of the job is deleted with its input.
+        folder, sources = names.retry_folder(self._work, chunk.upload_id), dict[str, str]()
+        staged = names.input_folder(self._work, self._job.job_id)
+        lines = left.lines(outputs.unanswered(self._inputs(chunk), answered))
+        moved = media.staged(lines, bucket.name, folder, sources, below=staged)
+        bucket.put_stream(again, left.measured(moved))
+        self._copy_media(folder, sources)
         last_errors = chunk.last_errors
         if self._ran:
             last_errors = f"{again}.errors"
-            self._queue.bucket.put_stream(last_errors, self._errors(chunk, key, tally))
+            bucket.put_stream(last_errors, self._errors(chunk, key, tally))
         failed = self._job.status == Status.FAILED
         wait = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 4 ** (chunk.attempt - 1)) if failed else 0
+        start, end, records = chunk.origin or (0, 0, 0)
         pending = Chunk(
             upload_id=chunk.upload_id,
             number=chunk.number,
@@ -151,26 +188,43 @@ class Settlement:
             last_errors=last_errors,
             errors_by_code=Counter(chunk.errors_by_code) + tally.errors_by_code,
             stop_reasons=_with_reasons(chunk, tally).stop_reasons,
+            origin_start=start,
+            origin_end=end,
+            origin_records=records,
         )
         words = reports.waits_again(self._job, left.records, self._ran)
         self._queue.table.chunks.run_again(pending, self._job.job_id, _counts(tally), self._arn, words)
         return left.records
 
-    def _give_up(self, chunk: Chunk, key: str, tally: Tally, parts: list[str]) -> int:
+    def _copy_media(self, folder: str, sources: Mapping[str, str]) -> None:
+        """Copies linked objects to keys below ``folder``, unless they are there.
+
+        ``sources``: new key → key of the source. A missing object is found when the records are staged.
+        """
+        if not sources:
+            return
+        bucket = self._queue.bucket
+        there = bucket.keys(f"{folder}media/")  # from other chunks, or from a run that died
+        new = {key: source for key, source in sources.items() if key not in there}
+        sizes = bucket.readable_sizes(sorted(set(new.values())))
+        found = {key: source for key, source in new.items() if source in sizes}
+        bucket.copy_all(found, sizes, lambda: False)
+
+    def _give_up(self, chunk: Chunk, key: str, tally: Tally) -> int:
         """Ends a chunk at its last attempt. Records without an answer get an error line."""
         missing = max(0, chunk.records - len(tally.seen))
         errors = Counter(tally.errors_by_code)
+        lines: Iterator[bytes] = outputs.settled(self._output(key), tally.seen) if key else iter(())
         if missing:
-            part = f"{self._folder}/settled/{chunk.ref.file_name}.errors"
-            self._queue.bucket.put_stream(part, self._errors(chunk, key, tally))
-            parts = [*parts, part]
+            lines = chain(lines, self._errors(chunk, key, tally))
             errors[self._code] += missing
+        part = self._part(chunk, "last", lines)
         counts = _counts(tally, missing)
-        return self._close(_with_reasons(chunk, tally), parts, errors, counts, message=self._words)
+        return self._close(_with_reasons(chunk, tally), [part], errors, counts, message=self._words)
 
     def _errors(self, chunk: Chunk, key: str, tally: Tally) -> Iterator[bytes]:
         """Yields an error line for each record that is to run again or that the output does not have."""
-        if key:
+        if tally.again:
             yield from outputs.settled(self._output(key), tally.again)
         words = self._words or f"The job ended as {self._job.status} before this record was answered."
         for _, record in outputs.unanswered(self._inputs(chunk), tally.seen):
@@ -198,8 +252,7 @@ class Settlement:
     def _end_without_input(self, chunk: Chunk, key: str) -> int:
         """Ends a chunk by its output alone: without its input, no record can run again."""
         tally = outputs.tally(self._output(key), may_run_again=False)
-        part = f"{self._folder}/settled/{chunk.ref.file_name}"
-        self._queue.bucket.put_stream(part, outputs.settled(self._output(key), tally.seen))
+        part = self._part(chunk, "output", outputs.settled(self._output(key), tally.seen))
         missing = max(0, chunk.records - len(tally.seen))
         errors = tally.errors_by_code + Counter({GONE_CODE: missing})
         counts = _counts(tally, missing)
@@ -216,25 +269,30 @@ class Settlement:
             )
             return chunk.records
         message = chunk.message
-        if chunk.error_code:
+        again = chunk.key.startswith(self._work)
+        if chunk.error_code or (again and not chunk.last_errors):
             try:
-                return self._explain(chunk)
+                return self._explain(replace(chunk, error_code=chunk.error_code or NOT_STAGED_CODE))
             except ObjectGoneError as error:
                 message = error.told
+        if again:
+            return self._end_as_it_was(chunk, RETRY_GONE if message == ObjectGoneError.told else message)
         self._queue.table.chunks.settle(replace(chunk, status=Status.CANCELLED, message=message), Counts())
         return 0
 
     def _explain(self, chunk: Chunk) -> int:
         """Ends a chunk with an error line for each record. Raises ObjectGoneError."""
-        part = f"{self._folder}/settled/{chunk.ref.file_name}.errors"
         records = outputs.unanswered(self._source(chunk), ())
         lines = (outputs.error_line(record, chunk.error_code, chunk.message) for _, record in records)
-        self._queue.bucket.put_stream(part, lines)
+        part = self._part(chunk, "not-staged", lines)
         errors = Counter({chunk.error_code: chunk.records})
         counts = Counts(error=chunk.records)
         return self._close(chunk, [part], errors, counts, status=Status.FAILED, message=chunk.message)
 
     def _alone(self, chunk: Chunk) -> bool:
+        """Returns whether an upload has no other chunk."""
+        if chunk.number > 1:
+            return False
         upload = self._queue.table.uploads.get(chunk.upload_id)
         return upload is not None and upload.chunks == 1
 
@@ -245,9 +303,15 @@ class Settlement:
             rejected = replace(chunk, status=Status.REJECTED, message=message)
             self._queue.table.chunks.settle(rejected, Counts())
             return 0
+        return self._end_as_it_was(chunk, message)
+
+    def _end_as_it_was(self, chunk: Chunk, message: str) -> int:
+        """Ends a chunk whose records do not run again: each has its last error, if a job has run it."""
+        # Otherwise a part is missing, for which the end of the upload writes error lines.
+        part = chunk.last_errors or names.settled_key(self._work, chunk.ref, "missing")
         errors = Counter({"not run again": chunk.records})
         counts = Counts(error=chunk.records)
-        return self._close(chunk, [chunk.last_errors], errors, counts, status=Status.FAILED)
+        return self._close(chunk, [part], errors, counts, status=Status.FAILED, message=message)
 
     # ------------------------------------------------------------------------------------------- pieces
 
@@ -266,23 +330,51 @@ class Settlement:
             chunk,
             status=status or self._job.status,
             message=self._job.message if message is None else message,
-            parts=(*chunk.parts, *parts),
+            parts=self._joined(chunk, (*chunk.parts, *parts)),
             errors_by_code=Counter(chunk.errors_by_code) + errors,
             runs=chunk.runs + (self._ran and not chunk.gone),
         )
         self._queue.table.chunks.settle(ended, counts, self._arn)
         return 0
 
+    def _joined(self, chunk: Chunk, parts: tuple[str, ...]) -> tuple[str, ...]:
+        """Returns the parts of a chunk that ends, as one object if its upload has other chunks.
+
+        The only chunk of an upload is left as it is: its upload ends before the job's folder is deleted. A
+        part that no longer exists stays in the list, so that the end of the upload notices.
+        """
+        ours = names.work_folder(self._work, chunk.upload_id)
+        if (len(parts) <= 1 and all(part.startswith(ours) for part in parts)) or self._alone(chunk):
+            return parts
+        try:
+            return (self._join(chunk, parts),)
+        except ObjectGoneError:
+            if self._open(chunk.ref) is None:
+                raise
+        missing = self._queue.bucket.missing(parts)
+        there = tuple(part for part in parts if part not in missing)
+        return (*((self._join(chunk, there),) if there else ()), *sorted(missing))
+
+    def _join(self, chunk: Chunk, parts: Sequence[str]) -> str:
+        key = names.settled_key(self._work, chunk.ref, names.digest_of_keys(parts))
+        self._queue.bucket.concatenate(parts, key)
+        return key
+
     def _output(self, key: str) -> Iterator[bytes]:
         return self._queue.bucket.stream(ObjectRef(key))
 
     def _inputs(self, chunk: Chunk) -> Iterator[bytes]:
-        """Returns the job's input lines of a chunk, from the upload if they were never staged."""
+        """Yields the job's input lines of a chunk, from where they came from if they are not staged."""
         job = self._job
         if job.arn and not job.instead:
-            folder = names.input_folder(self._queue.settings.work_prefix, job.job_id)
-            return self._queue.bucket.stream(ObjectRef(folder + chunk.ref.file_name))
-        return self._source(chunk)
+            folder = names.input_folder(self._work, job.job_id)
+            try:
+                yield from self._queue.bucket.stream(ObjectRef(folder + chunk.ref.file_name))
+            except ObjectGoneError:  # raised before the first block
+                pass
+            else:
+                return
+        yield from self._source(chunk)
 
     def _source(self, chunk: Chunk) -> Iterator[bytes]:
         """Returns the lines that a chunk runs, as they are sent to Bedrock."""
@@ -298,19 +390,3 @@ def _counts(tally: Tally, missing: int = 0) -> Counts:
 def _with_reasons(chunk: Chunk, tally: Tally) -> Chunk:
     """Returns the chunk with the stop reasons of one more attempt."""
     return replace(chunk, stop_reasons=Counter(chunk.stop_reasons) + tally.stop_reasons)
-
-
-class _Left:
-    """Counts the lines to run again while they are written."""
-
-    def __init__(self) -> None:
-        self.records = 0
-        self.size = 0  # bytes
-        self.ids: list[int] = []
-
-    def lines(self, records: Iterator[tuple[bytes, dict[str, Any]]]) -> Iterator[bytes]:
-        for raw, record in records:
-            self.records += 1
-            self.size += len(raw) + 1
-            self.ids.append(digests.digest(record["recordId"]))
-            yield raw + b"\n"

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError, ObjectRef
+from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError
 from batch_queue.core import media, names, reading
+from batch_queue.core.objects import ObjectRef
 from batch_queue.core.rows import Chunk, ChunkRef, Job, Route, Status
 
 from .handover import end, give_back, wait

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from batch_queue.aws.bucket import Current
 from batch_queue.aws.telemetry import EventError, log
 from batch_queue.core import names
-from batch_queue.core.objects import NewObject, why_not
+from batch_queue.core.objects import Current, NewObject, why_not
 
 from .queue import Queue
 from .run import Run

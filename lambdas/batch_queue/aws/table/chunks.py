@@ -17,6 +17,8 @@ from .items import chunk_item, chunk_key, chunk_of, place_item, place_key, place
 # How many places the first page of a shard has: a round may need no more.
 _FIRST_PAGE = 50
 
+_PLACES_AT_ONCE = 50  # TransactWriteItems accepts at most 100 items: the chunk and its place
+
 
 class Chunks:
     """The chunks of all uploads: each is pending with a place, belongs to one job, or has ended."""
@@ -31,11 +33,21 @@ class Chunks:
 
     def of(self, upload: Upload) -> list[Chunk]:
         """Returns all chunks of an upload, in order."""
+        return [chunk_of(item) for item in self._items(upload)]
+
+    def unplaced(self, upload: Upload) -> list[Chunk]:
+        """Returns the chunks of an upload that were never in the queue, in order."""
+        return [chunk_of(item) for item in self._items(upload) if not item.get("placed")]
+
+    def cut_as(self, upload: Upload, cut: str) -> set[int]:
+        """Returns the numbers of the chunks that are stored from splitting an upload as ``cut`` says."""
+        return {item["number"] for item in self._items(upload) if item.get("cut") == cut}
+
+    def _items(self, upload: Upload) -> Iterator[dict[str, Any]]:
         # An interrupted run may have split the upload differently: ignore chunks beyond its count.
         (pk, first), (_, last) = chunk_key(upload.upload_id, 1), chunk_key(upload.upload_id, upload.chunks)
         values = {":pk": pk, ":first": first, ":last": last}
-        found = self._dynamo.query("pk = :pk AND sk BETWEEN :first AND :last", values, consistent=True)
-        return [chunk_of(item) for item in found]
+        return self._dynamo.pages("pk = :pk AND sk BETWEEN :first AND :last", values, consistent=True)
 
     # --------------------------------------------------------------------------------------------- queue
 
@@ -74,12 +86,21 @@ class Chunks:
         """Returns the operations that store a new chunk and its place in the queue."""
         return [self._dynamo.putting({**chunk_item(chunk), "placed": True}), self._placing(chunk)]
 
-    def enqueue(self, chunk: Chunk) -> bool:
-        """Puts a stored chunk into the queue. Returns False if it was already added."""
+    def enqueue(self, chunks: Sequence[Chunk]) -> None:
+        """Puts stored chunks into the queue. Idempotent: each chunk is added once."""
+        for at in range(0, len(chunks), _PLACES_AT_ONCE):
+            some = chunks[at : at + _PLACES_AT_ONCE]
+            if not self._enqueue(some):  # another run has added some of them
+                for chunk in some:
+                    self._enqueue([chunk])
+
+    def _enqueue(self, chunks: Sequence[Chunk]) -> bool:
+        """Puts chunks into the queue, all of them or none. Returns False if any was already added."""
         mine = f"attribute_not_exists(placed) AND {EXISTS}"
         placed = Expression().set({"placed": True})
-        key = chunk_key(chunk.upload_id, chunk.number)
-        return self._dynamo.transact([self._dynamo.updating(key, placed, mine), self._placing(chunk)])
+        keys = [chunk_key(chunk.upload_id, chunk.number) for chunk in chunks]
+        updates = [self._dynamo.updating(key, placed, mine) for key in keys]
+        return self._dynamo.transact([*updates, *map(self._placing, chunks)])
 
     def _placing(self, chunk: Chunk) -> dict[str, Any]:
         return self._dynamo.putting(place_item(chunk.place))
@@ -171,6 +192,30 @@ class Chunks:
             chunks_open=0,
             message=message,
             also=[self._placing(chunk)],
+        )
+
+    def mend(self, had: Chunk, chunk: Chunk, counts: Counts) -> bool:
+        """Replaces the parts of a chunk that has ended, with its errors and its message.
+
+        ``had``: the chunk as it was. ``counts`` are added to those of its upload. Returns False if the parts
+        have changed or the upload has ended.
+        """
+        change = Expression().set(
+            {
+                "parts": list(chunk.parts),
+                "errors_by_code": dict(chunk.errors_by_code),
+                "message": chunk.message,
+            }
+        )
+        change.values[":had"] = list(had.parts)
+        added = Expression().add({"success_count": counts.success, "error_count": counts.error})
+        return self._dynamo.transact(
+            [
+                self._dynamo.updating(chunk_key(chunk.upload_id, chunk.number), change, "#parts = :had"),
+                self._dynamo.updating(
+                    upload_key(chunk.upload_id), added, f"{EXISTS} AND attribute_not_exists(ended_at)"
+                ),
+            ]
         )
 
     def _close_attempt(

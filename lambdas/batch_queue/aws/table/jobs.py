@@ -154,18 +154,22 @@ class Jobs:
             values={":owner": owner},
         )
 
-    def finish(self, job: Job) -> None:
-        """Stores that a job's results are collected. The job is then no longer active."""
-        done = Expression().set(
+    def count(self, job: Job) -> None:
+        """Stores a job's counts: records and tokens."""
+        self._dynamo.update(
+            job_key(job.job_id),
             {
-                "collected_at": job.collected_at,
                 "success_count": job.success_count,
                 "error_count": job.error_count,
                 "input_tokens": job.input_tokens,
                 "output_tokens": job.output_tokens,
-                "updated_at": job.updated_at,
-            }
+            },
+            condition=EXISTS,
         )
+
+    def finish(self, job: Job) -> None:
+        """Stores that a job's results are collected. The job is then no longer active."""
+        done = Expression().set({"collected_at": job.collected_at, "updated_at": job.updated_at})
         self._dynamo.transact(
             [
                 self._dynamo.updating(job_key(job.job_id), done, EXISTS),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from batch_queue.aws.telemetry import SafeError
@@ -13,7 +13,9 @@ from .chunks import Chunks
 from .dynamo import EXISTS, NEW, Dynamo
 from .items import chunk_item, upload_item, upload_key, upload_of
 
-_CHUNKS_AT_ONCE = 40  # TransactWriteItems accepts at most 100 items: one upload, two per chunk
+# TransactWriteItems accepts at most 100 items: one upload, two per chunk; or two checks, one per chunk.
+_CHUNKS_AT_ONCE = 40
+_ROWS_AT_ONCE = 98
 
 
 class CutError(SafeError):
@@ -74,10 +76,13 @@ class Uploads:
         begin = self._dynamo.putting({"pk": upload.upload_id, "sk": "cut", "cut": cut})
         added = False
         if self._dynamo.transact([no_upload, begin]):
-            for chunk in chunks:
-                item = {**chunk_item(chunk), "cut": cut}
-                put = self._dynamo.putting(item, f"{NEW} OR cut <> :cut", cut=cut)
-                self._dynamo.transact([no_upload, our_cut, put])
+            there = self._chunks.cut_as(upload, cut)  # from a run that was interrupted
+            left = [chunk for chunk in chunks if chunk.number not in there]
+            for at in range(0, len(left), _ROWS_AT_ONCE):
+                some = left[at : at + _ROWS_AT_ONCE]
+                puts = [self._dynamo.putting({**chunk_item(chunk), "cut": cut}) for chunk in some]
+                if not self._dynamo.transact([no_upload, our_cut, *puts]):
+                    break  # another run has stored the upload, or splits it differently
             entering = {"pk": "entering", "sk": upload.upload_id, "since": upload.updated_at}
             added = self._dynamo.transact(
                 [
@@ -91,13 +96,12 @@ class Uploads:
             raise CutError(
                 f"another run is splitting {upload.key} with different limits; Lambda retries the event"
             )
-        self.enqueue(stored, self._chunks.of(stored))
+        self.enqueue(stored)
         return added
 
-    def enqueue(self, upload: Upload, chunks: Iterable[Chunk]) -> None:
+    def enqueue(self, upload: Upload) -> None:
         """Puts an upload's chunks into the queue. Idempotent: each chunk is added once."""
-        for chunk in chunks:
-            self._chunks.enqueue(chunk)
+        self._chunks.enqueue(self._chunks.unplaced(upload))
         self._dynamo.update(upload_key(upload.upload_id), {"ready": True}, condition=EXISTS)
 
     def entering(self) -> dict[str, str]:

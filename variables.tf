@@ -362,8 +362,8 @@ variable "schedule_expression" {
 variable "sweep_schedule_expression" {
   description = <<-EOT
     How often create_batch_queue looks for uploads whose S3 event was lost, as rate(…) or cron(…) in UTC; null for
-    never. Each run takes every .jsonl object below input_prefix that is at least an hour old and has no row in the
-    table, including objects that are older than the queue.
+    never. Each run takes every .jsonl object below input_prefix that is at least an hour old, has no row in the table
+    and has never run, including objects that are older than the queue.
   EOT
   type        = string
   default     = "rate(1 day)"

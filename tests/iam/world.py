@@ -339,6 +339,26 @@ class World:
         self.ended(upload)
         assert not self.invoke("create_batch_queue", {"sweep": True})
 
+    def lost_rows(self) -> None:
+        """Uploads without a row that have run are not run again: one that ended and one that was in a job."""
+        ended, running = (self.upload(lines([ask(n) for n in range(4)])) for _ in range(2))
+        self.ended(ended, running)
+        summaries = {
+            each: f"{self.row(each)['result_key'].removesuffix('.out')}.summary.json"
+            for each in (ended, running)
+        }
+        self.put(summaries[ended], b'{"upload_id": "another"}')  # another version has ended since
+        for version in self.s3.list_object_versions(Bucket=self.bucket, Prefix=summaries[running])[
+            "Versions"
+        ]:
+            self.s3.delete_object(Bucket=self.bucket, Key=summaries[running], VersionId=version["VersionId"])
+        self.put(f"jobs/{uuid4().hex}/in/{running}-000001.jsonl", b"x")
+        for each in (ended, running):
+            self.table.delete_item(Key={"pk": each, "sk": "upload"})
+        self.invoke("create_batch_queue", {"sweep": True})
+        self.ended(running, status="Failed")
+        assert not self.row(ended)
+
     def rejected(self) -> None:
         """A file with a fault is rejected with a report."""
         upload = self.upload(b'{"recordId": \n')
@@ -533,7 +553,7 @@ class World:
         found = [
             self.log, self.rejected, self.gone_before, self.good, self.on_demand, self.dead_letters,
             self.foreign, self.retried, self.left_over, self.media, self.media_retried, self.media_on_demand,
-            self.profile, self.untidy, self.cut, self.sweep, self.unversioned, self.broken_answers,
-            self.broken_staging, self.broken_result, self.going_on, self.answering_on,
+            self.profile, self.untidy, self.cut, self.sweep, self.lost_rows, self.unversioned,
+            self.broken_answers, self.broken_staging, self.broken_result, self.going_on, self.answering_on,
         ]  # fmt: skip
         return {each.__name__: each for each in found}

@@ -24,6 +24,7 @@ TABLE = "tests/flows/test_table.py"
 LEASE = "tests/unit/test_lease.py"
 PLACES = "tests/unit/test_places.py"
 ADVERSITY = "tests/flows/test_adversity.py"
+LOST = "tests/flows/test_lost_table.py"
 PAGES = "tests/flows/test_pages.py"
 CALLS = "tests/faults/test_calls.py"
 SOAK = "tests/faults/test_soak.py"
@@ -163,6 +164,20 @@ MUTANTS = [
         "            if not self._chunks.count_asked(self._chunk, self._stored, asked):\n",
         "            if self._chunks.count_asked(self._chunk, self._stored, asked) is None:\n",
         ("tests/flows/test_on_demand.py",),
+    ),
+    Mutant(
+        "an upload that has ended in another table runs again",
+        "steps/traces.py",
+        "            return Trace.DONE if self._has_ended(*one) else None\n",
+        "            return Trace.DONE if self._has_ended(*one) is None else None\n",
+        (LOST, SOAK),
+    ),
+    Mutant(
+        "an upload that was in a job of another table runs again",
+        "steps/traces.py",
+        "        return _mark(upload_id) in self._work_area\n",
+        "        return False\n",
+        (LOST, SOAK),
     ),
     Mutant(
         "packing leaves less than a minimum behind",

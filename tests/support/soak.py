@@ -173,6 +173,9 @@ class Life:
         self._deleted: set[str] = set()
         self._bad: set[str] = set()
         self._unanswered: dict[str, bool] = {}
+        self._table_lost = False
+        self._ended_before: set[str] = set()
+        self._ran_before: set[str] = set()
         self._agenda: list[tuple[float, Callable[[], None]]] = []
         self._throttled_until = 0.0
 
@@ -218,6 +221,7 @@ class Life:
             (self._apply, 0.3),
             (self._neighbours, 0.2),
             (self._only_schedule, 0.05),
+            (self._lose_table, 0.2),
         ):
             if chance.random() < often:
                 self._at(world.clock() + chance.random() * BUSY, what)
@@ -315,6 +319,18 @@ class Life:
         back = {"models": {"*": {"schedule_seconds": 1.0}}}
         self._at(self.world.clock() + 1800.0, partial(self.world.simulator.configure, back))
         self._note("only schedules")
+
+    def _lose_table(self) -> None:
+        """Terraform replaces the table. What is running fails; events and jobs go on; somebody sweeps."""
+        for actor in self._actors:
+            actor.invocation.dead = True
+        self._ended_before |= self._named_by_reports()
+        self._ran_before |= {ref.upload_id for job in self.world.jobs() if job.arn for ref in job.chunks}
+        self.world.new_table()
+        self._table_lost = True
+        self._faults["table lost"] += 1
+        self._note("table lost")
+        self._sweep()
 
     def _hold_a_slot(self, seconds: float) -> None:
         """Somebody else's job takes a slot."""
@@ -437,6 +453,8 @@ class Life:
             self._faults["slow"] += 1
         self._let_others_go(actor)
         self._pass_in_call(chance)
+        if invocation.dead:
+            world.kill()
         self._note("call", invocation.request_id, call.operation)
         if call.operation == "CreateModelInvocationJob" and self._is_unanswered(call):
             self._faults["unanswered"] += 1
@@ -520,21 +538,29 @@ class Life:
         """What must hold whatever happened."""
         world = self.world
         uploads = {upload.upload_id: upload for upload in world.uploads()}
-        # What nobody told of, and no sweep could find: it is gone, or there is a newer version.
+        # What nobody told of, and no sweep could find: it is gone, or there is a newer version. Or it ended
+        # before the table was lost.
         unknown = {one for one in (*self._accepted, *self._bad) if one not in uploads}
-        assert not unknown & self._listed(), "a sweep has not found them"
+        ended = self._named_by_reports() if self._table_lost else set()
+        assert not self._ended_before & set(uploads), "an upload that had ended has begun again"
+        assert not (unknown - ended) & self._listed(), "a sweep has not found them"
         for upload_id in self._bad - self._deleted - unknown:
             assert uploads[upload_id].status == Status.REJECTED
         ran = sent(world)
         complete: dict[str, Sequence[Mapping[str, Any]]] = {}
         for upload_id, rows in self._accepted.items():
+            times = {str(row["recordId"]): ran[upload_id, str(row["recordId"])] for row in rows}
+            assert max(times.values()) <= 1, f"{upload_id}: paid twice for {times}"
             if upload_id in unknown:
                 continue
             upload = uploads[upload_id]
-            times = {str(row["recordId"]): ran[upload_id, str(row["recordId"])] for row in rows}
-            assert max(times.values()) <= 1, f"{upload.key}: paid twice for {times}"
             assert upload.status in TERMINAL
-            if upload.status == Status.REJECTED:  # too few, and none came
+            assert ("Not run again" in upload.message) >= (upload_id in self._ran_before), "it ran again"
+            if "Not run again" in upload.message:
+                assert self._table_lost
+                assert upload.status == Status.FAILED
+                self._faults["in flight when the table was lost"] += 1
+            elif upload.status == Status.REJECTED:  # too few, and none came
                 assert not any(times.values())
                 assert upload.result_key
             elif upload.status == Status.CANCELLED:
@@ -546,6 +572,18 @@ class Life:
                 complete[upload_id] = rows
         check(world, complete, self.plan.quota)
         assert ours_at_once(world) <= self.plan.slots or self.plan.skews
+
+    def _named_by_reports(self) -> set[str]:
+        """The uploads that a summary or a rejection report names, in whatever version of it."""
+        found = self.world.s3.list_object_versions(Bucket=self.world.bucket, Prefix="processed/")
+        named = set()
+        for one in found.get("Versions", []):
+            if one["Key"].endswith((".summary.json", ".rejected.json")):
+                body = self.world.s3.get_object(
+                    Bucket=self.world.bucket, Key=one["Key"], VersionId=one["VersionId"]
+                )
+                named.add(json.loads(body["Body"].read())["upload_id"])
+        return named
 
     def _listed(self) -> set[str]:
         """The uploads whose version is the current one of its key."""

@@ -29,9 +29,11 @@ import collect_results
 import create_batch_queue
 import process_batch_jobs
 from batch_queue.aws import bucket as bucket_module
+from batch_queue.aws import listing as listing_module
 from batch_queue.aws.bedrock import Bedrock
 from batch_queue.aws.bucket import Bucket
 from batch_queue.aws.functions import Functions
+from batch_queue.aws.listing import Listing
 from batch_queue.aws.patience import Patience
 from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.table import Table
@@ -346,8 +348,8 @@ class World:
         )
         self.s3.create_bucket(Bucket=self.bucket)
         self.s3.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
-        for route in routes:
-            self.put_route(route)
+        self.routes = routes
+        self.new_table(self.clock() - 86_400.0)
         self.simulator = Simulator(
             self.s3,
             clock=self.clock,
@@ -380,6 +382,7 @@ class World:
                 patch.object(DynamoDBBackend, "transact_write_items", _transact_write_items),
                 patch.object(on_demand, "ThreadPoolExecutor", _Serial),
                 patch.object(bucket_module, "ThreadPoolExecutor", _Serial),
+                patch.object(listing_module, "ThreadPoolExecutor", _Serial),
                 patch.object(create_batch_queue, "_dependencies", lambda: world.queue),
                 patch.object(process_batch_jobs, "_dependencies", lambda: (world.queue, _bedrock())),
                 patch.object(collect_results, "_dependencies", lambda: (world.queue, world.runtime)),
@@ -388,6 +391,15 @@ class World:
                     yield world
                 finally:
                     _worlds.pop()
+
+    def new_table(self, since: float | None = None) -> None:
+        """Replaces the table: only what Terraform writes is in it. ``since``: when it came into use."""
+        for row in self.rows():
+            self.table.delete_item(Key={"pk": row["pk"], "sk": row["sk"]})
+        for route in self.routes:
+            self.put_route(route)
+        if since is not None:
+            self.table.put_item(Item={"pk": "table", "sk": "began", "at": names.iso(since)})
 
     def put_route(self, route: Route) -> None:
         fields = {
@@ -404,6 +416,7 @@ class World:
             settings,
             Table(_dynamodb().Table(settings.table), patience),
             Bucket(_client("s3"), settings.bucket),
+            Listing(_client("s3"), settings.bucket),
             Functions(_client("lambda"), patience),
             self.time,
             patience,

@@ -793,7 +793,7 @@ run "no_sweep" {
   }
 
   assert {
-    condition     = contains([for statement in data.aws_iam_policy_document.role["create_batch_queue"].statement : statement.sid], "ListUploads")
+    condition     = contains([for statement in data.aws_iam_policy_document.role["create_batch_queue"].statement : statement.sid], "ListUploadsAndReports")
     error_message = "A sweep by hand works without the rule."
   }
 }

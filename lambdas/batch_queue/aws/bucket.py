@@ -57,16 +57,6 @@ class ObjectRef:
     etag: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Current:
-    """The current version of a key. ``version_id``: "" if it has none; ``modified``: epoch seconds."""
-
-    key: str
-    version_id: str
-    etag: str
-    modified: float
-
-
 class Bucket:
     """Reads and writes the objects of one bucket. ``kms_key_arn``: "" for the bucket's default encryption."""
 
@@ -125,34 +115,6 @@ class Bucket:
         """Returns key → size in bytes of all objects under a prefix."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return {found["Key"]: found["Size"] for page in pages for found in page.get("Contents", [])}
-
-    def current(self, prefix: str, after: str = "") -> Iterator[tuple[list[Current], str]]:
-        """Yields pages of the current versions of the objects under a prefix, in key order.
-
-        Each page comes with its last key; pass that key as ``after`` to continue with the next page.
-        botocore requests URL-encoded keys and decodes them, so a key may contain any character.
-        """
-        marker: dict[str, Any] = {"KeyMarker": after} if after else {}
-        while True:
-            page = self._s3.list_object_versions(Bucket=self.name, Prefix=prefix, **marker)
-            versions, deleted = page.get("Versions", []), page.get("DeleteMarkers", [])
-            found = [
-                Current(
-                    key=version["Key"],
-                    # Uploaded before versioning was enabled or while it was suspended.
-                    version_id="" if version["VersionId"] == "null" else version["VersionId"],
-                    etag=version["ETag"].strip('"'),
-                    modified=version["LastModified"].timestamp(),
-                )
-                for version in versions
-                if version["IsLatest"]
-            ]
-            yield found, max((entry["Key"] for entry in (*versions, *deleted)), default="")
-            if not page.get("IsTruncated"):
-                return
-            marker = {"KeyMarker": page["NextKeyMarker"]}
-            if version_id := page.get("NextVersionIdMarker"):
-                marker["VersionIdMarker"] = version_id
 
     def sizes(self, keys: Sequence[str]) -> list[int]:
         """Returns the sizes of objects in bytes. Raises ObjectGoneError, ObjectDeniedError."""

@@ -77,7 +77,8 @@ def rejection(
 def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dict[str, Any]:
     """Returns the summary of an upload that has ended, as a JSON document.
 
-    ``chunks``: all chunks of the upload. ``route``: for the prices; None if it is no longer configured.
+    ``chunks``: all chunks of the upload; none if the table has lost them. ``route``: for the prices; None if
+    it is no longer configured.
     """
     return {
         "upload_id": upload.upload_id,
@@ -90,7 +91,7 @@ def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dic
         "successes": upload.success_count,
         "errors": upload.error_count,
         "errors_by_code": dict(sorted(errors_by_code(chunks).items())),
-        "attempts": max(chunk.runs for chunk in chunks),
+        "attempts": max((chunk.runs for chunk in chunks), default=0),
         "chunks": len(chunks),
         "jobs": sorted(upload.job_arns),
         "input_tokens": upload.input_tokens,

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from batch_queue.aws.bucket import ObjectGoneError, ObjectRef
+from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError, ObjectRef
 from batch_queue.aws.telemetry import EventError, count_end, log
 from batch_queue.core import cutting, digests, media, names, reading, reports
 from batch_queue.core.objects import NewObject, new_objects, why_not
@@ -16,11 +16,14 @@ from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 
 from .queue import Queue
 from .run import Run
+from .traces import Trace, Traces
 
 # A chunk is a tenth of what one file of a job may contain.
 CHUNKS_PER_FILE = 10
 # Reading stops at a chunk boundary when less time than this is left.
 READ_SECONDS = 60.0
+# By how much the clocks of S3 and of the functions differ at most.
+CLOCK_SECONDS = 900.0
 # How many duplicate recordIds to look for at most. A report lists no more than a hundred.
 MAX_SUSPECTS = 1_000
 
@@ -30,6 +33,7 @@ class Intake:
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
+        self._traces = Traces(queue)
 
     def run(self, event: Mapping[str, Any], function_name: str, seconds_left: float) -> None:
         """Takes in every object of an S3 event, or continues reading one where an earlier run stopped.
@@ -85,17 +89,15 @@ class Intake:
     def take_in(self, found: NewObject, routes: Mapping[str, Route], offset: int, run: Run) -> Status | None:
         """Validates one object and stores its rows. Returns the upload's status, also if it is known.
 
-        Returns None if time ran out first. The state at the last chunk boundary is then stored, and
-        another invocation continues from there (``offset``, in bytes).
+        Returns None if the object was an upload of a table that is gone, or if time ran out first. The state
+        at the last chunk boundary is then stored, and another invocation continues from there (``offset``, in
+        bytes).
         """
-        table = self._queue.table
-        known = table.uploads.get(found.upload_id)
+        known = self._queue.table.uploads.get(found.upload_id)
         if known is not None:
-            log.info("upload is known", extra={"upload_id": found.upload_id, "key": found.key})
-            if not known.ready and known.status not in TERMINAL:
-                table.uploads.enqueue(known, table.chunks.of(known))
-                return Status.PENDING
-            return known.status
+            return self._known(known)
+        if self._ran_before(found):
+            return None
         route = routes[names.route_name(found.key, self._queue.settings.input_prefix, routes)]
         upload = Upload(
             upload_id=found.upload_id,
@@ -121,6 +123,30 @@ class Intake:
         count = len(chunks)
         accepted = replace(upload, size_bytes=size, records=scan.records, chunks=count, chunks_open=count)
         return self._store(accepted, chunks)
+
+    def _known(self, known: Upload) -> Status:
+        """Puts the rest of an upload that has a row into the queue, and returns its status."""
+        log.info("upload is known", extra={"upload_id": known.upload_id, "key": known.key})
+        if known.ready or known.status in TERMINAL:
+            return known.status
+        self._queue.table.uploads.enqueue(known, self._queue.table.chunks.of(known))
+        return Status.PENDING
+
+    def _ran_before(self, found: NewObject) -> bool:
+        """Returns whether an object without a row has ended or was in a job, as an upload of another table.
+
+        Only an event from before this table came into use can be about such an object.
+        """
+        began = names.epoch(self._queue.table.marks.began(self._queue.now()))
+        came = names.epoch(found.created_at)
+        if came > began + CLOCK_SECONDS:
+            return False
+        trace = self._traces.of({found: came}).get(found.upload_id)
+        if trace == Trace.UNCLEAR:
+            raise ObjectDeniedError("S3 denied access to the summary or the rejection report of an upload")
+        if trace:
+            log.info("upload has run", extra={"upload_id": found.upload_id, "key": found.key, "is": trace})
+        return trace is not None
 
     # ------------------------------------------------------------------------------------------ reading
 

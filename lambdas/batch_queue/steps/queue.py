@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from batch_queue.aws.bucket import Bucket
 from batch_queue.aws.functions import Functions
+from batch_queue.aws.listing import Listing
 from batch_queue.aws.patience import Patience
 from batch_queue.aws.table import Table
 from batch_queue.core import names
@@ -20,6 +21,7 @@ class Queue:
     settings: Settings
     table: Table
     bucket: Bucket
+    listing: Listing
     functions: Functions
     clock: Callable[[], float]
     patience: Patience

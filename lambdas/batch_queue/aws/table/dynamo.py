@@ -106,9 +106,9 @@ class Dynamo:
 
     # --------------------------------------------------------------------------------------------- reads
 
-    def get(self, key: Key) -> dict[str, Any] | None:
-        """Returns one item, read with strong consistency, or None."""
-        item = self._call(self._table.get_item, Key=_key(key), ConsistentRead=True).get("Item")
+    def get(self, key: Key, *, consistent: bool = True) -> dict[str, Any] | None:
+        """Returns one item, or None."""
+        item = self._call(self._table.get_item, Key=_key(key), ConsistentRead=consistent).get("Item")
         return None if item is None else plain(item)
 
     def query(self, condition: str, values: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:

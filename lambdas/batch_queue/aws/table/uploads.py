@@ -32,14 +32,17 @@ class Uploads:
         item = self._dynamo.get(upload_key(upload_id))
         return None if item is None else upload_of(item)
 
-    def taken_in(self, upload_ids: Sequence[str]) -> set[str]:
-        """Returns those uploads that have ended or are fully in the queue. Eventually consistent."""
+    def taken_in(self, upload_ids: Sequence[str]) -> dict[str, bool]:
+        """Returns, for those uploads that have a row, whether they have ended or are fully in the queue.
+
+        Eventually consistent.
+        """
         found = self._dynamo.batch_get(
             [upload_key(upload_id) for upload_id in upload_ids],
             ProjectionExpression="pk, #ready, #status",
             ExpressionAttributeNames={"#ready": "ready", "#status": "status"},
         )
-        return {item["pk"] for item in found if item.get("ready") or item["status"] in TERMINAL}
+        return {item["pk"]: bool(item.get("ready")) or item["status"] in TERMINAL for item in found}
 
     def pending(self, limit: int) -> list[Upload]:
         """Returns up to ``limit`` pending uploads, oldest first. Eventually consistent."""

@@ -10,6 +10,9 @@ from batch_queue.core.rows import TERMINAL, Status
 
 from .world import World
 
+#: The partitions of rows that stay whatever has ended.
+LASTING = {"route", "table", "control", "model"}
+
 
 class Watch:
     """Follows a world while it runs: a terminal status never goes back to another one."""
@@ -33,6 +36,9 @@ def check(world: World, accepted: Mapping[str, Sequence[Mapping[str, Any]]], slo
     ``accepted``: upload id → its records; ``slots``: the most active jobs that the model may have.
     """
     assert world.at_rest(), "a row, a place, an active job or a lease is left"
+    if world.settings.row_retention_days is not None:
+        lasting = [row["sk"] for row in world.rows() if row["pk"] not in LASTING and "expires_at" not in row]
+        assert not lasting, f"rows of what has ended live for ever: {lasting}"
     uploads = {upload.upload_id: upload for upload in world.uploads()}
     for upload_id, rows in accepted.items():
         upload = uploads[upload_id]

@@ -33,7 +33,7 @@ ENDPOINT = "https://aws"
 THROTTLING = ("ProvisionedThroughputExceededException", "TransactionCanceledException")
 GIVES_UP = 30.0
 SECONDS_OF_A_TURN = 60.0  # real ones; a thread that does not stop at a call within these hangs
-MOST_TURNS = 10_000
+MOST_TURNS = 20_000  # jobs that nobody answers for a day, twice in a row, take half of them
 # A throttled table refuses most calls for this long. botocore tries each call a few times by itself.
 THROTTLED = (60.0, 240.0)
 REFUSED = 0.9
@@ -51,6 +51,7 @@ class Plan:
     processors: int
     uploads: int
     skews: bool
+    row_days: int | None
     call_faults: float
     kills: float
     slow_calls: float
@@ -94,6 +95,7 @@ def plan(seed: int) -> Plan:
         processors=chance.randint(2, 8),
         uploads=chance.randint(1, 3),
         skews=skews,
+        row_days=chance.choice([None, 1]),
         call_faults=chance.choice([0.0, 0.01, 0.04]),
         kills=chance.choice([0.0, 0.005, 0.02]),
         slow_calls=chance.choice([0.0, 0.002, 0.01]),
@@ -173,7 +175,8 @@ class Life:
         self._deleted: set[str] = set()
         self._bad: set[str] = set()
         self._unanswered: dict[str, bool] = {}
-        self._table_lost = False
+        self._table_lost = self._rows_lost = False
+        self._events: list[Any] = []
         self._ended_before: set[str] = set()
         self._ran_before: set[str] = set()
         self._agenda: list[tuple[float, Callable[[], None]]] = []
@@ -187,6 +190,7 @@ class Life:
             world.schedule = False  # this loop has its own, which goes on while functions run
             self._next_schedule = world.clock() + SCHEDULE_SECONDS
             self._busy_until = world.clock() + BUSY
+            world.keep_rows(self.plan.row_days)
             self._prepare()
             try:
                 self._live()
@@ -226,6 +230,8 @@ class Life:
             if chance.random() < often:
                 self._at(world.clock() + chance.random() * BUSY, what)
         self._at(world.clock() + BUSY + 3600.0, self._sweep)  # the daily one, which finds what is left
+        if self.plan.row_days:
+            self._at(world.clock() + BUSY + 7200.0, self._expire)
         for _ in range(chance.choice([0, 0, 2])):
             seconds = chance.choice([60.0, 3000.0])
             at = world.clock() + chance.random() * BUSY
@@ -251,6 +257,7 @@ class Life:
             self._bad.add(upload_id)
         else:
             self._accepted[upload_id] = rows
+        self._events.append(event)
         self._note("upload", key, upload_id, len(rows), kind)
         if chance.random() < self.plan.throttled:
             self._throttled_until = world.clock() + chance.uniform(*THROTTLED)
@@ -331,6 +338,24 @@ class Life:
         self._faults["table lost"] += 1
         self._note("table lost")
         self._sweep()
+
+    def _expire(self) -> None:
+        """When all has ended, DynamoDB deletes some rows; somebody sweeps, and old events come again."""
+        world, chance = self.world, self._chance
+        if self._actors or world.events or not world.at_rest():
+            self._at(world.clock() + 3600.0, self._expire)
+            return
+        self._check()
+        world.clock.advance(2 * 86_400.0)
+        self._next_schedule = world.clock()
+        self._faults["expired row"] += world.expire_rows(lambda: chance.random() < 0.5)
+        left = {upload.upload_id for upload in world.uploads()}
+        self._ended_before |= self._named_by_reports() - left
+        self._rows_lost = True
+        self._note("expire", len(left))
+        self._sweep()
+        for event in self._events:
+            world.send("create", event)
 
     def _hold_a_slot(self, seconds: float) -> None:
         """Somebody else's job takes a slot."""
@@ -539,9 +564,9 @@ class Life:
         world = self.world
         uploads = {upload.upload_id: upload for upload in world.uploads()}
         # What nobody told of, and no sweep could find: it is gone, or there is a newer version. Or it ended
-        # before the table was lost.
+        # before the table, or its row, was lost.
         unknown = {one for one in (*self._accepted, *self._bad) if one not in uploads}
-        ended = self._named_by_reports() if self._table_lost else set()
+        ended = self._named_by_reports() if self._table_lost or self._rows_lost else set()
         assert not self._ended_before & set(uploads), "an upload that had ended has begun again"
         assert not (unknown - ended) & self._listed(), "a sweep has not found them"
         for upload_id in self._bad - self._deleted - unknown:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Self, cast
@@ -392,6 +392,14 @@ class World:
                 finally:
                     _worlds.pop()
 
+    def expire_rows(self, some: Callable[[], bool] = lambda: True) -> int:
+        """DynamoDB deletes rows whose time has come: those for which ``some`` says so. Gives how many."""
+        due = [row for row in self.rows() if row.get("expires_at", self.clock()) < self.clock()]
+        gone = [row for row in due if some()]
+        for row in gone:
+            self.table.delete_item(Key={"pk": row["pk"], "sk": row["sk"]})
+        return len(gone)
+
     def new_table(self, since: float | None = None) -> None:
         """Replaces the table: only what Terraform writes is in it. ``since``: when it came into use."""
         for row in self.rows():
@@ -408,6 +416,11 @@ class World:
         self.table.put_item(Item={"pk": "route", "sk": route.name, **fields})
 
     # ------------------------------------------------------------------------------------------ wiring
+
+    def keep_rows(self, days: int | None) -> None:
+        """Terraform applies another ``row_retention_days``."""
+        self.settings = replace(self.settings, row_retention_days=days)
+        self._wire()
 
     def _wire(self) -> None:
         settings = self.settings

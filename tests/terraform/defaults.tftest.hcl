@@ -120,6 +120,7 @@ run "functions" {
       function.environment[0].variables.WORK_PREFIX == "jobs/" &&
       function.environment[0].variables.MEDIA_PREFIXES == "to-process/" &&
       function.environment[0].variables.BUCKET_OWNER == "" &&
+      function.environment[0].variables.ROW_RETENTION_DAYS == "" &&
       function.environment[0].variables.KMS_KEY_ARN == "" &&
       function.environment[0].variables.LOG_LEVEL == "INFO"
     ])

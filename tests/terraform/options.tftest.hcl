@@ -509,6 +509,21 @@ run "retention_of_results_alone" {
   }
 }
 
+run "retention_of_rows" {
+  command = plan
+
+  variables {
+    row_retention_days     = 30
+    uploads_retention_days = 90
+    results_retention_days = 91
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : function.environment[0].variables.ROW_RETENTION_DAYS == "30"])
+    error_message = "The functions say when rows expire."
+  }
+}
+
 run "bucket_policy" {
   command = plan
 

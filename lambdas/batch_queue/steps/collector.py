@@ -11,6 +11,7 @@ from batch_queue.core import names, outputs, scheduling
 from batch_queue.core.outputs import Manifest
 from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Status
 
+from .expiry import expire
 from .finish import Finish
 from .on_demand import OnDemand
 from .queue import Queue
@@ -47,6 +48,7 @@ class Collector:
         )
         for upload_id in job.upload_ids:
             run.attempt(self._finish.upload, upload_id, upload_id=upload_id)
+            run.attempt(expire, self._queue, upload_id, upload_id=upload_id)
         if not run.errors:
             self._finish_job(job, self._manifest(job, written))
         if again:
@@ -96,6 +98,7 @@ class Collector:
                 job,
                 collected_at=now,
                 updated_at=now,
+                expires_at=self._queue.expires_at(),
                 success_count=counts.success if counts else job.success_count,
                 error_count=counts.error if counts else job.error_count,
                 input_tokens=counts.input_tokens if counts else 0,

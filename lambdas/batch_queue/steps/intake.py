@@ -24,6 +24,8 @@ CHUNKS_PER_FILE = 10
 READ_SECONDS = 60.0
 # By how much the clocks of S3 and of the functions differ at most.
 CLOCK_SECONDS = 900.0
+# The rows of an upload that has ended are kept for at least a day.
+OLD_SECONDS = 86_400.0 - CLOCK_SECONDS
 # How many duplicate recordIds to look for at most. A report lists no more than a hundred.
 MAX_SUSPECTS = 1_000
 
@@ -133,15 +135,17 @@ class Intake:
         return Status.PENDING
 
     def _ran_before(self, found: NewObject) -> bool:
-        """Returns whether an object without a row has ended or was in a job, as an upload of another table.
+        """Returns whether an object without a row has ended, or was in a job of another table.
 
-        Only an event from before this table came into use can be about such an object.
+        Only an old event can be about such an object: one from before this table came into use, or so old
+        that the rows may have expired.
         """
         began = names.epoch(self._queue.table.marks.began(self._queue.now()))
         came = names.epoch(found.created_at)
-        if came > began + CLOCK_SECONDS:
+        other_table = came <= began + CLOCK_SECONDS
+        if not other_table and self._queue.age(found.created_at) < OLD_SECONDS:
             return False
-        trace = self._traces.of({found: came}).get(found.upload_id)
+        trace = self._traces.of({found: came}, in_flight=other_table).get(found.upload_id)
         if trace == Trace.UNCLEAR:
             raise ObjectDeniedError("S3 denied access to the summary or the rejection report of an upload")
         if trace:
@@ -224,6 +228,8 @@ class Intake:
         return self._store(replace(rejected, size_bytes=size, records=scan.records, result_key=key), [])
 
     def _store(self, upload: Upload, chunks: list[Chunk]) -> Status:
+        if upload.status in TERMINAL:
+            upload = replace(upload, expires_at=self._queue.expires_at())
         if not self._queue.table.uploads.add(upload, chunks):
             log.info("upload is known", extra={"upload_id": upload.upload_id, "key": upload.key})
         else:

@@ -35,6 +35,11 @@ class Queue:
         """Returns the time as rows store it: ISO 8601 in UTC."""
         return names.iso(self.clock())
 
+    def expires_at(self) -> int | None:
+        """Returns when a row of what ends now may be deleted (epoch seconds), or None if never."""
+        days = self.settings.row_retention_days
+        return None if days is None else int(self.clock()) + days * 86_400
+
     def age(self, stamp: str) -> float:
         """Returns the seconds since a time that a row stores."""
         return self.clock() - names.epoch(stamp)

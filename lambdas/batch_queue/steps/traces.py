@@ -46,15 +46,15 @@ class Traces:
         self._queue = queue
         self._work_area: set[int] | None = None
 
-    def of(self, objects: Mapping[NewObject, float]) -> dict[str, Trace]:
+    def of(self, objects: Mapping[NewObject, float], *, in_flight: bool = True) -> dict[str, Trace]:
         """Returns what is known, by upload id; of an upload that has never run, nothing.
 
-        ``objects``: each with the time since which it exists (epoch seconds). An upload that was in a job
-        then has a row, with the status Failed.
+        ``objects``: each with the time since which it exists (epoch seconds). ``in_flight``: also looks for
+        uploads that were in a job. These then have a row, with the status Failed.
         """
         answers = at_once(self._ended, list(objects.items()))
         known = {found.upload_id: trace for found, trace in zip(objects, answers, strict=True) if trace}
-        left = [found for found in objects if found.upload_id not in known]
+        left = [found for found in objects if in_flight and found.upload_id not in known]
         for found in left:
             if self._in_flight(found.upload_id):
                 known[found.upload_id] = Trace.IN_FLIGHT
@@ -131,6 +131,7 @@ class Traces:
             created_at=found.created_at,
             updated_at=now,
             ended_at=now,
+            expires_at=self._queue.expires_at(),
         )
         key = names.summary_key(upload.key, settings.input_prefix, settings.output_prefix)
         self._queue.bucket.put_json(key, reports.summary(upload, [], routes.get(upload.route)))

@@ -24,6 +24,7 @@ Key = tuple[str, str]  # pk and sk
 INDEX = "status-index"
 NEW = "attribute_not_exists(pk)"
 EXISTS = "attribute_exists(pk)"
+EXPIRES = "attribute_exists(expires_at)"
 _NOT_MET = {"ConditionalCheckFailed", "ConditionalCheckFailedException"}
 # Why a call is not answered now (DynamoDB API reference: common errors, and the reasons for which
 # TransactWriteItems is canceled).
@@ -40,6 +41,7 @@ _PASSING = {
 }
 LARGEST_PAGE = 1000
 BATCH_GET = 100  # BatchGetItem accepts at most 100 keys
+TRANSACTION = 100  # TransactWriteItems accepts at most 100 items
 
 
 @dataclass(slots=True)

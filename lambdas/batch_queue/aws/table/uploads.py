@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from batch_queue.aws.telemetry import SafeError
 from batch_queue.core.names import digest_of_cut
 from batch_queue.core.rows import TERMINAL, Chunk, Status, Upload, statuses_before
 
 from .chunks import Chunks
-from .dynamo import EXISTS, NEW, Dynamo
+from .dynamo import EXISTS, EXPIRES, NEW, TRANSACTION, Dynamo, Expression
 from .items import chunk_item, upload_item, upload_key, upload_of
 
 _CHUNKS_AT_ONCE = 40  # TransactWriteItems accepts at most 100 items: one upload, two per chunk
@@ -79,7 +80,8 @@ class Uploads:
         if self._dynamo.transact([no_upload, begin]):
             for chunk in chunks:
                 item = {**chunk_item(chunk), "cut": cut}
-                put = self._dynamo.putting(item, f"{NEW} OR cut <> :cut", cut=cut)
+                # A chunk of an upload that ran before may not be deleted yet.
+                put = self._dynamo.putting(item, f"{NEW} OR cut <> :cut OR {EXPIRES}", cut=cut)
                 self._dynamo.transact([no_upload, our_cut, put])
             entering = {"pk": "entering", "sk": upload.upload_id, "since": upload.updated_at}
             added = self._dynamo.transact(
@@ -162,3 +164,20 @@ class Uploads:
             },
             if_status=statuses_before(upload.status),
         )
+
+    def expire(self, upload_id: str, expires_at: int) -> None:
+        """Has DynamoDB delete the rows of an upload that has ended, some time after ``expires_at``.
+
+        ``expires_at`` is in epoch seconds. The upload's own row is marked last: as long as it is not, a run
+        that repeats this begins again.
+        """
+        own = upload_key(upload_id)
+        rows = self._dynamo.pages("pk = :pk", {":pk": upload_id}, consistent=True)
+        keys = ((item["pk"], item["sk"]) for item in rows if (item["pk"], item["sk"]) != own)
+        change = Expression().set({"expires_at": expires_at})
+        while some := list(islice(keys, TRANSACTION)):
+            if not self._dynamo.transact([self._dynamo.updating(key, change, EXISTS) for key in some]):
+                # An earlier run has marked them, and some are deleted by now.
+                for key in some:
+                    self._dynamo.update(key, {"expires_at": expires_at}, condition=EXISTS)
+        self._dynamo.update(own, {"expires_at": expires_at}, condition=EXISTS)

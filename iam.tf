@@ -111,7 +111,7 @@ locals {
       {
         sid = "QueueUploads"
         actions = [
-          "dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem",
+          "dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem",
           "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
         ]
         resources = [local.table_arn]

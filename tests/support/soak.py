@@ -181,6 +181,7 @@ class Life:
         self._ran_before: set[str] = set()
         self._agenda: list[tuple[float, Callable[[], None]]] = []
         self._throttled_until = 0.0
+        self._denied_until = 0.0
 
     def run(self) -> Survived:
         """Lives through the seed to its rest and checks every invariant, record by record."""
@@ -226,6 +227,7 @@ class Life:
             (self._neighbours, 0.2),
             (self._only_schedule, 0.05),
             (self._lose_table, 0.2),
+            (self._deny, 0.1),
         ):
             if chance.random() < often:
                 self._at(world.clock() + chance.random() * BUSY, what)
@@ -326,6 +328,12 @@ class Life:
         back = {"models": {"*": {"schedule_seconds": 1.0}}}
         self._at(self.world.clock() + 1800.0, partial(self.world.simulator.configure, back))
         self._note("only schedules")
+
+    def _deny(self) -> None:
+        """For half an hour, a policy does not let the intake read uploads. Later, somebody sweeps."""
+        self._denied_until = self.world.clock() + 1800.0
+        self._at(self._denied_until + BUSY, self._sweep)
+        self._note("deny")
 
     def _lose_table(self) -> None:
         """Terraform replaces the table. What is running fails; events and jobs go on; somebody sweeps."""
@@ -481,6 +489,10 @@ class Life:
         if invocation.dead:
             world.kill()
         self._note("call", invocation.request_id, call.operation)
+        reads = call.function == "create" and call.operation in ("GetObject", "HeadObject")
+        if reads and world.clock() < self._denied_until and "/to-process/" in call.params["url_path"]:
+            self._faults["denied upload"] += 1
+            raise self._answer(call, "AccessDenied", 403)
         if call.operation == "CreateModelInvocationJob" and self._is_unanswered(call):
             self._faults["unanswered"] += 1
             raise self._answer(call, "InternalServerException", 500)

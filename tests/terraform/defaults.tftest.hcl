@@ -195,7 +195,7 @@ run "permissions" {
       WriteReports                = [toset(["s3:PutObject"]), toset([for kind in ["summary", "rejected"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/processed/*.${kind}.json"])]
       ReadReports                 = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset([for kind in ["summary", "rejected"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/processed/*.${kind}.json"])]
       ListUploadsAndReports       = [toset(["s3:ListBucketVersions"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
-      QueueUploads                = [toset(["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
+      QueueUploads                = [toset(["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
       KeepReadingState            = [toset(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/reading/*"])]
 
       SeeThatObjectsAreGoneAndListWorkArea = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]

@@ -9,6 +9,7 @@ from typing import Any
 
 from .rows import Chunk, Job, Route, Status, Upload
 
+MAX_DENIED = 500  # characters of what S3 says
 MAX_MESSAGE = 2_000  # characters; a row is at most 400 KB
 
 
@@ -35,6 +36,14 @@ def upload_message(records: int, success: int, errors: Mapping[str, int], words:
         by_code = f" ({codes})" if codes else ""
         parts.append(f"{failed:,} of {records:,} records failed{by_code}: their lines in the result say why.")
     return " ".join(parts)[:MAX_MESSAGE]
+
+
+def denied(key: str, said: str) -> str:
+    """Returns the message of an upload that S3 does not let the intake read; ``said`` is what S3 says."""
+    return (
+        f"waiting: S3 denied access to {key} ({said[:MAX_DENIED]}). Allow the role of create_batch_queue to "
+        "read it, and to use its KMS key. The next sweep tries again. To try at once, start a sweep."
+    )
 
 
 def waits_again(job: Job, records: int, ran: bool) -> str:

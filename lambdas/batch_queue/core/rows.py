@@ -105,8 +105,9 @@ class Counts:
 class Upload:
     """One object version under the input prefix, and its status.
 
-    ``ready``: all its chunks are in the queue. ``expires_at``: when DynamoDB may delete the row, in epoch
-    seconds; None if the upload has not ended, or its rows are kept for ever.
+    ``ready``: all its chunks are in the queue. ``unread``: S3 has denied access to the object so far, for the
+    reason in ``message``; nothing else is known of it. ``expires_at``: when DynamoDB may delete the row,
+    in epoch seconds; None if the upload has not ended, or its rows are kept for ever.
     """
 
     upload_id: str
@@ -122,6 +123,7 @@ class Upload:
     chunks: int = 0
     chunks_open: int = 0
     ready: bool = False
+    unread: bool = False
     success_count: int = 0
     error_count: int = 0
     input_tokens: int = 0

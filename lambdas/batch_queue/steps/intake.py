@@ -96,9 +96,9 @@ class Intake:
         bytes).
         """
         known = self._queue.table.uploads.get(found.upload_id)
-        if known is not None:
+        if known is not None and not known.unread:
             return self._known(known)
-        if self._ran_before(found):
+        if known is None and self._ran_before(found):
             return None
         route = routes[names.route_name(found.key, self._queue.settings.input_prefix, routes)]
         upload = Upload(
@@ -116,6 +116,15 @@ class Intake:
             size, scan = self._scan(found, route, offset, run)
         except ObjectGoneError as error:
             return self._store(_ended(upload, Status.CANCELLED, error.told), [])
+        except ObjectDeniedError as error:
+            self._deny(known or upload, found, error)
+            raise
+        return self._decide(upload, found, size, scan, run)
+
+    def _decide(
+        self, upload: Upload, found: NewObject, size: int, scan: reading.Scan, run: Run
+    ) -> Status | None:
+        """Stores what was read: a part of an object, a rejected upload, or one that is accepted."""
         if not scan.done:
             self._go_on(found, scan, run)
             return None
@@ -125,6 +134,13 @@ class Intake:
         count = len(chunks)
         accepted = replace(upload, size_bytes=size, records=scan.records, chunks=count, chunks_open=count)
         return self._store(accepted, chunks)
+
+    def _deny(self, upload: Upload, found: NewObject, error: ObjectDeniedError) -> None:
+        """Stores that S3 denies access to an object, so that people see it and each sweep tries again."""
+        words = reports.denied(upload.key, str(error))
+        self._queue.table.uploads.deny(
+            replace(upload, unread=True, message=words, updated_at=self._queue.now()), found
+        )
 
     def _known(self, known: Upload) -> Status:
         """Puts the rest of an upload that has a row into the queue, and returns its status."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from batch_queue.aws.listing import Version
@@ -68,6 +68,7 @@ class Sweep:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._traces = Traces(queue)
+        self._handed_over: set[str] = set()
 
     def run(self, event: Mapping[str, Any], function_name: str, seconds_left: float) -> dict[str, int]:
         """Sweeps, or continues where an earlier run stopped. Returns the counts so far.
@@ -79,6 +80,8 @@ class Sweep:
         run = Run(self._queue.clock, function_name, seconds_left)
         settings = self._queue.settings
         wanted = order(event, settings.input_prefix)
+        if not wanted.after:
+            self._retry_denied(wanted.prefix, function_name)
         counts = Counter({name: event.get("so_far", {}).get(name, 0) for name in COUNTS})
         for page, end in self._queue.listing.current(wanted.prefix, wanted.after):
             uploads = [one for one in page if not why_not(settings.bucket, one.key, settings)]
@@ -108,12 +111,23 @@ class Sweep:
         counts.update(found=len(some), young=len(some) - len(old), known=sum(known.values()))
         counts.update(str(trace) for trace in traces.values())
         for found in objects:
-            if found.upload_id not in traces and not known.get(found.upload_id):
+            if found.upload_id in self._handed_over:
+                counts.update(enqueued=1)
+            elif found.upload_id not in traces and not known.get(found.upload_id):
                 # One after the other, to leave concurrency for the account's other functions. The intake
                 # looks up what identifies an object without a version id.
                 listed = asdict(found) | ({} if found.version_id else {"modified_at": ""})
                 self._queue.functions.wake(function_name, {"read_on": listed, "from": 0})
                 counts.update(enqueued=1)
+
+    def _retry_denied(self, prefix: str, function_name: str) -> None:
+        """Hands over the objects that S3 did not let the intake read, also old versions."""
+        now = self._queue.now()
+        for found in self._queue.table.uploads.denied():
+            if found.key.startswith(prefix):
+                self._handed_over.add(found.upload_id)
+                again = asdict(replace(found, created_at=now))
+                self._queue.functions.wake(function_name, {"read_on": again, "from": 0})
 
     def _object(self, one: Version, now: float) -> NewObject:
         """Returns the object as its event would describe it, but waiting from now on."""

@@ -6,6 +6,7 @@
 | chunk | upload id / ``chunk#000001`` | |
 | cut | upload id / ``cut`` | for an upload with many chunks |
 | entering | ``entering`` / upload id | for the same, until all its places are stored |
+| denied | ``denied`` / upload id | until the object can be read |
 | place | ``queue#<route>`` (shard 0), ``queue#<route>#<shard>`` / order key | while its chunk is pending |
 | job | job id / ``job`` | ``job#<status>`` |
 | active job | ``active`` / job id | until its results are collected |

@@ -17,6 +17,9 @@ locals {
   output_arn = "${local.bucket_arn}/${var.output_prefix}"
   work_arn   = "${local.bucket_arn}/${var.work_prefix}"
 
+  # What tells how an upload ended.
+  report_arns = ["${local.output_arn}*.summary.json", "${local.output_arn}*.rejected.json"]
+
   write_actions = ["s3:AbortMultipartUpload", "s3:PutObject"]
   interface_actions = [
     "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
@@ -94,19 +97,21 @@ locals {
   function_statements = {
     create_batch_queue = [
       local.read_uploads,
-      local.see_that_uploads_are_gone,
-      { sid = "WriteRejectionReports", actions = ["s3:PutObject"], resources = ["${local.output_arn}*.rejected.json"] },
-      # The sweep.
+      merge(local.see_that_uploads_are_gone, { sid = "SeeThatObjectsAreGoneAndListWorkArea" }),
+      { sid = "WriteReports", actions = ["s3:PutObject"], resources = local.report_arns },
+      # They tell of an upload without a row that it has ended.
+      { sid = "ReadReports", actions = ["s3:GetObject", "s3:GetObjectVersion"], resources = local.report_arns },
+      # The sweep, and old versions of the reports.
       {
-        sid       = "ListUploads"
+        sid       = "ListUploadsAndReports"
         actions   = ["s3:ListBucketVersions"]
         resources = [local.bucket_arn]
-        condition = { StringLike = { "s3:prefix" = ["${var.input_prefix}*"] } }
+        condition = { StringLike = { "s3:prefix" = ["${var.input_prefix}*", "${var.output_prefix}*"] } }
       },
       {
         sid = "QueueUploads"
         actions = [
-          "dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem",
+          "dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem",
           "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
         ]
         resources = [local.table_arn]

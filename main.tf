@@ -81,6 +81,8 @@ locals {
     BUCKET_OWNER   = var.bucket_owner == null ? "" : var.bucket_owner
     KMS_KEY_ARN    = var.kms_key_arn == null ? "" : var.kms_key_arn
     LOG_LEVEL      = var.log_level
+
+    ROW_RETENTION_DAYS = var.row_retention_days == null ? "" : tostring(var.row_retention_days)
   }
 }
 

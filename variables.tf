@@ -308,6 +308,30 @@ variable "results_retention_days" {
   }
 }
 
+variable "row_retention_days" {
+  description = <<-EOT
+    Days after which DynamoDB deletes the rows of uploads and jobs that have ended; null keeps them. It may take two days
+    more. An upload without a row does not run again as long as its summary or rejection report is below output_prefix:
+    in a bucket of your own, keep these longer than the uploads.
+  EOT
+  type        = number
+  default     = null
+
+  validation {
+    condition = var.row_retention_days == null || try(
+      var.row_retention_days >= 1 && floor(var.row_retention_days) == var.row_retention_days, false
+    )
+    error_message = "row_retention_days is ${coalesce(var.row_retention_days, 0)}: write a whole number of 1 or more, such as 90, or leave it out to keep rows."
+  }
+
+  validation {
+    condition = var.row_retention_days == null || var.results_retention_days == null || try(
+      var.uploads_retention_days < var.results_retention_days, false
+    )
+    error_message = "row_retention_days needs the summary of each upload: without it and without a row, the sweep takes an upload for new, and you pay for it again. results_retention_days is ${coalesce(var.results_retention_days, 0)}: write an uploads_retention_days of less, or leave results_retention_days out."
+  }
+}
+
 variable "bucket_policy_documents" {
   description = <<-EOT
     JSON policy documents whose statements become part of the bucket's policy, in a bucket that the module creates. A
@@ -362,8 +386,8 @@ variable "schedule_expression" {
 variable "sweep_schedule_expression" {
   description = <<-EOT
     How often create_batch_queue looks for uploads whose S3 event was lost, as rate(…) or cron(…) in UTC; null for
-    never. Each run takes every .jsonl object below input_prefix that is at least an hour old and has no row in the
-    table, including objects that are older than the queue.
+    never. Each run takes every .jsonl object below input_prefix that is at least an hour old, has no row in the table
+    and has never run, including objects that are older than the queue.
   EOT
   type        = string
   default     = "rate(1 day)"

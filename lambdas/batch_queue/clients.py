@@ -10,6 +10,7 @@ import boto3
 from .aws.bedrock import Bedrock
 from .aws.bucket import Bucket
 from .aws.functions import Functions
+from .aws.listing import Listing
 from .aws.patience import Patience
 from .aws.runtime import Runtime
 from .aws.table import Table
@@ -26,10 +27,12 @@ def queue(environment: Mapping[str, str]) -> Queue:
     settings = from_environment(environment)
     log.setLevel(settings.log_level)
     patience = Patience()
+    s3 = boto3.client("s3", config=CLIENT_CONFIG)
     return Queue(
         settings,
         Table(boto3.resource("dynamodb", config=CLIENT_CONFIG).Table(settings.table), patience),
-        Bucket(boto3.client("s3", config=CLIENT_CONFIG), settings.bucket, settings.kms_key_arn),
+        Bucket(s3, settings.bucket, settings.kms_key_arn),
+        Listing(s3, settings.bucket),
         Functions(boto3.client("lambda", config=CLIENT_CONFIG), patience),
         time.time,
         patience,

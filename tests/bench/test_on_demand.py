@@ -115,7 +115,7 @@ def run(kind: str) -> int:
         )  # fmt: skip
         table: Any = Table(chunk)
         nobody: Any = None
-        queue = Queue(Settings("n", "t", "b"), table, Bucket(s3, "b"), nobody, time.time, nobody)
+        queue = Queue(Settings("n", "t", "b"), table, Bucket(s3, "b"), nobody, nobody, time.time, nobody)
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         assert OnDemand(queue, Runtime(models)).run(job, Run(time.time, "f", math.inf))
         return peak_kib()

@@ -71,6 +71,7 @@ def cycle(
     calls. Gives how often each function makes each call.
     """
     with World.open(route, config=config) as world:
+        world.keep_rows(1)
         calls = fork_at_calls(world, forks, slow)
         # So that a job is tried a second time, and how often is stored before.
         world.simulator.add_fault(Fault("server_error", "CreateModelInvocationJob", times=1))

@@ -41,8 +41,9 @@ def swept(world: World, **more: Any) -> dict[str, int]:
     return found
 
 
-def numbers(found: int = 0, known: int = 0, young: int = 0, enqueued: int = 0, goes_on: int = 0) -> Any:
-    return {"found": found, "known": known, "young": young, "enqueued": enqueued, "goes_on": goes_on}
+def numbers(**counts: int) -> Any:
+    """The counts of a sweep; those that are not given are 0."""
+    return {**dict.fromkeys((*sweep.COUNTS, "goes_on"), 0), **counts}
 
 
 def unversioned(world: World) -> None:
@@ -275,13 +276,13 @@ def test_an_unversioned_object_is_never_paid_twice_though_the_listing_has_anothe
         unversioned(world)
         world.send("create", put(world, "a.jsonl", lines(records(100))))
         world.run()
-        listed = world.queue.bucket.current
+        listed = world.queue.listing.current
 
         def late(prefix: str, after: str = "") -> Any:
             for page, end in listed(prefix, after):
                 yield [replace(one, modified=one.modified + 1) for one in page], end
 
-        monkeypatch.setattr(world.queue.bucket, "current", late)
+        monkeypatch.setattr(world.queue.listing, "current", late)
         assert swept(world) == numbers(found=1, enqueued=1)
         world.run()
         assert statuses(world) == {Status.COMPLETED: 1}

@@ -339,11 +339,43 @@ class World:
         self.ended(upload)
         assert not self.invoke("create_batch_queue", {"sweep": True})
 
+    def lost_rows(self) -> None:
+        """Uploads without a row that have run are not run again: one that ended and one that was in a job."""
+        ended, running = (self.upload(lines([ask(n) for n in range(4)])) for _ in range(2))
+        self.ended(ended, running)
+        summaries = {
+            each: f"{self.row(each)['result_key'].removesuffix('.out')}.summary.json"
+            for each in (ended, running)
+        }
+        self.put(summaries[ended], b'{"upload_id": "another"}')  # another version has ended since
+        for version in self.s3.list_object_versions(Bucket=self.bucket, Prefix=summaries[running])[
+            "Versions"
+        ]:
+            self.s3.delete_object(Bucket=self.bucket, Key=summaries[running], VersionId=version["VersionId"])
+        self.put(f"jobs/{uuid4().hex}/in/{running}-000001.jsonl", b"x")
+        for each in (ended, running):
+            self.table.delete_item(Key={"pk": each, "sk": "upload"})
+        self.invoke("create_batch_queue", {"sweep": True})
+        self.ended(running, status="Failed")
+        assert not self.row(ended)
+
     def rejected(self) -> None:
         """A file with a fault is rejected with a report."""
         upload = self.upload(b'{"recordId": \n')
         self.ended(upload, status="Rejected")
         self.s3.head_object(Bucket=self.bucket, Key=self.row(upload)["result_key"])
+
+    def denied_before(self) -> None:
+        """A sweep tries an upload again that could not be read, and replaces its row."""
+        upload = self.upload(b'{"recordId": \n')
+        self.ended(upload, status="Rejected")
+        row = {**self.row(upload), "status": "Pending", "unread": True}
+        self.table.put_item(Item=row)
+        told = {name: row[name] for name in ("bucket", "key", "version_id", "etag", "created_at")}
+        self.table.put_item(Item={"pk": "denied", "sk": upload, **told})
+        self.invoke("create_batch_queue", {"sweep": True})
+        self.ended(upload, status="Rejected")
+        assert "Item" not in self.table.get_item(Key={"pk": "denied", "sk": upload})
 
     def gone_before(self) -> None:
         """An upload that was deleted before it was read is cancelled."""
@@ -531,9 +563,10 @@ class World:
     def features(self) -> dict[str, Callable[[], None]]:
         """All of them by name, in the order in which they run."""
         found = [
-            self.log, self.rejected, self.gone_before, self.good, self.on_demand, self.dead_letters,
-            self.foreign, self.retried, self.left_over, self.media, self.media_retried, self.media_on_demand,
-            self.profile, self.untidy, self.cut, self.sweep, self.unversioned, self.broken_answers,
-            self.broken_staging, self.broken_result, self.going_on, self.answering_on,
+            self.log, self.rejected, self.denied_before, self.gone_before, self.good, self.on_demand,
+            self.dead_letters, self.foreign, self.retried, self.left_over, self.media, self.media_retried,
+            self.media_on_demand, self.profile, self.untidy, self.cut, self.sweep, self.lost_rows,
+            self.unversioned, self.broken_answers, self.broken_staging, self.broken_result, self.going_on,
+            self.answering_on,
         ]  # fmt: skip
         return {each.__name__: each for each in found}

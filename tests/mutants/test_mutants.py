@@ -28,6 +28,7 @@ ON_DEMAND = "tests/flows/test_on_demand.py"
 EXPIRY = "tests/flows/test_expiry.py"
 CHUNKS = "tests/flows/test_many_chunks.py"
 ASSEMBLY = "tests/flows/test_assembly.py"
+LOST = "tests/flows/test_lost_table.py"
 PAGES = "tests/flows/test_pages.py"
 CALLS = "tests/faults/test_calls.py"
 SOAK = "tests/faults/test_soak.py"
@@ -206,7 +207,7 @@ MUTANTS = [
     ),
     Mutant(
         "parts are copied one after the other",
-        "aws/bucket.py",
+        "aws/pool.py",
         "AT_ONCE = 10 ",
         "AT_ONCE = 1 ",
         ("tests/unit/test_large_results.py",),
@@ -322,6 +323,20 @@ MUTANTS = [
         'FLEX if job.instead == FLEX else ""',
         '"" if job.instead == FLEX else ""',
         (ON_DEMAND,),
+    ),
+    Mutant(
+        "an upload that has ended in another table runs again",
+        "steps/traces.py",
+        "            return Trace.DONE if self._has_ended(*one) else None\n",
+        "            return Trace.DONE if self._has_ended(*one) is None else None\n",
+        (LOST, SOAK),
+    ),
+    Mutant(
+        "an upload that was in a job of another table runs again",
+        "steps/traces.py",
+        "        return _mark(upload_id) in self._work_area\n",
+        "        return False\n",
+        (LOST, SOAK),
     ),
     Mutant(
         "packing leaves less than a minimum behind",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from batch_queue.core.names import ids_in
 from batch_queue.core.rows import TERMINAL, Status
 
 from .world import World
+
+#: The partitions of rows that stay whatever has ended.
+LASTING = {"route", "table", "control", "model"}
 
 
 class Watch:
@@ -27,14 +31,23 @@ class Watch:
                 self._ended[upload.upload_id] = upload.status
 
 
-def check(world: World, accepted: Mapping[str, Sequence[Mapping[str, Any]]], slots: int) -> None:
+def check(
+    world: World,
+    accepted: Mapping[str, Sequence[Mapping[str, Any]]],
+    slots: int,
+    lost: Collection[str] = (),
+) -> None:
     """Raises AssertionError where a record is lost or doubled, a row or an object is left, or a job too many.
 
     ``accepted``: upload id → its records; ``slots``: the most active jobs that the model may have.
+    ``lost``: ids of jobs and uploads whose rows were lost, and of whose files therefore nobody knows.
     """
     assert world.at_rest(), "a row, a place, an active job or a lease is left"
-    left = world.left()
+    left = [key for key in world.left() if not set(ids_in(key)) & set(lost)]
     assert not left, f"these objects of the work area are left: {left}"
+    if world.settings.row_retention_days is not None:
+        lasting = [row["sk"] for row in world.rows() if row["pk"] not in LASTING and "expires_at" not in row]
+        assert not lasting, f"rows of what has ended live for ever: {lasting}"
     uploads = {upload.upload_id: upload for upload in world.uploads()}
     for upload_id, rows in accepted.items():
         upload = uploads[upload_id]

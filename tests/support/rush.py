@@ -94,6 +94,7 @@ class Rush:
         self.table = LimitedTable(self.turns, self.turns.sleep, limits, self._chance)
         fields = {name: value for name, value in asdict(ROUTE).items() if value is not None}
         self.table.put({"pk": "route", "sk": fields.pop("name"), **fields})
+        self.table.put({"pk": "table", "sk": "began", "at": names.iso(EPOCH - 86_400.0)})
 
     def queue(self) -> Queue:
         """The queue that the functions work on."""
@@ -105,6 +106,7 @@ class Rush:
             settings,
             Table(cast("Any", self.table), patience),
             cast("Any", _Bucket(self.turns)),
+            cast("Any", None),  # nothing is listed
             Functions(cast("Any", self), patience),
             self.turns,
             patience,

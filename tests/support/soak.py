@@ -33,7 +33,7 @@ ENDPOINT = "https://aws"
 THROTTLING = ("ProvisionedThroughputExceededException", "TransactionCanceledException")
 GIVES_UP = 30.0
 SECONDS_OF_A_TURN = 60.0  # real ones; a thread that does not stop at a call within these hangs
-MOST_TURNS = 10_000
+MOST_TURNS = 20_000  # jobs that nobody answers for a day, twice in a row, take half of them
 # A throttled table refuses most calls for this long. botocore tries each call a few times by itself.
 THROTTLED = (60.0, 240.0)
 REFUSED = 0.9
@@ -54,6 +54,7 @@ class Plan:
     processors: int
     uploads: int
     skews: bool
+    row_days: int | None
     call_faults: float
     kills: float
     paid_kills: float
@@ -99,6 +100,7 @@ def plan(seed: int) -> Plan:
         processors=chance.randint(2, 8),
         uploads=chance.randint(1, 3),
         skews=skews,
+        row_days=chance.choice([None, 1]),
         call_faults=chance.choice([0.0, 0.01, 0.04]),
         kills=chance.choice([0.0, 0.005, 0.02]),
         paid_kills=chance.choice([0.0, 0.1, 0.5]),
@@ -183,11 +185,17 @@ class Life:
         self._deleted: set[str] = set()
         self._bad: set[str] = set()
         self._unanswered: dict[str, bool] = {}
+        self._table_lost = self._rows_lost = False
+        self._events: list[Any] = []
+        self._ended_before: set[str] = set()
+        self._ran_before: set[str] = set()
+        self._lost: set[str] = set()
         self._agenda: list[tuple[float, Callable[[], None]]] = []
         self._throttled_until = 0.0
         # By job and record: how often the model has answered. And the jobs whose runs met a fault.
         self._paid: Counter[tuple[str, str]] = Counter()
         self._troubled: set[str] = set()
+        self._denied_until = 0.0
 
     def run(self) -> Survived:
         """Lives through the seed to its rest and checks every invariant, record by record."""
@@ -197,6 +205,7 @@ class Life:
             world.schedule = False  # this loop has its own, which goes on while functions run
             self._next_schedule = world.clock() + SCHEDULE_SECONDS
             self._busy_until = world.clock() + BUSY
+            world.keep_rows(self.plan.row_days)
             self._prepare()
             try:
                 self._live()
@@ -233,10 +242,14 @@ class Life:
             (self._neighbours, 0.2),
             (self._only_schedule, 0.05),
             (self._weeks, 0.2),
+            (self._lose_table, 0.2),
+            (self._deny, 0.1),
         ):
             if chance.random() < often:
                 self._at(world.clock() + chance.random() * BUSY, what)
         self._at(world.clock() + BUSY + 3600.0, self._sweep)  # the daily one, which finds what is left
+        if self.plan.row_days:
+            self._at(world.clock() + BUSY + 7200.0, self._expire)
         for _ in range(chance.choice([0, 0, 2])):
             seconds = chance.choice([60.0, 3000.0])
             at = world.clock() + chance.random() * BUSY
@@ -262,6 +275,7 @@ class Life:
             self._bad.add(upload_id)
         else:
             self._accepted[upload_id] = rows
+        self._events.append(event)
         self._note("upload", key, upload_id, len(rows), kind)
         if chance.random() < self.plan.throttled:
             self._throttled_until = world.clock() + chance.uniform(*THROTTLED)
@@ -336,6 +350,45 @@ class Life:
         self.world.clock.advance(WEEKS)
         self._next_schedule = self.world.clock() + SCHEDULE_SECONDS
         self._note("weeks", self.world.expire())
+
+    def _deny(self) -> None:
+        """For half an hour, a policy does not let the intake read uploads. Later, somebody sweeps."""
+        self._denied_until = self.world.clock() + 1800.0
+        self._at(self._denied_until + BUSY, self._sweep)
+        self._note("deny")
+
+    def _lose_table(self) -> None:
+        """Terraform replaces the table. What is running fails; events and jobs go on; somebody sweeps."""
+        for actor in self._actors:
+            actor.invocation.dead = True
+        self._ended_before |= self._named_by_reports()
+        self._ran_before |= {ref.upload_id for job in self.world.jobs() if job.arn for ref in job.chunks}
+        self._lost |= {job.job_id for job in self.world.jobs()} | {
+            one.upload_id for one in self.world.uploads()
+        }
+        self.world.new_table()
+        self._table_lost = True
+        self._faults["table lost"] += 1
+        self._note("table lost")
+        self._sweep()
+
+    def _expire(self) -> None:
+        """When all has ended, DynamoDB deletes some rows; somebody sweeps, and old events come again."""
+        world, chance = self.world, self._chance
+        if self._actors or world.events or not world.at_rest():
+            self._at(world.clock() + 3600.0, self._expire)
+            return
+        self._check()
+        world.clock.advance(2 * 86_400.0)
+        self._next_schedule = world.clock()
+        self._faults["expired row"] += world.expire_rows(lambda: chance.random() < 0.5)
+        left = {upload.upload_id for upload in world.uploads()}
+        self._ended_before |= self._named_by_reports() - left
+        self._rows_lost = True
+        self._note("expire", len(left))
+        self._sweep()
+        for event in self._events:
+            world.send("create", event)
 
     def _hold_a_slot(self, seconds: float) -> None:
         """Somebody else's job takes a slot."""
@@ -461,7 +514,13 @@ class Life:
             self._faults["slow"] += 1
         self._let_others_go(actor)
         self._pass_in_call(chance)
+        if invocation.dead:
+            world.kill()
         self._note("call", invocation.request_id, call.operation)
+        reads = call.function == "create" and call.operation in ("GetObject", "HeadObject")
+        if reads and world.clock() < self._denied_until and "/to-process/" in call.params["url_path"]:
+            self._faults["denied upload"] += 1
+            raise self._answer(call, "AccessDenied", 403)
         if call.operation == "CreateModelInvocationJob" and self._is_unanswered(call):
             self._faults["unanswered"] += 1
             raise self._answer(call, "InternalServerException", 500)
@@ -562,21 +621,29 @@ class Life:
         """What must hold whatever happened."""
         world = self.world
         uploads = {upload.upload_id: upload for upload in world.uploads()}
-        # What nobody told of, and no sweep could find: it is gone, or there is a newer version.
+        # What nobody told of, and no sweep could find: it is gone, or there is a newer version. Or it ended
+        # before the table, or its row, was lost.
         unknown = {one for one in (*self._accepted, *self._bad) if one not in uploads}
-        assert not unknown & self._listed(), "a sweep has not found them"
+        ended = self._named_by_reports() if self._table_lost or self._rows_lost else set()
+        assert not self._ended_before & set(uploads), "an upload that had ended has begun again"
+        assert not (unknown - ended) & self._listed(), "a sweep has not found them"
         for upload_id in self._bad - self._deleted - unknown:
             assert uploads[upload_id].status == Status.REJECTED
         ran = sent(world)
         complete: dict[str, Sequence[Mapping[str, Any]]] = {}
         for upload_id, rows in self._accepted.items():
+            times = {str(row["recordId"]): ran[upload_id, str(row["recordId"])] for row in rows}
+            assert max(times.values()) <= 1, f"{upload_id}: paid twice for {times}"
             if upload_id in unknown:
                 continue
             upload = uploads[upload_id]
-            times = {str(row["recordId"]): ran[upload_id, str(row["recordId"])] for row in rows}
-            assert max(times.values()) <= 1, f"{upload.key}: paid twice for {times}"
             assert upload.status in TERMINAL
-            if upload.status == Status.REJECTED:  # too few, and none came
+            assert ("Not run again" in upload.message) >= (upload_id in self._ran_before), "it ran again"
+            if "Not run again" in upload.message:
+                assert self._table_lost
+                assert upload.status == Status.FAILED
+                self._faults["in flight when the table was lost"] += 1
+            elif upload.status == Status.REJECTED:  # too few, and none came
                 assert not any(times.values())
                 assert upload.result_key
             elif upload.status == Status.CANCELLED:
@@ -590,8 +657,22 @@ class Life:
         twice = {key for key, count in self._paid.items() if count > 1 and key[0] not in self._troubled}
         # Where clocks differ, the lock of a run may seem to have expired.
         assert self.plan.skews or not twice, f"paid twice without a fault: {twice}"
-        check(world, complete, self.plan.quota)
+        again = {upload_id for upload_id in uploads if "Not run again" not in uploads[upload_id].message}
+        lost = self._lost - again - {job.job_id for job in world.jobs()}
+        check(world, complete, self.plan.quota, lost)
         assert ours_at_once(world) <= self.plan.slots or self.plan.skews
+
+    def _named_by_reports(self) -> set[str]:
+        """The uploads that a summary or a rejection report names, in whatever version of it."""
+        found = self.world.s3.list_object_versions(Bucket=self.world.bucket, Prefix="processed/")
+        named = set()
+        for one in found.get("Versions", []):
+            if one["Key"].endswith((".summary.json", ".rejected.json")):
+                body = self.world.s3.get_object(
+                    Bucket=self.world.bucket, Key=one["Key"], VersionId=one["VersionId"]
+                )
+                named.add(json.loads(body["Body"].read())["upload_id"])
+        return named
 
     def _listed(self) -> set[str]:
         """The uploads whose version is the current one of its key."""

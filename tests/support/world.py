@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -29,10 +29,11 @@ import boto3
 import collect_results
 import create_batch_queue
 import process_batch_jobs
-from batch_queue.aws import bucket as bucket_module
+from batch_queue.aws import pool
 from batch_queue.aws.bedrock import Bedrock
 from batch_queue.aws.bucket import Bucket
 from batch_queue.aws.functions import Functions
+from batch_queue.aws.listing import Listing
 from batch_queue.aws.patience import Patience
 from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.table import Table
@@ -351,8 +352,8 @@ class World:
         )
         self.s3.create_bucket(Bucket=self.bucket)
         self.s3.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
-        for route in routes:
-            self.put_route(route)
+        self.routes = routes
+        self.new_table(self.clock() - 86_400.0)
         self.simulator = Simulator(
             self.s3,
             clock=self.clock,
@@ -385,7 +386,7 @@ class World:
                 patch.object(DynamoDBBackend, "transact_write_items", _transact_write_items),
                 patch.object(moto_s3, "utcnow", world.moto_now),
                 patch.object(on_demand, "ThreadPoolExecutor", _Serial),
-                patch.object(bucket_module, "ThreadPoolExecutor", _Serial),
+                patch.object(pool, "ThreadPoolExecutor", _Serial),
                 patch.object(assembly, "GROUP", GROUP),
                 patch.object(create_batch_queue, "_dependencies", lambda: world.queue),
                 patch.object(process_batch_jobs, "_dependencies", lambda: (world.queue, _bedrock())),
@@ -396,6 +397,23 @@ class World:
                 finally:
                     _worlds.pop()
 
+    def expire_rows(self, some: Callable[[], bool] = lambda: True) -> int:
+        """DynamoDB deletes rows whose time has come: those for which ``some`` says so. Gives how many."""
+        due = [row for row in self.rows() if row.get("expires_at", self.clock()) < self.clock()]
+        gone = [row for row in due if some()]
+        for row in gone:
+            self.table.delete_item(Key={"pk": row["pk"], "sk": row["sk"]})
+        return len(gone)
+
+    def new_table(self, since: float | None = None) -> None:
+        """Replaces the table: only what Terraform writes is in it. ``since``: when it came into use."""
+        for row in self.rows():
+            self.table.delete_item(Key={"pk": row["pk"], "sk": row["sk"]})
+        for route in self.routes:
+            self.put_route(route)
+        if since is not None:
+            self.table.put_item(Item={"pk": "table", "sk": "began", "at": names.iso(since)})
+
     def put_route(self, route: Route) -> None:
         fields = {
             name: value for name, value in asdict(route).items() if value is not None and name != "name"
@@ -404,6 +422,11 @@ class World:
 
     # ------------------------------------------------------------------------------------------ wiring
 
+    def keep_rows(self, days: int | None) -> None:
+        """Terraform applies another ``row_retention_days``."""
+        self.settings = replace(self.settings, row_retention_days=days)
+        self._wire()
+
     def _wire(self) -> None:
         settings = self.settings
         patience = Patience(self.time, pause=self._pause)
@@ -411,6 +434,7 @@ class World:
             settings,
             Table(_dynamodb().Table(settings.table), patience),
             Bucket(_client("s3"), settings.bucket),
+            Listing(_client("s3"), settings.bucket),
             Functions(_client("lambda"), patience),
             self.time,
             patience,

@@ -120,6 +120,7 @@ run "functions" {
       function.environment[0].variables.WORK_PREFIX == "jobs/" &&
       function.environment[0].variables.MEDIA_PREFIXES == "to-process/" &&
       function.environment[0].variables.BUCKET_OWNER == "" &&
+      function.environment[0].variables.ROW_RETENTION_DAYS == "" &&
       function.environment[0].variables.KMS_KEY_ARN == "" &&
       function.environment[0].variables.LOG_LEVEL == "INFO"
     ])
@@ -190,23 +191,26 @@ run "permissions" {
 
   assert {
     condition = { for statement in data.aws_iam_policy_document.role["create_batch_queue"].statement : statement.sid => [toset(statement.actions), toset(statement.resources)] } == {
-      ReadUploads                 = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/to-process/*"])]
-      SeeThatUploadsAreGone       = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
-      WriteRejectionReports       = [toset(["s3:PutObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/processed/*.rejected.json"])]
-      ListUploads                 = [toset(["s3:ListBucketVersions"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
-      QueueUploads                = [toset(["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
-      KeepReadingState            = [toset(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/reading/*"])]
+      ReadUploads           = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/to-process/*"])]
+      WriteReports          = [toset(["s3:PutObject"]), toset([for kind in ["summary", "rejected"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/processed/*.${kind}.json"])]
+      ReadReports           = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset([for kind in ["summary", "rejected"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/processed/*.${kind}.json"])]
+      ListUploadsAndReports = [toset(["s3:ListBucketVersions"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
+      QueueUploads          = [toset(["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
+      KeepReadingState      = [toset(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/reading/*"])]
+
+      SeeThatObjectsAreGoneAndListWorkArea = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
+
       WakeProcessBatchJobsAndGoOn = [toset(["lambda:InvokeFunction"]), toset([for function in ["create-batch-queue", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
     }
-    error_message = "create_batch_queue lists and reads uploads, writes reports, keeps where it stands, and wakes process_batch_jobs and itself."
+    error_message = "create_batch_queue lists and reads uploads and reports, writes reports, keeps where it stands, and wakes process_batch_jobs and itself."
   }
 
   assert {
     condition = one(flatten([
       for statement in data.aws_iam_policy_document.role["create_batch_queue"].statement :
-      [for condition in statement.condition : "${condition.test} ${condition.variable} ${join(" ", condition.values)}"] if statement.sid == "ListUploads"
-    ])) == "StringLike s3:prefix to-process/*"
-    error_message = "create_batch_queue lists the versions of uploads, and of nothing else in the bucket."
+      [for condition in statement.condition : "${condition.test} ${condition.variable} ${join(" ", condition.values)}"] if statement.sid == "ListUploadsAndReports"
+    ])) == "StringLike s3:prefix to-process/* processed/*"
+    error_message = "create_batch_queue lists the versions of uploads and results, and of nothing else in the bucket."
   }
 
   assert {

@@ -516,6 +516,21 @@ run "retention_of_results_alone" {
   }
 }
 
+run "retention_of_rows" {
+  command = plan
+
+  variables {
+    row_retention_days     = 30
+    uploads_retention_days = 90
+    results_retention_days = 91
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : function.environment[0].variables.ROW_RETENTION_DAYS == "30"])
+    error_message = "The functions say when rows expire."
+  }
+}
+
 run "bucket_policy" {
   command = plan
 
@@ -800,7 +815,7 @@ run "no_sweep" {
   }
 
   assert {
-    condition     = contains([for statement in data.aws_iam_policy_document.role["create_batch_queue"].statement : statement.sid], "ListUploads")
+    condition     = contains([for statement in data.aws_iam_policy_document.role["create_batch_queue"].statement : statement.sid], "ListUploadsAndReports")
     error_message = "A sweep by hand works without the rule."
   }
 }

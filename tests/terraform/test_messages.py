@@ -31,6 +31,7 @@ HELD_AGAINST: dict[str, tuple[str, ...]] = {
     "uploads_retention_days": ("bucket_name",),
     "results_retention_days": ("bucket_name",),
     "bucket_policy_documents": ("bucket_name",),
+    "row_retention_days": ("uploads_retention_days", "results_retention_days", "bucket_name"),
     "bucket_owner": ("bucket_name", "create_bucket"),
 }
 SUBNETS, GROUPS = ["subnet-0123456789abcdef0"], ["sg-0123456789abcdef0"]
@@ -144,6 +145,16 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
         "results_retention_days is 0: write a whole number of 1 or more",
     ),
     "half a day of results": ({"results_retention_days": 1.5}, "results_retention_days is 1.5: write"),
+    "rows gone at once": ({"row_retention_days": 0}, "row_retention_days is 0: write a whole number of 1"),
+    "half a day of rows": ({"row_retention_days": 1.5}, "row_retention_days is 1.5: write"),
+    "neither row nor summary of uploads that stay": (
+        {"row_retention_days": 30, "results_retention_days": 90},
+        "results_retention_days is 90: write an uploads_retention_days of less",
+    ),
+    "neither row nor summary of uploads that stay as long": (
+        {"row_retention_days": 30, "results_retention_days": 90, "uploads_retention_days": 90},
+        "you pay for it again",
+    ),
     "bucket policy by its name": (
         {"bucket_policy_documents": ["my-policy"]},
         "write [data.aws_iam_policy_document.my_bucket.json]",

@@ -10,7 +10,9 @@ from unittest.mock import patch
 
 import pytest
 from batch_queue.aws import bucket as bucket_module
+from batch_queue.aws import pool
 from batch_queue.aws.bucket import Bucket
+from batch_queue.aws.listing import Listing
 from batch_queue.aws.patience import Patience
 from batch_queue.core import joining, names
 from batch_queue.core.rows import Chunk, ChunkRef, Status, Upload
@@ -212,13 +214,14 @@ def test_a_result_of_any_size_is_put_together_in_runs_that_end_in_time(
         Settings("q", "t", "bucket"),
         any_table,
         Bucket(any_s3, "bucket"),
+        Listing(any_s3, "bucket"),
         any_functions,
         lambda: s3.now,
         Patience(),
     )
     # When runs of 900 s join them, a run after the other
     runs = []
-    with patch.object(bucket_module, "ThreadPoolExecutor", pool_of(s3)):
+    with patch.object(pool, "ThreadPoolExecutor", pool_of(s3)):
         while rows.upload.status != Status.COMPLETED:
             began = s3.now
             Finish(queue).upload("u", Run(queue.clock, "collect", TIMEOUT))

@@ -72,7 +72,7 @@ def offences(root: Path = package.SOURCES) -> set[str]:
                 good = True  # handlers and clients.py use all storeys
             else:
                 below = STOREYS[: STOREYS.index(storey(name)) + 1]
-                strangers = {adapter(name), adapter(other)} - {"", "patience", "telemetry"}
+                strangers = {adapter(name), adapter(other)} - {"", "patience", "pool", "telemetry"}
                 good = storey(other) in below and (storey(name) != "aws" or len(strangers) <= 1)
             if not good:
                 found.add(f"{name} imports {other}")

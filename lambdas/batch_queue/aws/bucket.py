@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from batch_queue.core.joining import Span, gathered, plan_parts
-from batch_queue.core.objects import Current, ObjectRef
+from batch_queue.core.objects import ObjectRef
+
+from .pool import at_once
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-T = TypeVar("T")
-R = TypeVar("R")
 
 BLOCK_BYTES = 1 << 20
 _MIB = 1 << 20
@@ -32,7 +31,6 @@ PUT_PART_BYTES = 16 * _MIB
 _GONE = {"NoSuchKey", "NoSuchVersion", "404", "412", "PreconditionFailed"}
 _ARCHIVED = {"InvalidObjectState", "ObjectNotInActiveTierError"}
 _DENIED = {"403", "AccessDenied"}
-AT_ONCE = 10  # the size of a client's connection pool
 STREAMED_AT_ONCE = 4  # parts, which are in memory: up to 20 MiB each
 
 
@@ -111,37 +109,9 @@ class Bucket:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return {found["Key"]: found["Size"] for page in pages for found in page.get("Contents", [])}
 
-    def current(self, prefix: str, after: str = "") -> Iterator[tuple[list[Current], str]]:
-        """Yields pages of the current versions of the objects under a prefix, in key order.
-
-        Each page comes with its last key; pass that key as ``after`` to continue with the next page.
-        botocore requests URL-encoded keys and decodes them, so a key may contain any character.
-        """
-        marker: dict[str, Any] = {"KeyMarker": after} if after else {}
-        while True:
-            page = self._s3.list_object_versions(Bucket=self.name, Prefix=prefix, **marker)
-            versions, deleted = page.get("Versions", []), page.get("DeleteMarkers", [])
-            found = [
-                Current(
-                    key=version["Key"],
-                    # Uploaded before versioning was enabled or while it was suspended.
-                    version_id="" if version["VersionId"] == "null" else version["VersionId"],
-                    etag=version["ETag"].strip('"'),
-                    modified=version["LastModified"].timestamp(),
-                )
-                for version in versions
-                if version["IsLatest"]
-            ]
-            yield found, max((entry["Key"] for entry in (*versions, *deleted)), default="")
-            if not page.get("IsTruncated"):
-                return
-            marker = {"KeyMarker": page["NextKeyMarker"]}
-            if version_id := page.get("NextVersionIdMarker"):
-                marker["VersionIdMarker"] = version_id
-
     def sizes(self, keys: Sequence[str]) -> list[int]:
         """Returns the sizes of objects in bytes. Raises ObjectGoneError, ObjectDeniedError."""
-        return _at_once(lambda key: self.size(ObjectRef(key)), keys)
+        return at_once(lambda key: self.size(ObjectRef(key)), keys)
 
     def readable_sizes(self, keys: Iterable[str]) -> dict[str, int]:
         """Returns key → size in bytes of those of many objects that exist and can be read."""
@@ -152,7 +122,7 @@ class Bucket:
             except (ObjectGoneError, ObjectDeniedError):
                 return key, None
 
-        return {key: found for key, found in _at_once(size, keys) if found is not None}
+        return {key: found for key, found in at_once(size, keys) if found is not None}
 
     def missing(self, keys: Iterable[str]) -> set[str]:
         """Returns those of these keys that no object has. Raises ObjectDeniedError."""
@@ -164,7 +134,7 @@ class Bucket:
                 return key
             return ""
 
-        return set(_at_once(gone, keys)) - {""}
+        return set(at_once(gone, keys)) - {""}
 
     # --------------------------------------------------------------------------------------------- write
 
@@ -214,7 +184,7 @@ class Bucket:
                 return sources[key]
             return ""
 
-        found = set(_at_once(failed, sources))
+        found = set(at_once(failed, sources))
         return {source for source in found if source}, None not in found
 
     def concatenate(self, keys: Sequence[str], key: str) -> str:
@@ -248,7 +218,7 @@ class Bucket:
                 with streamed:
                     return self._s3.upload_part(**target, PartNumber=number, Body=content(part))["ETag"]
 
-            return _at_once(one, list(enumerate(parts, start=1)))
+            return at_once(one, list(enumerate(parts, start=1)))
 
         if len(parts) <= 1:
             body = content(parts[0]) if parts else b""
@@ -318,7 +288,7 @@ class Bucket:
         spans = [Span(0, start + part[0].start, start + part[0].end) for part in plan_parts([end - start])]
 
         def upload(target: Any) -> list[str]:
-            return _at_once(
+            return at_once(
                 lambda numbered: self._copy_part(target, numbered[0], ref, numbered[1]),
                 list(enumerate(spans, start=1)),
             )
@@ -360,12 +330,6 @@ def _exactly(ref: ObjectRef) -> dict[str, Any]:
     if ref.version_id:
         return {"VersionId": ref.version_id}
     return {"IfMatch": f'"{ref.etag}"'} if ref.etag else {}
-
-
-def _at_once(step: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Returns what a step gives for each item, in order; ``AT_ONCE`` are in flight."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(step, items))
 
 
 @contextmanager

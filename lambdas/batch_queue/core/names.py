@@ -14,6 +14,7 @@ MAX_KEY_BYTES = 1024
 # How many partitions of the table the queue of a route has. A partition takes some 500 new places a second.
 # Places stay where they are: a version with fewer partitions would not find all of them.
 SHARDS = 4
+_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
 # ------------------------------------------------------------------------------------------ ids and names
 
@@ -156,6 +157,11 @@ def output_key(work_prefix: str, job: str, arn: str, file_name: str) -> str:
 def manifest_key(work_prefix: str, job: str, arn: str) -> str:
     """Returns the key of the manifest, in which Bedrock writes the counts of a job."""
     return output_key(work_prefix, job, arn, "manifest.json")
+
+
+def ids_in(key: str) -> list[str]:
+    """Returns the ids of jobs and uploads in a key of the work area."""
+    return _ID.findall(key)
 
 
 def key_too_long(key: str) -> bool:

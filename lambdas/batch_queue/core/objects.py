@@ -74,13 +74,3 @@ class ObjectRef:
     key: str
     version_id: str = ""
     etag: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """The current version of a key. ``version_id``: "" if it has none; ``modified``: epoch seconds."""
-
-    key: str
-    version_id: str
-    etag: str
-    modified: float

@@ -10,6 +10,7 @@ from typing import Any
 from .outputs import TIER_REFUSED
 from .rows import Chunk, Job, Route, Status, Upload
 
+MAX_DENIED = 500  # characters of what S3 says
 MAX_MESSAGE = 2_000  # characters; a row is at most 400 KB
 # What to do about records that failed with these codes.
 _ADVICE = {
@@ -44,6 +45,14 @@ def upload_message(records: int, success: int, errors: Mapping[str, int], words:
         parts.append(f"{failed:,} of {records:,} records failed{by_code}: their lines in the result say why.")
     parts += [advice for code, advice in _ADVICE.items() if code in errors]
     return " ".join(parts)[:MAX_MESSAGE]
+
+
+def denied(key: str, said: str) -> str:
+    """Returns the message of an upload that S3 does not let the intake read; ``said`` is what S3 says."""
+    return (
+        f"waiting: S3 denied access to {key} ({said[:MAX_DENIED]}). Allow the role of create_batch_queue to "
+        "read it, and to use its KMS key. The next sweep tries again. To try at once, start a sweep."
+    )
 
 
 def waits_again(job: Job, records: int, ran: bool) -> str:
@@ -86,7 +95,8 @@ def rejection(
 def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dict[str, Any]:
     """Returns the summary of an upload that has ended, as a JSON document.
 
-    ``chunks``: all chunks of the upload. ``route``: for the prices; None if it is no longer configured.
+    ``chunks``: all chunks of the upload; none if the table has lost them. ``route``: for the prices; None if
+    it is no longer configured.
     """
     return {
         "upload_id": upload.upload_id,
@@ -100,7 +110,7 @@ def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dic
         "errors": upload.error_count,
         "errors_by_code": dict(sorted(errors_by_code(chunks).items())),
         "stop_reasons": dict(sorted(_stop_reasons(chunks).items())),
-        "attempts": max(chunk.runs for chunk in chunks),
+        "attempts": max((chunk.runs for chunk in chunks), default=0),
         "chunks": len(chunks),
         "jobs": sorted(upload.job_arns),
         "input_tokens": upload.input_tokens,

@@ -108,7 +108,9 @@ class Counts:
 class Upload:
     """One object version under the input prefix, and its status.
 
-    ``ready``: all its chunks are in the queue.
+    ``ready``: all its chunks are in the queue. ``unread``: S3 has denied access to the object so far, for the
+    reason in ``message``; nothing else is known of it. ``expires_at``: when DynamoDB may delete the row,
+    in epoch seconds; None if the upload has not ended, or its rows are kept for ever.
     """
 
     upload_id: str
@@ -124,6 +126,7 @@ class Upload:
     chunks: int = 0
     chunks_open: int = 0
     ready: bool = False
+    unread: bool = False
     success_count: int = 0
     error_count: int = 0
     input_tokens: int = 0
@@ -134,6 +137,7 @@ class Upload:
     result_version_id: str = ""
     updated_at: str = ""
     ended_at: str = ""
+    expires_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +265,7 @@ class Job:
     ``tries``: how often in a row it was tried to submit it and nothing came of it, this try included; stored
     before the try, so that a run that is killed counts. ``tried_at``: when the last try began.
     ``unanswered``: before the job had its ARN, Bedrock's last answer was a server error, or was lost.
+    ``expires_at``: as of an upload, from when the job is collected.
     """
 
     job_id: str
@@ -289,6 +294,7 @@ class Job:
     collect_requested_at: str = ""
     collected_at: str = ""
     updated_at: str = ""
+    expires_at: int | None = None
 
     @property
     def upload_ids(self) -> tuple[str, ...]:

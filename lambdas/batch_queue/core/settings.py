@@ -13,8 +13,9 @@ class Settings:
     """The environment variables of the functions, typed. Prefixes end with ``/``; an unset name is "".
 
     ``media_prefixes``: where the objects lie that an upload may link to. ``bucket_owner``: the account that
-    owns the bucket, if it is another one than the queue's. ``log_level``: the lowest level that
-    is logged, by its name in ``logging``.
+    owns the bucket, if it is another one than the queue's. ``row_retention_days``: how long the rows of what
+    has ended are kept; None for ever. ``log_level``: the lowest level that is logged, by its name in
+    ``logging``.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Settings:
     process_function: str = ""
     collect_function: str = ""
     role_arn: str = ""
+    row_retention_days: int | None = None
     job_vpc: Mapping[str, Any] = field(default_factory=dict)
     log_level: str = "INFO"
 
@@ -48,6 +50,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         process_function=environment.get("PROCESS_FUNCTION", ""),
         collect_function=environment.get("COLLECT_FUNCTION", ""),
         role_arn=environment.get("ROLE_ARN", ""),
+        row_retention_days=int(environment.get("ROW_RETENTION_DAYS") or 0) or None,
         job_vpc=json.loads(environment.get("JOB_VPC") or "{}"),
         log_level=environment.get("LOG_LEVEL", "INFO"),
     )

@@ -12,6 +12,7 @@ from batch_queue.core import names, outputs, scheduling
 from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Status
 
 from .assembly import STEP_SECONDS
+from .expiry import expire
 from .finish import Finish
 from .handover import go_on_collecting
 from .on_demand import AtWorkError, OnDemand
@@ -62,7 +63,9 @@ class Collector:
         if run.unfinished and not run.errors:
             log.info("collecting continues in another run", extra={"job_id": job_id})
             go_on_collecting(self._queue, job, run.function_name)
-        elif not run.errors:
+        for upload_id in ended:
+            run.attempt(expire, self._queue, upload_id, upload_id=upload_id)
+        if not run.unfinished and not run.errors:
             job = self._counted(job, written)
             if settlement.referring <= ended:  # else a version before this one left them their parts there
                 self._queue.bucket.delete_folder(names.work_folder(self._work, job.job_id))
@@ -137,7 +140,9 @@ class Collector:
     def _finish_job(self, job: Job) -> None:
         now = self._queue.now()
         self._learn(job)
-        self._queue.table.jobs.finish(replace(job, collected_at=now, updated_at=now))
+        self._queue.table.jobs.finish(
+            replace(job, collected_at=now, updated_at=now, expires_at=self._queue.expires_at())
+        )
         log.info(
             "job collected", extra={"job_id": job.job_id, "status": job.status, "chunks": len(job.chunks)}
         )

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from batch_queue.aws.bucket import ObjectGoneError
+from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError
 from batch_queue.aws.telemetry import EventError, count_end, log
 from batch_queue.core import cutting, digests, media, names, reading, reports
 from batch_queue.core.objects import NewObject, ObjectRef, new_objects, why_not
@@ -16,6 +16,7 @@ from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 
 from .queue import Queue
 from .run import Run
+from .traces import Trace, Traces
 
 # A chunk is a tenth of what one file of a job may contain.
 CHUNKS_PER_FILE = 10
@@ -26,6 +27,10 @@ STORE_SECONDS = 0.005
 # The largest upload: one invocation can store its chunks, and one can copy a result that is not much larger.
 MAX_CHUNKS = 100_000
 MAX_BYTES = 400_000_000_000
+# By how much the clocks of S3 and of the functions differ at most.
+CLOCK_SECONDS = 900.0
+# The rows of an upload that has ended are kept for at least a day.
+OLD_SECONDS = 86_400.0 - CLOCK_SECONDS
 # How many duplicate recordIds to look for at most. A report lists no more than a hundred.
 MAX_SUSPECTS = 1_000
 
@@ -35,6 +40,7 @@ class Intake:
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
+        self._traces = Traces(queue)
 
     def run(self, event: Mapping[str, Any], function_name: str, seconds_left: float) -> None:
         """Takes in every object of an S3 event, or continues reading one where an earlier run stopped.
@@ -90,17 +96,15 @@ class Intake:
     def take_in(self, found: NewObject, routes: Mapping[str, Route], offset: int, run: Run) -> Status | None:
         """Validates one object and stores its rows. Returns the upload's status, also if it is known.
 
-        Returns None if time ran out first. The state at the last chunk boundary is then stored, and
-        another invocation continues from there (``offset``, in bytes).
+        Returns None if the object was an upload of a table that is gone, or if time ran out first. The state
+        at the last chunk boundary is then stored, and another invocation continues from there (``offset``, in
+        bytes).
         """
-        table = self._queue.table
-        known = table.uploads.get(found.upload_id)
-        if known is not None:
-            log.info("upload is known", extra={"upload_id": found.upload_id, "key": found.key})
-            if not known.ready and known.status not in TERMINAL:
-                table.uploads.enqueue(known)
-                return Status.PENDING
-            return known.status
+        known = self._queue.table.uploads.get(found.upload_id)
+        if known is not None and not known.unread:
+            return self._known(known)
+        if known is None and self._ran_before(found):
+            return None
         route = routes[names.route_name(found.key, self._queue.settings.input_prefix, routes)]
         upload = Upload(
             upload_id=found.upload_id,
@@ -117,6 +121,15 @@ class Intake:
             size, scan = self._scan(found, route, offset, run)
         except ObjectGoneError as error:
             return self._store(_ended(upload, Status.CANCELLED, error.told), [])
+        except ObjectDeniedError as error:
+            self._deny(known or upload, found, error)
+            raise
+        return self._decide(upload, found, size, scan, run)
+
+    def _decide(
+        self, upload: Upload, found: NewObject, size: int, scan: reading.Scan, run: Run
+    ) -> Status | None:
+        """Stores what was read: a part of an object, a rejected upload, or one that is accepted."""
         if not scan.done:
             self._go_on(found, scan, run)
             return None
@@ -126,6 +139,39 @@ class Intake:
         count = len(chunks)
         accepted = replace(upload, size_bytes=size, records=scan.records, chunks=count, chunks_open=count)
         return self._store(accepted, chunks)
+
+    def _deny(self, upload: Upload, found: NewObject, error: ObjectDeniedError) -> None:
+        """Stores that S3 denies access to an object, so that people see it and each sweep tries again."""
+        words = reports.denied(upload.key, str(error))
+        self._queue.table.uploads.deny(
+            replace(upload, unread=True, message=words, updated_at=self._queue.now()), found
+        )
+
+    def _known(self, known: Upload) -> Status:
+        """Puts the rest of an upload that has a row into the queue, and returns its status."""
+        log.info("upload is known", extra={"upload_id": known.upload_id, "key": known.key})
+        if known.ready or known.status in TERMINAL:
+            return known.status
+        self._queue.table.uploads.enqueue(known)
+        return Status.PENDING
+
+    def _ran_before(self, found: NewObject) -> bool:
+        """Returns whether an object without a row has ended, or was in a job of another table.
+
+        Only an old event can be about such an object: one from before this table came into use, or so old
+        that the rows may have expired.
+        """
+        began = names.epoch(self._queue.table.marks.began(self._queue.now()))
+        came = names.epoch(found.created_at)
+        other_table = came <= began + CLOCK_SECONDS
+        if not other_table and self._queue.age(found.created_at) < OLD_SECONDS:
+            return False
+        trace = self._traces.of({found: came}, in_flight=other_table).get(found.upload_id)
+        if trace == Trace.UNCLEAR:
+            raise ObjectDeniedError("S3 denied access to the summary or the rejection report of an upload")
+        if trace:
+            log.info("upload has run", extra={"upload_id": found.upload_id, "key": found.key, "is": trace})
+        return trace is not None
 
     # ------------------------------------------------------------------------------------------ reading
 
@@ -218,6 +264,8 @@ class Intake:
         return self._store(replace(rejected, size_bytes=size, records=scan.records, result_key=key), [])
 
     def _store(self, upload: Upload, chunks: list[Chunk]) -> Status:
+        if upload.status in TERMINAL:
+            upload = replace(upload, expires_at=self._queue.expires_at())
         if not self._queue.table.uploads.add(upload, chunks):
             log.info("upload is known", extra={"upload_id": upload.upload_id, "key": upload.key})
         else:

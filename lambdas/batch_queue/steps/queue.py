@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from batch_queue.aws.bucket import Bucket
 from batch_queue.aws.functions import Functions
+from batch_queue.aws.listing import Listing
 from batch_queue.aws.patience import Patience
 from batch_queue.aws.table import Table
 from batch_queue.core import names
@@ -20,6 +21,7 @@ class Queue:
     settings: Settings
     table: Table
     bucket: Bucket
+    listing: Listing
     functions: Functions
     clock: Callable[[], float]
     patience: Patience
@@ -32,6 +34,11 @@ class Queue:
     def now(self) -> str:
         """Returns the time as rows store it: ISO 8601 in UTC."""
         return names.iso(self.clock())
+
+    def expires_at(self) -> int | None:
+        """Returns when a row of what ends now may be deleted (epoch seconds), or None if never."""
+        days = self.settings.row_retention_days
+        return None if days is None else int(self.clock()) + days * 86_400
 
     def age(self, stamp: str) -> float:
         """Returns the seconds since a time that a row stores."""

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from batch_queue.aws.listing import Version
 from batch_queue.aws.telemetry import EventError, log
 from batch_queue.core import names
-from batch_queue.core.objects import Current, NewObject, why_not
+from batch_queue.core.objects import NewObject, why_not
 
 from .queue import Queue
 from .run import Run
+from .traces import Trace, Traces
 
 # How many objects are looked up and handed over between two looks at the time.
 AT_ONCE = 100
 # The sweep continues in another run when less time than this is left.
 STOP_SECONDS = 60.0
 KEYS = {"sweep", "prefix", "min_age_minutes", "from", "so_far"}
-COUNTS = ("found", "known", "young", "enqueued")
+COUNTS = ("found", "known", "young", *map(str, Trace), "enqueued")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Order:
     min_age_minutes: float = 0.0
     after: str = ""
 
-    def takes(self, one: Current, now: float) -> bool:
+    def takes(self, one: Version, now: float) -> bool:
         """Returns whether an object is old enough. Without a minimum age, every object is."""
         return not self.min_age_minutes or now - one.modified >= self.min_age_minutes * 60
 
@@ -65,19 +67,23 @@ class Sweep:
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
+        self._traces = Traces(queue)
+        self._handed_over: set[str] = set()
 
     def run(self, event: Mapping[str, Any], function_name: str, seconds_left: float) -> dict[str, int]:
         """Sweeps, or continues where an earlier run stopped. Returns the counts so far.
 
         ``found``: objects that are uploads. Of these, ``known`` are in the table, ``young`` are below the
-        minimum age, and ``enqueued`` were handed over to ``function_name``. ``goes_on`` is 1 if another run
-        does the rest. Raises EventError for an invalid event.
+        minimum age, ``enqueued`` were handed over to ``function_name``, and the rest are what the bucket
+        tells (Trace). ``goes_on`` is 1 if another run does the rest. Raises EventError for an invalid event.
         """
         run = Run(self._queue.clock, function_name, seconds_left)
         settings = self._queue.settings
         wanted = order(event, settings.input_prefix)
+        if not wanted.after:
+            self._retry_denied(wanted.prefix, function_name)
         counts = Counter({name: event.get("so_far", {}).get(name, 0) for name in COUNTS})
-        for page, end in self._queue.bucket.current(wanted.prefix, wanted.after):
+        for page, end in self._queue.listing.current(wanted.prefix, wanted.after):
             uploads = [one for one in page if not why_not(settings.bucket, one.key, settings)]
             for at in range(0, len(uploads), AT_ONCE):
                 some = uploads[at : at + AT_ONCE]
@@ -90,23 +96,40 @@ class Sweep:
         return {**counts, "goes_on": 0}
 
     def _hand_over(
-        self, some: Sequence[Current], wanted: Order, counts: Counter[str], function_name: str
+        self, some: Sequence[Version], wanted: Order, counts: Counter[str], function_name: str
     ) -> None:
         now = self._queue.clock()
         old = [one for one in some if wanted.takes(one, now)]
         objects = [self._object(one, now) for one in old]
         known = self._queue.table.uploads.taken_in([found.upload_id for found in objects])
-        counts.update(found=len(some), young=len(some) - len(old), known=len(known))
-        for found, one in zip(objects, old, strict=True):
-            if found.upload_id in known:
-                continue
-            # One after the other, to leave concurrency for the account's other functions. The intake looks up
-            # what identifies an object without a version id.
-            listed = asdict(found) | ({} if one.version_id else {"modified_at": ""})
-            self._queue.functions.wake(function_name, {"read_on": listed, "from": 0})
-            counts.update(enqueued=1)
+        without_row = {
+            found: one.modified
+            for found, one in zip(objects, old, strict=True)
+            if found.upload_id not in known
+        }
+        traces = self._traces.of(without_row)
+        counts.update(found=len(some), young=len(some) - len(old), known=sum(known.values()))
+        counts.update(str(trace) for trace in traces.values())
+        for found in objects:
+            if found.upload_id in self._handed_over:
+                counts.update(enqueued=1)
+            elif found.upload_id not in traces and not known.get(found.upload_id):
+                # One after the other, to leave concurrency for the account's other functions. The intake
+                # looks up what identifies an object without a version id.
+                listed = asdict(found) | ({} if found.version_id else {"modified_at": ""})
+                self._queue.functions.wake(function_name, {"read_on": listed, "from": 0})
+                counts.update(enqueued=1)
 
-    def _object(self, one: Current, now: float) -> NewObject:
+    def _retry_denied(self, prefix: str, function_name: str) -> None:
+        """Hands over the objects that S3 did not let the intake read, also old versions."""
+        now = self._queue.now()
+        for found in self._queue.table.uploads.denied():
+            if found.key.startswith(prefix):
+                self._handed_over.add(found.upload_id)
+                again = asdict(replace(found, created_at=now))
+                self._queue.functions.wake(function_name, {"read_on": again, "from": 0})
+
+    def _object(self, one: Version, now: float) -> NewObject:
         """Returns the object as its event would describe it, but waiting from now on."""
         return NewObject(
             bucket=self._queue.settings.bucket,

@@ -6,12 +6,14 @@
 | chunk | upload id / ``chunk#000001`` | |
 | cut | upload id / ``cut`` | for an upload with many chunks |
 | entering | ``entering`` / upload id | for the same, until all its places are stored |
+| denied | ``denied`` / upload id | until the object can be read |
 | place | ``queue#<route>`` (shard 0), ``queue#<route>#<shard>`` / order key | while its chunk is pending |
 | job | job id / ``job`` | ``job#<status>`` |
 | active job | ``active`` / job id | until its results are collected |
 | model | ``model`` / base model | |
 | route | ``route`` / route name | (written by Terraform) |
 | lease | ``control`` / ``lease`` | |
+| began | ``table`` / ``began`` | |
 
 A run reads what it must not miss (places, active jobs) from the table, with strong consistency. The index is
 eventually consistent and serves queries by status.
@@ -27,6 +29,7 @@ from .chunks import Chunks
 from .dynamo import Dynamo
 from .jobs import Jobs
 from .lease import Lease
+from .marks import Marks
 from .models import Models
 from .uploads import Uploads
 
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Table:
-    """The rows of one queue: uploads, chunks, jobs, models and the lease."""
+    """The rows of one queue: uploads, chunks, jobs, models, the lease and the marks."""
 
     def __init__(self, table: DynamoTable, patience: Patience) -> None:
         self._table = table
@@ -45,6 +48,7 @@ class Table:
         self.jobs = Jobs(dynamo)
         self.models = Models(dynamo)
         self.lease = Lease(dynamo)
+        self.marks = Marks(dynamo)
 
     def within(self, patience: Patience) -> Table:
         """Returns the same table for an invocation that has this much patience."""

@@ -40,8 +40,12 @@ class Chunks:
         return [chunk_of(item) for item in self._items(upload) if not item.get("placed")]
 
     def cut_as(self, upload: Upload, cut: str) -> set[int]:
-        """Returns the numbers of the chunks that are stored from splitting an upload as ``cut`` says."""
-        return {item["number"] for item in self._items(upload) if item.get("cut") == cut}
+        """Returns the numbers of the chunks that are stored from splitting an upload as ``cut`` says.
+
+        Without those of an upload that ran before, which may not be deleted yet.
+        """
+        found = (item for item in self._items(upload) if "expires_at" not in item)
+        return {item["number"] for item in found if item.get("cut") == cut}
 
     def _items(self, upload: Upload) -> Iterator[dict[str, Any]]:
         # An interrupted run may have split the upload differently: ignore chunks beyond its count.

@@ -24,6 +24,7 @@ Key = tuple[str, str]  # pk and sk
 INDEX = "status-index"
 NEW = "attribute_not_exists(pk)"
 EXISTS = "attribute_exists(pk)"
+EXPIRES = "attribute_exists(expires_at)"
 _NOT_MET = {"ConditionalCheckFailed", "ConditionalCheckFailedException"}
 # Why a call is not answered now (DynamoDB API reference: common errors, and the reasons for which
 # TransactWriteItems is canceled).
@@ -40,6 +41,7 @@ _PASSING = {
 }
 LARGEST_PAGE = 1000
 BATCH_GET = 100  # BatchGetItem accepts at most 100 keys
+TRANSACTION = 100  # TransactWriteItems accepts at most 100 items
 
 
 @dataclass(slots=True)
@@ -106,9 +108,9 @@ class Dynamo:
 
     # --------------------------------------------------------------------------------------------- reads
 
-    def get(self, key: Key) -> dict[str, Any] | None:
-        """Returns one item, read with strong consistency, or None."""
-        item = self._call(self._table.get_item, Key=_key(key), ConsistentRead=True).get("Item")
+    def get(self, key: Key, *, consistent: bool = True) -> dict[str, Any] | None:
+        """Returns one item, or None."""
+        item = self._call(self._table.get_item, Key=_key(key), ConsistentRead=consistent).get("Item")
         return None if item is None else plain(item)
 
     def query(self, condition: str, values: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:

@@ -41,6 +41,11 @@ def active_key(job_id: str) -> Key:
     return "active", job_id
 
 
+def denied_key(upload_id: str) -> Key:
+    """Returns the key of the item that exists until an object that S3 denies can be read."""
+    return "denied", upload_id
+
+
 def upload_item(upload: Upload) -> dict[str, Any]:
     """Converts an upload to an item."""
     return {

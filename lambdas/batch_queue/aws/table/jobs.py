@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batch_queue.core.rows import TERMINAL, Job, Status, statuses_before
 
-from .dynamo import EXISTS, NEW, Dynamo, Expression, milliseconds
+from .dynamo import EXISTS, EXPIRES, NEW, Dynamo, Expression, milliseconds
 from .items import active_key, job_item, job_key, job_of, ref_item
 
 
@@ -29,10 +29,12 @@ class Jobs:
     # ---------------------------------------------------------------------------------------- submission
 
     def add(self, job: Job) -> bool:
-        """Stores the intent to create a job. Returns False if it is already stored."""
+        """Stores the intent to create a job. Returns False if it is already stored, and not to be deleted."""
         pk, sk = active_key(job.job_id)
+        # The row of an upload that ran before may not be deleted yet.
+        new = f"{NEW} OR {EXPIRES}"
         return self._dynamo.transact(
-            [self._dynamo.putting(job_item(job), NEW), self._dynamo.putting({"pk": pk, "sk": sk})]
+            [self._dynamo.putting(job_item(job), new), self._dynamo.putting({"pk": pk, "sk": sk})]
         )
 
     def seal(self, job: Job) -> bool:
@@ -115,7 +117,7 @@ class Jobs:
         return self._dynamo.update(
             job_key(job.job_id),
             {"collect_requested_at": now},
-            condition="attribute_not_exists(collected_at) AND "
+            condition=f"{EXISTS} AND attribute_not_exists(collected_at) AND "
             "(attribute_not_exists(collect_requested_at) OR collect_requested_at < :stale)",
             values={":stale": stale_before},
         )
@@ -169,7 +171,13 @@ class Jobs:
 
     def finish(self, job: Job) -> None:
         """Stores that a job's results are collected. The job is then no longer active."""
-        done = Expression().set({"collected_at": job.collected_at, "updated_at": job.updated_at})
+        done = Expression().set(
+            {
+                "collected_at": job.collected_at,
+                "updated_at": job.updated_at,
+                **({} if job.expires_at is None else {"expires_at": job.expires_at}),
+            }
+        )
         self._dynamo.transact(
             [
                 self._dynamo.updating(job_key(job.job_id), done, EXISTS),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from itertools import islice
+from typing import Any
 
 from batch_queue.aws.telemetry import SafeError
 from batch_queue.core.names import digest_of_cut
+from batch_queue.core.objects import NewObject
 from batch_queue.core.rows import TERMINAL, Chunk, Status, Upload, statuses_before
 
 from .chunks import Chunks
-from .dynamo import EXISTS, NEW, Dynamo
-from .items import chunk_item, upload_item, upload_key, upload_of
+from .dynamo import EXISTS, NEW, TRANSACTION, Dynamo, Expression
+from .items import chunk_item, denied_key, fields_of, upload_item, upload_key, upload_of
 
+_DENIED = "attribute_exists(unread)"
 # TransactWriteItems accepts at most 100 items: one upload, two per chunk; or two checks, one per chunk.
 _CHUNKS_AT_ONCE = 40
 _ROWS_AT_ONCE = 98
@@ -34,14 +38,17 @@ class Uploads:
         item = self._dynamo.get(upload_key(upload_id))
         return None if item is None else upload_of(item)
 
-    def taken_in(self, upload_ids: Sequence[str]) -> set[str]:
-        """Returns those uploads that have ended or are fully in the queue. Eventually consistent."""
+    def taken_in(self, upload_ids: Sequence[str]) -> dict[str, bool]:
+        """Returns, for those uploads that have a row, whether they have ended or are fully in the queue.
+
+        Eventually consistent.
+        """
         found = self._dynamo.batch_get(
             [upload_key(upload_id) for upload_id in upload_ids],
             ProjectionExpression="pk, #ready, #status",
             ExpressionAttributeNames={"#ready": "ready", "#status": "status"},
         )
-        return {item["pk"] for item in found if item.get("ready") or item["status"] in TERMINAL}
+        return {item["pk"]: bool(item.get("ready")) or item["status"] in TERMINAL for item in found}
 
     def pending(self, limit: int) -> list[Upload]:
         """Returns up to ``limit`` pending uploads, oldest first. Eventually consistent."""
@@ -56,22 +63,28 @@ class Uploads:
         """Stores an upload and its chunks, and puts the chunks into the queue.
 
         Uses one transaction if they fit. Otherwise it stores the chunks first, then the upload, then the
-        places, so that an interrupted run leaves nothing that looks complete; ``enqueue`` continues. Returns
-        False if the upload is already stored. Raises CutError if another run is splitting the upload with
-        different limits.
+        places, so that an interrupted run leaves nothing that looks complete; ``enqueue`` continues. Replaces
+        the row of ``deny``. Returns False if the upload is already stored. Raises CutError if another run is
+        splitting the upload with different limits.
         """
+        if self._add(upload, chunks, denied=False):
+            return True
+        stored = self.get(upload.upload_id)
+        return stored is not None and stored.unread and self._add(upload, chunks, denied=True)
+
+    def _add(self, upload: Upload, chunks: Sequence[Chunk], *, denied: bool) -> bool:
         if len(chunks) > _CHUNKS_AT_ONCE:
-            return self._add_in_steps(upload, chunks)
-        puts = [self._dynamo.putting(upload_item(replace(upload, ready=True)), NEW)]
+            return self._add_in_steps(upload, chunks, denied)
+        puts = self._storing(replace(upload, ready=True), denied)
         for chunk in chunks:
             puts += self._chunks.adding(chunk)
         return self._dynamo.transact(puts)
 
-    def _add_in_steps(self, upload: Upload, chunks: Sequence[Chunk]) -> bool:
+    def _add_in_steps(self, upload: Upload, chunks: Sequence[Chunk], denied: bool) -> bool:
         """Stores a large upload. Until it is stored, the row ``cut`` says whose chunks are valid."""
         cut = digest_of_cut(chunks)
         cut_key = (upload.upload_id, "cut")
-        no_upload = self._dynamo.checking(upload_key(upload.upload_id), NEW)
+        no_upload = self._dynamo.checking(upload_key(upload.upload_id), _DENIED if denied else NEW)
         our_cut = self._dynamo.checking(cut_key, "cut = :cut", cut=cut)
         begin = self._dynamo.putting({"pk": upload.upload_id, "sk": "cut", "cut": cut})
         added = False
@@ -87,17 +100,35 @@ class Uploads:
             added = self._dynamo.transact(
                 [
                     our_cut,
-                    self._dynamo.putting(upload_item(upload), NEW),
+                    *self._storing(upload, denied),
                     self._dynamo.putting(entering),
                 ]
             )
         stored = self.get(upload.upload_id)
+        if stored is not None and stored.unread:
+            return False
         if stored is None:
             raise CutError(
                 f"another run is splitting {upload.key} with different limits; Lambda retries the event"
             )
         self.enqueue(stored)
         return added
+
+    def _storing(self, upload: Upload, denied: bool) -> list[Any]:
+        """Returns the operations that store an upload's row, in the place of ``deny``'s if ``denied``."""
+        put = self._dynamo.putting(upload_item(upload), _DENIED if denied else NEW)
+        return [put, *([self._dynamo.deleting(denied_key(upload.upload_id))] if denied else [])]
+
+    def deny(self, upload: Upload, found: NewObject) -> bool:
+        """Stores that an object cannot be read, and why. Returns False if the upload is taken in."""
+        put = self._dynamo.putting(upload_item(upload), f"{NEW} OR {_DENIED}")
+        pk, sk = denied_key(upload.upload_id)
+        return self._dynamo.transact([put, self._dynamo.putting({"pk": pk, "sk": sk, **asdict(found)})])
+
+    def denied(self) -> list[NewObject]:
+        """Returns the objects that could not be read so far."""
+        items = self._dynamo.query("pk = :pk", {":pk": denied_key("")[0]}, consistent=True)
+        return [NewObject(**fields_of(NewObject, item)) for item in items]
 
     def enqueue(self, upload: Upload) -> None:
         """Puts an upload's chunks into the queue. Idempotent: each chunk is added once."""
@@ -163,3 +194,20 @@ class Uploads:
             },
             if_status=statuses_before(upload.status),
         )
+
+    def expire(self, upload_id: str, expires_at: int) -> None:
+        """Has DynamoDB delete the rows of an upload that has ended, some time after ``expires_at``.
+
+        ``expires_at`` is in epoch seconds. The upload's own row is marked last: as long as it is not, a run
+        that repeats this begins again.
+        """
+        own = upload_key(upload_id)
+        rows = self._dynamo.pages("pk = :pk", {":pk": upload_id}, consistent=True)
+        keys = ((item["pk"], item["sk"]) for item in rows if (item["pk"], item["sk"]) != own)
+        change = Expression().set({"expires_at": expires_at})
+        while some := list(islice(keys, TRANSACTION)):
+            if not self._dynamo.transact([self._dynamo.updating(key, change, EXISTS) for key in some]):
+                # An earlier run has marked them, and some are deleted by now.
+                for key in some:
+                    self._dynamo.update(key, {"expires_at": expires_at}, condition=EXISTS)
+        self._dynamo.update(own, {"expires_at": expires_at}, condition=EXISTS)

@@ -12,6 +12,7 @@
 | model | ``model`` / base model | |
 | route | ``route`` / route name | (written by Terraform) |
 | lease | ``control`` / ``lease`` | |
+| queue | ``queues`` / route name | until the route is removed and its queue is empty |
 
 A run reads what it must not miss (places, active jobs) from the table, with strong consistency. The index is
 eventually consistent and serves queries by status.
@@ -28,6 +29,7 @@ from .dynamo import Dynamo
 from .jobs import Jobs
 from .lease import Lease
 from .models import Models
+from .queues import Queues
 from .uploads import Uploads
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Table:
         self.jobs = Jobs(dynamo)
         self.models = Models(dynamo)
         self.lease = Lease(dynamo)
+        self.queues = Queues(dynamo)
 
     def within(self, patience: Patience) -> Table:
         """Returns the same table for an invocation that has this much patience."""

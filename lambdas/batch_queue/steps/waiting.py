@@ -1,0 +1,79 @@
+"""Step 7, what waits: tells the rows of its uploads why, and CloudWatch how long."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+
+from batch_queue.aws.telemetry import emit_metrics
+from batch_queue.core import names, scheduling
+from batch_queue.core.rows import ACTIVE, Job, Place, Route, Status
+from batch_queue.core.scheduling import Waiting
+
+from .queue import Queue
+
+# How many of the oldest pending uploads get a message that says why they wait.
+TOLD_UPLOADS = 100
+
+
+class Waits:
+    """What waits, and for what. Nothing here decides what runs."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def few(self, waiting: Waiting) -> None:
+        """Tells uploads whose records are too few for a job how many there are, and how long they wait."""
+        least = waiting.route.min_records_per_job
+        until = datetime.fromtimestamp(waiting.until, UTC).strftime("%H:%M UTC")
+        self._note(waiting.places, f"waiting: {waiting.records:,} of {least:,} records, until {until}")
+
+    def tell(self, jobs: Collection[Job], routes: Mapping[str, Route]) -> None:
+        """Tells the other uploads that wait, and measures the oldest of all.
+
+        ``jobs``: all jobs whose results are not collected yet, as they are after the round.
+        """
+        pending = self._queue.table.uploads.pending(TOLD_UPLOADS)
+        for upload in pending:
+            if upload.route not in routes:
+                self._queue.table.uploads.note(upload.upload_id, _removed(upload.route), Status.PENDING)
+        # Also the rest of uploads that have begun to run. The head of a queue may be a chunk that runs again
+        # and has waited for less time than those behind it.
+        places = [place for name in routes for place in self._queue.table.chunks.sample(name)]
+        places += self._left_behind(jobs, routes)
+        now = self._queue.clock()
+        since = [names.epoch(upload.created_at) for upload in pending]
+        since += [scheduling.waits_since(place) for place in places]
+        oldest = min(since, default=now)
+        emit_metrics(
+            self._queue.settings.name,
+            {
+                "OldestPendingAge": max(0.0, now - oldest),
+                "ActiveJobs": sum(1 for job in jobs if job.status in ACTIVE),
+            },
+            {"OldestPendingAge": "Seconds"},
+        )
+
+    def _left_behind(self, jobs: Iterable[Job], routes: Mapping[str, Route]) -> list[Place]:
+        """Returns the first places of routes that were removed, after it has told their uploads."""
+        queues = self._queue.table.queues
+        known = queues.known()
+        for name in sorted(routes.keys() - known):
+            queues.add(name)
+        busy = {job.route for job in jobs}
+        found: list[Place] = []
+        for name in sorted(known - routes.keys()):
+            places = self._queue.table.chunks.sample(name)
+            if not places and name not in busy:  # a job that is collected can return records to the queue
+                queues.forget(name)
+            self._note(places, _removed(name))
+            found += places
+        return found
+
+    def _note(self, places: Iterable[Place], message: str) -> None:
+        for upload_id in dict.fromkeys(place.ref.upload_id for place in places):
+            self._queue.table.uploads.note(upload_id, message)
+
+
+def _removed(route: str) -> str:
+    return f"waiting: the route {route} is no longer configured. Add it again."

@@ -1,0 +1,57 @@
+"""Whatever waits has an end or says so: in the rows of its uploads, and in the age that the alarm watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from batch_queue.core.rows import Status
+
+from tests.support.routes import configured
+from tests.support.world import HAIKU, Call, World, lines, records
+
+from .test_metrics import told
+
+pytestmark = pytest.mark.flows
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+LIMITS = {"min_records_per_job": 1, "max_records_per_job": 5, "max_records_per_file": 5}
+ANY_SIZE = {"models": {"*": {"min_records": 1, "start_seconds": 60.0}}}
+
+
+def calls(world: World, what: str, fail: Callable[[], None]) -> list[float]:
+    """Has a function fail at each call of this operation; gives when."""
+    hits: list[float] = []
+
+    def before(call: Call) -> None:
+        if call.operation == what:
+            hits.append(world.clock())
+            fail()
+
+    world.before = before
+    return hits
+
+
+def test_the_rest_of_an_upload_says_that_its_route_was_removed(capsys: pytest.CaptureFixture[str]) -> None:
+    # Given an upload of which a part runs and a part waits
+    route = configured("chat", HAIKU, max_active_jobs=1, **LIMITS)
+    with World.open(route, config=ANY_SIZE) as world:
+        upload_id = world.upload("chat/a.jsonl", lines(records(10)))
+        world.run(
+            lambda: world.one_upload(upload_id).status == Status.IN_PROGRESS if world.uploads() else False
+        )
+        # When its route is removed
+        world.table.delete_item(Key={"pk": "route", "sk": "chat"})
+        world.run(lambda: not world.events and all(job.collected_at for job in world.jobs()))
+        began = world.clock()
+        capsys.readouterr()
+        world.run(lambda: world.clock() > began + 3 * HOUR)
+        # Then the row and the alarm's metric say so, until the route is back
+        upload = world.one_upload(upload_id)
+        assert upload.status == Status.IN_PROGRESS
+        assert upload.message == "waiting: the route chat is no longer configured. Add it again."
+        assert told(capsys, "OldestPendingAge")["OldestPendingAge"][-1] > 3 * HOUR
+        world.put_route(route)
+        world.run()
+        assert world.one_upload(upload_id).status == Status.COMPLETED

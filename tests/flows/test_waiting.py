@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from batch_queue.core.rows import Status
 
+from tests.local_aws.simulator import Fault
 from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records
 
@@ -55,3 +56,29 @@ def test_the_rest_of_an_upload_says_that_its_route_was_removed(capsys: pytest.Ca
         world.put_route(route)
         world.run()
         assert world.one_upload(upload_id).status == Status.COMPLETED
+
+
+@pytest.mark.parametrize(("count", "end"), [(100, Status.COMPLETED), (40, Status.REJECTED)])
+def test_an_upload_that_waits_for_a_slot_says_so(count: int, end: Status) -> None:
+    with World.open(configured("default", HAIKU, max_active_jobs=1)) as world:
+        # Given an upload that waits for others, or is enough for a job
+        upload_id = world.upload("a.jsonl", lines(records(count)))
+        began = world.clock()
+        world.simulator.add_foreign(HAIKU, count=1, seconds=3 * HOUR)
+        # When somebody else holds the only slot of its model for longer than it waits for others
+        world.run(lambda: world.clock() > began + HOUR)
+        upload = world.one_upload(upload_id)
+        assert (upload.status, upload.message) == (Status.PENDING, f"waiting: no slot of {HAIKU} is free")
+        # Then it goes on when the slot is free
+        world.run()
+        upload = world.one_upload(upload_id)
+        assert upload.status == end
+        assert "no slot" not in upload.message
+
+
+def test_a_reason_that_bedrock_gave_is_not_replaced() -> None:
+    with World.open(configured("default", HAIKU, max_active_jobs=1)) as world:
+        world.simulator.add_fault(Fault("quota", "CreateModelInvocationJob", times=3))
+        upload_id = world.upload("a.jsonl", lines(records(100)))
+        world.run(lambda: bool(world.jobs()) and not world.events)
+        assert "Exception" in world.one_upload(upload_id).message

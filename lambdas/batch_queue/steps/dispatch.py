@@ -95,7 +95,11 @@ class Dispatch:
                 return False
         if not try_again(retries.last):
             return False
-        self._waits.tell(now.jobs.values(), routes)
+        running = [*self._ours(now, retries.aside, estimates), *others]
+        full = [
+            name for name, route in routes.items() if not scheduling.room(route, routes.values(), running)
+        ]
+        self._waits.tell(now.jobs.values(), routes, full)
         return True
 
     def _try(self, submit: Callable[[Job, Run], Job | None], job: Job, now: Round, run: Run) -> bool:

@@ -28,15 +28,25 @@ class Waits:
         until = datetime.fromtimestamp(waiting.until, UTC).strftime("%H:%M UTC")
         self._note(waiting.places, f"waiting: {waiting.records:,} of {least:,} records, until {until}")
 
-    def tell(self, jobs: Collection[Job], routes: Mapping[str, Route]) -> None:
+    def tell(self, jobs: Collection[Job], routes: Mapping[str, Route], full: Collection[str]) -> None:
         """Tells the other uploads that wait, and measures the oldest of all.
 
-        ``jobs``: all jobs whose results are not collected yet, as they are after the round.
+        ``jobs``: all jobs whose results are not collected yet, as they are after the round. ``full``: the
+        names of the routes that can start no job now.
         """
         pending = self._queue.table.uploads.pending(TOLD_UPLOADS)
+        # Why their job is not accepted says more.
+        told = {
+            one for job in jobs if job.status == Status.SUBMITTING and job.message for one in job.upload_ids
+        }
         for upload in pending:
-            if upload.route not in routes:
-                self._queue.table.uploads.note(upload.upload_id, _removed(upload.route), Status.PENDING)
+            reason = _removed(upload.route)
+            if route := routes.get(upload.route):
+                reason = f"waiting: no slot of {names.base_model(route.model_id)} is free"
+                if route.name not in full or upload.upload_id in told:
+                    continue
+            if reason != upload.message:
+                self._queue.table.uploads.note(upload.upload_id, reason, Status.PENDING)
         # Also the rest of uploads that have begun to run. The head of a queue may be a chunk that runs again
         # and has waited for less time than those behind it.
         places = [place for name in routes for place in self._queue.table.chunks.sample(name)]

@@ -11,6 +11,7 @@ from tests.local_aws.simulator import Fault
 from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records
 
+from .test_adversity import aws_error
 from .test_metrics import told
 
 pytestmark = pytest.mark.flows
@@ -21,17 +22,14 @@ LIMITS = {"min_records_per_job": 1, "max_records_per_job": 5, "max_records_per_f
 ANY_SIZE = {"models": {"*": {"min_records": 1, "start_seconds": 60.0}}}
 
 
-def calls(world: World, what: str, fail: Callable[[], None]) -> list[float]:
-    """Has a function fail at each call of this operation; gives when."""
-    hits: list[float] = []
+def failing(world: World, function: str, operation: str, fail: Callable[[], None]) -> None:
+    """Has a function fail at each call of this operation."""
 
     def before(call: Call) -> None:
-        if call.operation == what:
-            hits.append(world.clock())
+        if (call.function, call.operation) == (function, operation):
             fail()
 
     world.before = before
-    return hits
 
 
 def test_the_rest_of_an_upload_says_that_its_route_was_removed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,3 +80,55 @@ def test_a_reason_that_bedrock_gave_is_not_replaced() -> None:
         upload_id = world.upload("a.jsonl", lines(records(100)))
         world.run(lambda: bool(world.jobs()) and not world.events)
         assert "Exception" in world.one_upload(upload_id).message
+
+
+def held_by_bedrock(world: World) -> str:
+    """Bedrock accepts no job any more."""
+
+    def throttle() -> None:
+        raise aws_error("ThrottlingException", 429)
+
+    failing(world, "process", "CreateModelInvocationJob", throttle)
+    return "waiting: ThrottlingException: no"
+
+
+def held_by_the_collector(world: World) -> str:
+    """Each collector dies."""
+    failing(world, "collect", "ListObjectsV2", world.kill)
+    return (
+        "waiting: a job has ended as Completed, but its output could not be collected yet. "
+        "See the log of collect_results."
+    )
+
+
+def never_ended(world: World) -> str:
+    """Somebody stops the job, and Bedrock does not come to an end with that."""
+    (job,) = world.bedrock_jobs()
+    world.simulator.call("StopModelInvocationJob", {"jobIdentifier": job["jobArn"]})
+    return (
+        f"waiting: the job {job['jobName']} has been Stopping at Bedrock for more than 8 days. Stop it in "
+        "the Bedrock console, or ask AWS Support why it does not end."
+    )
+
+
+@pytest.mark.parametrize(
+    ("hold", "hours"), [(held_by_bedrock, 3), (held_by_the_collector, 3), (never_ended, 9 * 24)]
+)
+def test_a_job_that_does_not_go_on_is_told(
+    hold: Callable[[World], str], hours: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {"models": {"*": {"min_records": 1, "start_seconds": 60.0, "stopping_seconds": 30 * DAY}}}
+    with World.open(configured("default", HAIKU, max_active_jobs=1, **LIMITS), config=config) as world:
+        # Given an upload of two jobs, of which the first runs
+        upload_id = world.upload("a.jsonl", lines(records(10)))
+        world.run(lambda: [job.status for job in world.jobs()] == [Status.IN_PROGRESS])
+        # When a job does not go on
+        words = hold(world)
+        began = world.clock()
+        world.run(lambda: world.clock() > began + HOUR / 2)
+        assert told(capsys, "OldestPendingAge")["OldestPendingAge"][-1] < HOUR
+        world.clock.advance((hours - 1) * HOUR)
+        world.invoke("process", {})
+        # Then the row says why, and the alarm's metric how long
+        assert world.one_upload(upload_id).message == words
+        assert told(capsys, "OldestPendingAge")["OldestPendingAge"][-1] > (hours - 1) * HOUR

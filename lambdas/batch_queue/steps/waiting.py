@@ -7,13 +7,17 @@ from datetime import UTC, datetime
 
 from batch_queue.aws.telemetry import emit_metrics
 from batch_queue.core import names, scheduling
-from batch_queue.core.rows import ACTIVE, Job, Place, Route, Status
+from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Place, Route, Status
 from batch_queue.core.scheduling import Waiting
 
 from .queue import Queue
 
 # How many of the oldest pending uploads get a message that says why they wait.
 TOLD_UPLOADS = 100
+# Bedrock ends a job after 7 days at most (timeoutDurationInHours in its API reference).
+LATE_DAYS = 8
+# A collector and its two retries have ended by then.
+COLLECTED_SECONDS = 3600.0
 
 
 class Waits:
@@ -54,6 +58,7 @@ class Waits:
         now = self._queue.clock()
         since = [names.epoch(upload.created_at) for upload in pending]
         since += [scheduling.waits_since(place) for place in places]
+        since += [names.epoch(stamp) for job in jobs if (stamp := self._job(job))]
         oldest = min(since, default=now)
         emit_metrics(
             self._queue.settings.name,
@@ -63,6 +68,33 @@ class Waits:
             },
             {"OldestPendingAge": "Seconds"},
         )
+
+    def _job(self, job: Job) -> str:
+        """Returns since when a job waits for this queue, or for a Bedrock that does not end it; "" if not.
+
+        Tells its uploads if that takes too long. Why it is not submitted, they know.
+        """
+        message, since = "", ""
+        if job.status in TERMINAL:
+            since = job.updated_at
+            if self._queue.age(since) > COLLECTED_SECONDS:
+                message = (
+                    f"waiting: a job has ended as {job.status}, but its output could not be collected yet. "
+                    "See the log of collect_results."
+                )
+        elif job.status == Status.SUBMITTING:
+            since = job.created_at
+        elif job.instead:
+            since = job.submitted_at
+        elif self._queue.age(job.submitted_at) > LATE_DAYS * 86_400:
+            since = job.submitted_at
+            message = (
+                f"waiting: the job {job.job_name} has been {job.status} at Bedrock for more than {LATE_DAYS} "
+                "days. Stop it in the Bedrock console, or ask AWS Support why it does not end."
+            )
+        for upload_id in job.upload_ids if message else ():
+            self._queue.table.uploads.note(upload_id, message)
+        return since
 
     def _left_behind(self, jobs: Iterable[Job], routes: Mapping[str, Route]) -> list[Place]:
         """Returns the first places of routes that were removed, after it has told their uploads."""

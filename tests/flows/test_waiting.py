@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from batch_queue.core.rows import Status
+from batch_queue.steps import submission
 
 from tests.local_aws.simulator import Fault
 from tests.support.routes import configured
@@ -132,3 +133,29 @@ def test_a_job_that_does_not_go_on_is_told(
         # Then the row says why, and the alarm's metric how long
         assert world.one_upload(upload_id).message == words
         assert told(capsys, "OldestPendingAge")["OldestPendingAge"][-1] > (hours - 1) * HOUR
+
+
+def test_a_job_that_bedrock_neither_takes_nor_lists_goes_on_when_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(submission, "MAX_TRIES", 4)
+    with World.open(configured("default", HAIKU)) as world:
+        # Given a job that Bedrock never answered, at its last try, in an account that may not list jobs
+        heals = False
+
+        def before(call: Call) -> None:
+            if call.operation == "ListModelInvocationJobs":
+                raise aws_error("AccessDeniedException", 403)
+            if call.operation == "CreateModelInvocationJob" and not heals:
+                raise aws_error("InternalServerException", 500, "it broke")
+
+        world.before = before
+        upload_id = world.upload("a.jsonl", lines(records(100)))
+        world.run(lambda: max((job.tries for job in world.jobs()), default=0) > 6)
+        assert world.one_upload(upload_id).message == "waiting: InternalServerException: it broke"
+        # When Bedrock takes jobs again
+        heals = True
+        world.run()
+        # Then it takes this one
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+        assert len(world.bedrock_jobs()) == 1

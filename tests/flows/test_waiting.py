@@ -57,6 +57,21 @@ def test_the_rest_of_an_upload_says_that_its_route_was_removed(capsys: pytest.Ca
         assert world.one_upload(upload_id).status == Status.COMPLETED
 
 
+def test_records_that_return_to_a_route_that_was_removed_say_so() -> None:
+    # Given a job that does not start, of a route that is removed while its queue is empty
+    with World.open(configured("chat", HAIKU)) as world:
+        world.simulator.configure({"models": {"*": {"schedule_seconds": 10 * DAY}}})
+        upload_id = world.upload("chat/a.jsonl", lines(records(100)))
+        world.run(lambda: [job.status for job in world.jobs()] == [Status.SCHEDULED])
+        world.table.delete_item(Key={"pk": "route", "sk": "chat"})
+        world.invoke("process", {})
+        # When the job expires
+        world.run(lambda: any(job.collected_at for job in world.jobs()) and not world.events, steps=2_000)
+        world.invoke("process", {})
+        # Then its records wait for the route
+        assert "the route chat is no longer configured" in world.one_upload(upload_id).message
+
+
 @pytest.mark.parametrize(("count", "end"), [(100, Status.COMPLETED), (40, Status.REJECTED)])
 def test_an_upload_that_waits_for_a_slot_says_so(count: int, end: Status) -> None:
     with World.open(configured("default", HAIKU, max_active_jobs=1)) as world:

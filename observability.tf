@@ -104,7 +104,7 @@ resource "aws_cloudwatch_metric_alarm" "errors" {
 # answer holds: without it the alarm would end and begin again at each run.
 resource "aws_cloudwatch_metric_alarm" "oldest_pending" {
   alarm_name          = "${var.name}-oldest-pending-${local.region}"
-  alarm_description   = "An upload of the queue ${var.name} has been waiting for more than ${var.pending_age_alarm_hours} hours. See in the Bedrock console which batch inference jobs of the account hold the slots of its model; then raise max_active_jobs (and the quota, if that is what is used up), give its route a higher priority, or look for Bedrock's refusals in the log group ${aws_cloudwatch_log_group.function["process_batch_jobs"].name}."
+  alarm_description   = "An upload of the queue ${var.name} has been waiting for more than ${var.pending_age_alarm_hours} hours, or for the end of a job that Bedrock has not ended in time or whose output could not be collected. The attribute message of its row says which. If it waits for a slot, see in the Bedrock console which batch inference jobs of the account hold the slots of its model; then raise max_active_jobs (and the quota, if that is what is used up), give its route a higher priority, or look for Bedrock's refusals in the log group ${aws_cloudwatch_log_group.function["process_batch_jobs"].name}."
   namespace           = "BedrockBatchQueue"
   metric_name         = "OldestPendingAge"
   dimensions          = { Queue = var.name }

@@ -30,6 +30,7 @@ CHUNKS = "tests/flows/test_many_chunks.py"
 ASSEMBLY = "tests/flows/test_assembly.py"
 LOST = "tests/flows/test_lost_table.py"
 PAGES = "tests/flows/test_pages.py"
+WAITING = "tests/flows/test_waiting.py"
 CALLS = "tests/faults/test_calls.py"
 SOAK = "tests/faults/test_soak.py"
 
@@ -351,6 +352,41 @@ MUTANTS = [
         "elif may_run_again and passing(code):",
         "elif may_run_again:",
         (FLOW, "tests/unit/test_outputs.py"),
+    ),
+    Mutant(
+        "a removed route is forgotten while a job of it runs",
+        "steps/waiting.py",
+        "if not places and name not in busy:",
+        "if not places:",
+        (WAITING,),
+    ),
+    Mutant(
+        "places of a removed route are not looked at",
+        "steps/waiting.py",
+        "places += self._left_behind(jobs, routes)",
+        "places += []",
+        (WAITING,),
+    ),
+    Mutant(
+        "what waits for a slot replaces Bedrock's reason",
+        "steps/waiting.py",
+        "if route.name not in full or upload.upload_id in told:",
+        "if route.name not in full:",
+        (WAITING,),
+    ),
+    Mutant(
+        "the age does not count jobs that do not go on",
+        "steps/waiting.py",
+        "since += [names.epoch(stamp) for job in jobs if (stamp := self._job(job))]",
+        "[self._job(job) for job in jobs]",
+        (WAITING,),
+    ),
+    Mutant(
+        "a job that cannot be looked up is never submitted again",
+        "steps/submission.py",
+        "return self._create(job)\n            if arn:",
+        "return job\n            if arn:",
+        (WAITING,),
     ),
 ]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from batch_queue.aws.bedrock import Bedrock, BedrockError, ListedJob
-from batch_queue.aws.telemetry import emit_metrics, log
+from batch_queue.aws.telemetry import log
 from batch_queue.core import names, retrying, scheduling
 from batch_queue.core.rows import ACTIVE, ONE_BY_ONE, TERMINAL, Estimate, Job, Place, Route, Status
 from batch_queue.core.scheduling import Running, Waiting
@@ -16,11 +15,10 @@ from batch_queue.core.scheduling import Running, Waiting
 from .queue import Queue
 from .run import Run
 from .submission import Submission
+from .waiting import Waits
 
 # A run with less time than this starts neither another round nor another job.
 ROUND_SECONDS = 60.0
-# How many of the oldest pending uploads get a message that says why they wait.
-TOLD_UPLOADS = 100
 
 
 class Round:
@@ -49,6 +47,7 @@ class Dispatch:
         self._queue = queue
         self._bedrock = bedrock
         self._submission = Submission(queue, bedrock)
+        self._waits = Waits(queue)
 
     def run(self, jobs: list[Job], run: Run) -> bool:
         """Submits the jobs that fit. Returns False if time ran out first.
@@ -89,14 +88,18 @@ class Dispatch:
             if self._queue.table.jobs.add(job) and not self._try(self._submission.submit, job, now, run):
                 return False
         for waiting in plan.waiting:
-            self._note(waiting)
+            self._waits.few(waiting)
         for few in plan.undersized:
             job = self._undersized(few)
             if self._queue.table.jobs.add(job) and not self._try(self._submission.submit, job, now, run):
                 return False
         if not try_again(retries.last):
             return False
-        self._measure(now.jobs.values(), routes)
+        running = [*self._ours(now, retries.aside, estimates), *others]
+        full = [
+            name for name, route in routes.items() if not scheduling.room(route, routes.values(), running)
+        ]
+        self._waits.tell(now.jobs.values(), routes, full)
         return True
 
     def _try(self, submit: Callable[[Job, Run], Job | None], job: Job, now: Round, run: Run) -> bool:
@@ -161,16 +164,6 @@ class Dispatch:
         takes = estimate.overhead_seconds + job.records / estimate.records_per_second
         return max(0.0, names.epoch(job.submitted_at or job.created_at) + takes - self._queue.clock())
 
-    # -------------------------------------------------------------------------------- chunks without a slot
-
-    def _note(self, waiting: Waiting) -> None:
-        """Writes into the rows of the uploads what they wait for."""
-        least = waiting.route.min_records_per_job
-        until = datetime.fromtimestamp(waiting.until, UTC).strftime("%H:%M UTC")
-        message = f"waiting: {waiting.records:,} of {least:,} records, until {until}"
-        for upload_id in dict.fromkeys(place.ref.upload_id for place in waiting.places):
-            self._queue.table.uploads.note(upload_id, message)
-
     def _undersized(self, few: Waiting) -> Job:
         """Returns the job for chunks that are too few for Bedrock and have waited long enough."""
         minutes, least = few.route.pack_wait_minutes, few.route.min_records_per_job
@@ -181,28 +174,6 @@ class Dispatch:
         rejected = few.route.undersized not in ONE_BY_ONE
         job = self._submission.new_job(tuple(place.ref for place in few.places), few.route)
         return replace(job, instead=few.route.undersized, message=message if rejected else "")
-
-    def _measure(self, jobs: Iterable[Job], routes: Mapping[str, Route]) -> None:
-        pending = self._queue.table.uploads.pending(TOLD_UPLOADS)
-        for upload in pending:
-            if upload.route not in routes:
-                message = f"waiting: the route {upload.route} is no longer configured. Add it again."
-                self._queue.table.uploads.note(upload.upload_id, message)
-        now = self._queue.clock()
-        since = [names.epoch(upload.created_at) for upload in pending]
-        # Also the rest of uploads that have begun to run. The head of a queue may be a chunk that runs again
-        # and has waited for less time than those behind it.
-        chunks = self._queue.table.chunks
-        since += [scheduling.waits_since(place) for name in routes for place in chunks.sample(name)]
-        oldest = min(since, default=now)
-        emit_metrics(
-            self._queue.settings.name,
-            {
-                "OldestPendingAge": max(0.0, now - oldest),
-                "ActiveJobs": sum(1 for job in jobs if job.status in ACTIVE),
-            },
-            {"OldestPendingAge": "Seconds"},
-        )
 
 
 def _has_slot(job: Job, now: Round, others: Iterable[Running], routes: Mapping[str, Route]) -> bool:

@@ -147,11 +147,12 @@ class Submission:
         elif job.instead:
             message = f"{tried} See the log of process_batch_jobs for the error."
         else:
-            # The response to a call that Bedrock accepted may have been lost.
+            # The response to a call that Bedrock accepted may have been lost. If nobody can tell, the call is
+            # repeated, with the same token.
             try:
                 arn = self._bedrock.find(job.job_name)
             except BedrockError:
-                return job
+                return self._create(job)
             if arn:
                 return self._accepted(job, arn)
             message = f"{tried} The last answer: {job.message}" if job.message else tried

@@ -14,6 +14,7 @@
 | route | ``route`` / route name | (written by Terraform) |
 | lease | ``control`` / ``lease`` | |
 | began | ``table`` / ``began`` | |
+| queue | ``queues`` / route name | until the route is removed and its queue is empty |
 
 A run reads what it must not miss (places, active jobs) from the table, with strong consistency. The index is
 eventually consistent and serves queries by status.
@@ -31,6 +32,7 @@ from .jobs import Jobs
 from .lease import Lease
 from .marks import Marks
 from .models import Models
+from .queues import Queues
 from .uploads import Uploads
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Table:
         self.models = Models(dynamo)
         self.lease = Lease(dynamo)
         self.marks = Marks(dynamo)
+        self.queues = Queues(dynamo)
 
     def within(self, patience: Patience) -> Table:
         """Returns the same table for an invocation that has this much patience."""

@@ -170,13 +170,19 @@ class Uploads:
             self._dynamo.update(key, {}, add=arns, condition=EXISTS)
         return False
 
-    def note(self, upload_id: str, message: str) -> bool:
-        """Stores why an upload, or a part of it, waits. Returns False if it has ended or has this message."""
+    def note(self, upload_id: str, message: str, status: Status | None = None) -> bool:
+        """Stores why an upload, or a part of it, waits. Returns False if it has ended or has this message.
+
+        ``status``: only if the upload still has this one, for what an index has told, which lags behind.
+        """
+        still = " AND #status = :still" if status else ""
         return self._dynamo.update(
             upload_key(upload_id),
             {"message": message},
             condition=f"{EXISTS} AND attribute_not_exists(ended_at) "
-            "AND (attribute_not_exists(#message) OR #message <> :message)",
+            f"AND (attribute_not_exists(#message) OR #message <> :message){still}",
+            names={"#status": "status"} if status else None,
+            values={":still": status} if status else None,
         )
 
     def finish(self, upload: Upload) -> bool:

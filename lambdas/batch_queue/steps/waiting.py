@@ -1,0 +1,121 @@
+"""Step 7, what waits: tells the rows of its uploads why, and CloudWatch how long."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+
+from batch_queue.aws.telemetry import emit_metrics
+from batch_queue.core import names, scheduling
+from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Place, Route, Status
+from batch_queue.core.scheduling import Waiting
+
+from .queue import Queue
+
+# How many of the oldest pending uploads get a message that says why they wait.
+TOLD_UPLOADS = 100
+# Bedrock ends a job after 7 days at most (timeoutDurationInHours in its API reference).
+LATE_DAYS = 8
+# A collector and its two retries have ended by then.
+COLLECTED_SECONDS = 3600.0
+
+
+class Waits:
+    """What waits, and for what. Nothing here decides what runs."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def few(self, waiting: Waiting) -> None:
+        """Tells uploads whose records are too few for a job how many there are, and how long they wait."""
+        least = waiting.route.min_records_per_job
+        until = datetime.fromtimestamp(waiting.until, UTC).strftime("%H:%M UTC")
+        self._note(waiting.places, f"waiting: {waiting.records:,} of {least:,} records, until {until}")
+
+    def tell(self, jobs: Collection[Job], routes: Mapping[str, Route], full: Collection[str]) -> None:
+        """Tells the other uploads that wait, and measures the oldest of all.
+
+        ``jobs``: all jobs whose results are not collected yet, as they are after the round. ``full``: the
+        names of the routes that can start no job now.
+        """
+        pending = self._queue.table.uploads.pending(TOLD_UPLOADS)
+        # Why their job is not accepted says more.
+        told = {
+            one for job in jobs if job.status == Status.SUBMITTING and job.message for one in job.upload_ids
+        }
+        for upload in pending:
+            reason = _removed(upload.route)
+            if route := routes.get(upload.route):
+                reason = f"waiting: no slot of {names.base_model(route.model_id)} is free"
+                if route.name not in full or upload.upload_id in told:
+                    continue
+            if reason != upload.message:
+                self._queue.table.uploads.note(upload.upload_id, reason, Status.PENDING)
+        # Also the rest of uploads that have begun to run. The head of a queue may be a chunk that runs again
+        # and has waited for less time than those behind it.
+        places = [place for name in routes for place in self._queue.table.chunks.sample(name)]
+        places += self._left_behind(jobs, routes)
+        now = self._queue.clock()
+        since = [names.epoch(upload.created_at) for upload in pending]
+        since += [scheduling.waits_since(place) for place in places]
+        since += [names.epoch(stamp) for job in jobs if (stamp := self._job(job))]
+        oldest = min(since, default=now)
+        emit_metrics(
+            self._queue.settings.name,
+            {
+                "OldestPendingAge": max(0.0, now - oldest),
+                "ActiveJobs": sum(1 for job in jobs if job.status in ACTIVE),
+            },
+            {"OldestPendingAge": "Seconds"},
+        )
+
+    def _job(self, job: Job) -> str:
+        """Returns since when a job waits for this queue, or for a Bedrock that does not end it; "" if not.
+
+        Tells its uploads if that takes too long. Why it is not submitted, they know.
+        """
+        message, since = "", ""
+        if job.status in TERMINAL:
+            since = job.updated_at
+            if self._queue.age(since) > COLLECTED_SECONDS:
+                message = (
+                    f"waiting: a job has ended as {job.status}, but its output could not be collected yet. "
+                    "See the log of collect_results."
+                )
+        elif job.status == Status.SUBMITTING:
+            since = job.created_at
+        elif job.instead:
+            since = job.submitted_at
+        elif self._queue.age(job.submitted_at) > LATE_DAYS * 86_400:
+            since = job.submitted_at
+            message = (
+                f"waiting: the job {job.job_name} has been {job.status} at Bedrock for more than {LATE_DAYS} "
+                "days. Stop it in the Bedrock console, or ask AWS Support why it does not end."
+            )
+        for upload_id in job.upload_ids if message else ():
+            self._queue.table.uploads.note(upload_id, message)
+        return since
+
+    def _left_behind(self, jobs: Iterable[Job], routes: Mapping[str, Route]) -> list[Place]:
+        """Returns the first places of routes that were removed, after it has told their uploads."""
+        queues = self._queue.table.queues
+        known = queues.known()
+        for name in sorted(routes.keys() - known):
+            queues.add(name)
+        busy = {job.route for job in jobs}
+        found: list[Place] = []
+        for name in sorted(known - routes.keys()):
+            places = self._queue.table.chunks.sample(name)
+            if not places and name not in busy:  # a job that is collected can return records to the queue
+                queues.forget(name)
+            self._note(places, _removed(name))
+            found += places
+        return found
+
+    def _note(self, places: Iterable[Place], message: str) -> None:
+        for upload_id in dict.fromkeys(place.ref.upload_id for place in places):
+            self._queue.table.uploads.note(upload_id, message)
+
+
+def _removed(route: str) -> str:
+    return f"waiting: the route {route} is no longer configured. Add it again."

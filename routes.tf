@@ -1,6 +1,28 @@
-# The routes: their defaults, what is checked, their models, and their rows in the table.
+# The routes: their types and defaults, what is checked, their models, and their rows in the table.
 
 locals {
+  # The one place of the types of a route's attributes.
+  route_types = {
+    model_id             = "string"
+    invocation_type      = "string"
+    max_active_jobs      = "number"
+    quota_code           = "string"
+    reserved_slots       = "number"
+    priority             = "number"
+    timeout_hours        = "number"
+    min_records_per_job  = "number"
+    max_records_per_job  = "number"
+    max_records_per_file = "number"
+    max_bytes_per_file   = "number"
+    max_bytes_per_job    = "number"
+    pack_wait_minutes    = "number"
+    undersized           = "string"
+    max_record_attempts  = "number"
+    media                = "bool"
+    prices               = "object({ input_per_million_tokens = number, output_per_million_tokens = number })"
+    tags                 = "map(string)"
+  }
+
   # The one place of a route's defaults. An attribute whose default is null is left out of the route's row.
   route_defaults = {
     model_id             = null # the input model_id
@@ -49,10 +71,49 @@ locals {
   one_by_one = ["on_demand", "flex"]
 
   # What is null is as if it were left out.
-  routes = {
+  written = {
     for name, route in merge({ default = {} }, var.routes) : name => {
+      for attribute in keys(local.route_types) : attribute => lookup(route, attribute, null)
+    }
+  }
+  misspelled = { for name, route in var.routes : name => setsubtract(keys(route), keys(local.route_types)) }
+
+  # Whether Terraform can convert what is written to the attribute's type.
+  fits = {
+    for name, route in local.written : name => {
+      for attribute, type in local.route_types : attribute => (
+        type == "string" ? can(tostring(route[attribute])) :
+        type == "number" ? can(tonumber(route[attribute])) :
+        type == "bool" ? can(tobool(route[attribute])) :
+        route[attribute] == null ? true :
+        type == "map(string)" ? can([for value in values(route[attribute]) : tostring(value)]) :
+        try(length(keys(route[attribute])) == 2, false) &&
+        can([tonumber(route[attribute].input_per_million_tokens), tonumber(route[attribute].output_per_million_tokens)])
+      )
+    }
+  }
+
+  # In its type; what does not fit is one of the route's faults.
+  typed = {
+    for name, route in local.written : name => merge(
+      { for key, type in local.route_types : key => local.fits[name][key] ? tostring(route[key]) : null if type == "string" },
+      { for key, type in local.route_types : key => local.fits[name][key] ? tonumber(route[key]) : null if type == "number" },
+      { for key, type in local.route_types : key => local.fits[name][key] ? tobool(route[key]) : null if type == "bool" },
+      {
+        prices = local.fits[name].prices && route.prices != null ? {
+          input_per_million_tokens  = tonumber(route.prices.input_per_million_tokens)
+          output_per_million_tokens = tonumber(route.prices.output_per_million_tokens)
+        } : null
+        tags = local.fits[name].tags && route.tags != null ? tomap({
+          for key, value in route.tags : key => tostring(value)
+        }) : null
+      },
+    )
+  }
+  routes = {
+    for name, route in local.typed : name => {
       for attribute, default in merge(local.route_defaults, { model_id = var.model_id }) : attribute =>
-      lookup(route, attribute, null) == null ? default : route[attribute]
+      route[attribute] == null ? default : route[attribute]
     }
   }
 
@@ -66,16 +127,33 @@ locals {
     lookup(local.quotas, coalesce(route.quota_code, "none"), coalesce(route.max_active_jobs, var.max_active_jobs))
   }
 
+  # By attribute, what to write instead of a value of another type. Numbers, prices and models have messages of their own.
+  type_advice = {
+    invocation_type = "text in quotes"
+    media           = "true or false"
+    quota_code      = "text in quotes"
+    tags            = "tags in braces, such as { Team = \"summaries\" }"
+    undersized      = "text in quotes"
+  }
+
   # Everything that is wrong with a route as it is written: "" where nothing is.
   route_faults = {
     for name, route in local.routes : name => compact(concat(
       [
+        for attribute in lookup(local.misspelled, name, []) :
+        "${attribute} is not an attribute of a route: write one of ${join(", ", keys(local.route_types))}."
+      ],
+      [
+        for attribute, advice in local.type_advice :
+        "${attribute} is ${jsonencode(local.written[name][attribute])}: write ${advice}." if !local.fits[name][attribute]
+      ],
+      [
         for attribute, number in local.route_numbers : join(" ", [
-          "${attribute} is ${route[attribute]}: write a whole number",
+          "${attribute} is ${jsonencode(local.written[name][attribute])}: write a whole number",
           number.max == null ? "of ${number.min} or more" : "from ${number.min} to ${number.max}",
           "(${number.hint}), or leave it out${local.route_defaults[attribute] == null ? "" : " for ${local.route_defaults[attribute]}"}.",
         ])
-        if route[attribute] != null && !try(
+        if !local.fits[name][attribute] || route[attribute] != null && !try(
           route[attribute] >= number.min && route[attribute] <= coalesce(number.max, route[attribute]) &&
           floor(route[attribute]) == route[attribute], false
         )
@@ -113,11 +191,11 @@ locals {
             ])
           },
           {
-            found = route.prices != null && !try(
+            found = !local.fits[name].prices || route.prices != null && !try(
               route.prices.input_per_million_tokens >= 0 && route.prices.output_per_million_tokens >= 0, false
             )
             text = join(" ", [
-              "prices is ${jsonencode(route.prices)}: write two numbers of 0 or more, such as",
+              "prices is ${jsonencode(local.written[name].prices)}: write two numbers of 0 or more, such as",
               "{ input_per_million_tokens = 0.4, output_per_million_tokens = 2 }, or leave it out.",
             ])
           },
@@ -135,29 +213,40 @@ locals {
               "takes 50 tags, so write fewer here or in the input tags.",
             ])
           },
-          # A model that is not known yet leaves the rest to be checked: it is the last.
-          {
-            found = name != "default" && try(var.routes[name].model_id == null, false)
-            text  = "model_id is missing: ${local.advice.model_id}"
-          },
-          {
-            found = strcontains(route.model_id, ":provisioned-model/")
-            text  = "model_id is \"${route.model_id}\", but ${local.advice.provisioned}"
-          },
-          {
-            found = !can(regex(local.patterns.model_id, route.model_id))
-            text  = "model_id is \"${route.model_id}\", which is not a model: ${local.advice.model_id}"
-          },
-          {
-            found = contains(local.one_by_one, route.undersized) && strcontains(route.model_id, ":custom-model/")
-            text = join(" ", [
-              "undersized is \"${route.undersized}\", but a custom model's ARN cannot be invoked: write",
-              "\"reject\".",
-            ])
-          },
         ] : fault.text if fault.found
       ],
     ))
+  }
+
+  # What is wrong with its model. Apart from the rest, which a plan can tell also where it does not know the model yet.
+  model_faults = {
+    for name, route in local.routes : name => [
+      for fault in [
+        {
+          found = name != "default" && local.written[name].model_id == null
+          text  = "model_id is missing: ${local.advice.model_id}"
+        },
+        {
+          found = !local.fits[name].model_id
+          text  = "model_id is ${jsonencode(local.written[name].model_id)}: ${local.advice.model_id}"
+        },
+        {
+          found = strcontains(route.model_id, ":provisioned-model/")
+          text  = "model_id is \"${route.model_id}\", but ${local.advice.provisioned}"
+        },
+        {
+          found = !can(regex(local.patterns.model_id, route.model_id))
+          text  = "model_id is \"${route.model_id}\", which is not a model: ${local.advice.model_id}"
+        },
+        {
+          found = contains(local.one_by_one, route.undersized) && strcontains(route.model_id, ":custom-model/")
+          text = join(" ", [
+            "undersized is \"${route.undersized}\", but a custom model's ARN cannot be invoked: write",
+            "\"reject\".",
+          ])
+        },
+      ] : fault.text if fault.found
+    ]
   }
 }
 
@@ -250,6 +339,14 @@ resource "aws_dynamodb_table_item" "route" {
       error_message = join("\n", concat(
         ["routes[\"${each.key}\"] cannot be used as it is written:"],
         [for fault in local.route_faults[each.key] : "- ${fault}"],
+      ))
+    }
+
+    precondition {
+      condition = length(local.model_faults[each.key]) == 0
+      error_message = join("\n", concat(
+        ["routes[\"${each.key}\"] cannot be used with its model:"],
+        [for fault in local.model_faults[each.key] : "- ${fault}"],
       ))
     }
 

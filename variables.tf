@@ -16,7 +16,8 @@ variable "model_id" {
   }
 }
 
-# routes.tf has the defaults of a route and checks what is written here.
+# routes.tf has the types and the defaults of a route, and checks what is written here. With a type of its own, Terraform
+# would leave out a misspelled attribute and say nothing.
 variable "routes" {
   description = <<-EOT
     More routes, by the name of their folder below the input prefix: uploads to to-process/<name>/ use the route <name>. The route "default" takes all other uploads: give it here to set more of it than model_id and max_active_jobs. Attributes of a route:
@@ -39,35 +40,21 @@ variable "routes" {
     - prices: object with input_per_million_tokens and output_per_million_tokens, in any currency. Adds the cost of an upload to its summary.
     - tags: more tags for the jobs of this route.
   EOT
-  type = map(object({
-    model_id             = optional(string)
-    invocation_type      = optional(string)
-    max_active_jobs      = optional(number)
-    quota_code           = optional(string)
-    reserved_slots       = optional(number)
-    priority             = optional(number)
-    timeout_hours        = optional(number)
-    min_records_per_job  = optional(number)
-    max_records_per_job  = optional(number)
-    max_records_per_file = optional(number)
-    max_bytes_per_file   = optional(number)
-    max_bytes_per_job    = optional(number)
-    pack_wait_minutes    = optional(number)
-    undersized           = optional(string)
-    max_record_attempts  = optional(number)
-    media                = optional(bool)
-    prices               = optional(object({ input_per_million_tokens = number, output_per_million_tokens = number }))
-    tags                 = optional(map(string))
-  }))
-  default  = {}
-  nullable = false
+  type        = any
+  default     = {}
+  nullable    = false
 
   validation {
-    condition = alltrue([
+    condition     = can([for route in values(var.routes) : keys(route)])
+    error_message = "routes must be a map of routes by name: write { my-folder = { model_id = \"amazon.nova-lite-v1:0\" } }."
+  }
+
+  validation {
+    condition = try(alltrue([
       for name in keys(var.routes) : can(regex(local.patterns.route, name)) && !contains([".", ".."], name)
-    ])
+    ]), true)
     error_message = <<-EOT
-      routes has the names ${jsonencode(keys(var.routes))}, but a name is the name of one folder: write 1 to 64 letters,
+      routes has the names ${jsonencode(try(keys(var.routes), []))}, but a name is the name of one folder: write 1 to 64 letters,
       digits or ! _ . * ' ( ) -, and neither "." nor "..".
     EOT
   }

@@ -40,14 +40,17 @@ def requirements() -> str:
 
 
 def inputs() -> str:
-    """The table of inputs, in Markdown. The attributes of a route have a table of their own."""
+    """The table of inputs, in Markdown. The attributes of a route have a table of their own.
+
+    The input ``routes`` takes any type, because the module itself checks it: it is shown as what it must be.
+    """
     rows = ["| name | type | default | description |", "|---|---|---|---|"]
     for name, body in blocks(ROOT / "variables.tf", "variable").items():
         kind = _type(_text(body["type"]))
         default = "**required**" if "default" not in body else f"`{_value(body['default'])}`"
         description = _text(body["description"])
         if name == "routes":
-            kind = re.sub(r"\(\{.*\}\)", "", kind, flags=re.DOTALL)
+            kind = "map(object)"
             introduction = re.sub(r"\.\s[^.]*:$", ".", description.partition("\n- ")[0])
             description = f"{introduction} See [Routes](#routes)."
         rows.append(f"| `{name}` | `{kind}` | {default} | {_cell(description)} |")
@@ -62,7 +65,7 @@ def routes() -> str:
     """
     variable = blocks(ROOT / "variables.tf", "variable")["routes"]
     described = descriptions(_text(variable["description"]))
-    found = attributes(_text(variable["type"]))
+    found = route_map(ROOT, "route_types")
     if missing := [name for name in found if name not in described]:
         raise ValueError(
             f"variables.tf: the description of routes says nothing of {', '.join(missing)}: "
@@ -71,13 +74,13 @@ def routes() -> str:
     if unknown := [name for name in described if name not in found]:
         raise ValueError(
             f"variables.tf: the description of routes has a line about {', '.join(unknown)}, "
-            "which is no attribute of its type: correct the name or remove the line"
+            "which is no attribute in route_types: correct the name or remove the line"
         )
-    defaults = route_defaults(ROOT)
+    defaults = route_map(ROOT, "route_defaults")
     rows = ["| name | type | default | description |", "|---|---|---|---|"]
-    for name, (kind, default) in found.items():
-        value = default if default is not None else defaults.get(name, "null")
-        rows.append(f"| `{name}` | `{kind}` | `{value}` | {_cell(_sentence(described[name]))} |")
+    for name, kind in found.items():
+        value = defaults.get(name, "null")
+        rows.append(f"| `{name}` | `{json.loads(kind)}` | `{value}` | {_cell(_sentence(described[name]))} |")
     return "\n".join(rows)
 
 
@@ -104,20 +107,6 @@ def render(readme: str) -> str:
     return readme
 
 
-def attributes(expression: str) -> dict[str, tuple[str, str | None]]:
-    """The attributes of ``map(object({…}))`` in their order: type and default, None where it has none."""
-    found: dict[str, tuple[str, str | None]] = {}
-    inside = expression[expression.index("{") + 1 : expression.rindex("}")]
-    for entry in _split(inside):
-        name, _, kind = (part.strip() for part in entry.partition("="))
-        default = None
-        if kind.startswith("optional("):
-            kind, *rest = _split(kind.removeprefix("optional(").removesuffix(")"))
-            default = rest[0] if rest else None
-        found[name] = (_type(kind), default)
-    return found
-
-
 def descriptions(text: str) -> dict[str, str]:
     """The text of each line ``- name: text`` of a description, by name. A line may name several."""
     found: dict[str, str] = {}
@@ -131,24 +120,21 @@ def descriptions(text: str) -> dict[str, str]:
     return found
 
 
-def route_defaults(root: Path) -> dict[str, str]:
-    """The values of the local map ``route_defaults`` in the Terraform files of a folder, where there is one.
+def route_map(root: Path, name: str) -> dict[str, str]:
+    """The values of a local map, such as ``route_defaults``, in the Terraform files of a folder that has it.
 
-    A value is a default itself, or an object with the default as its attribute ``default``.
+    Each is written as in the source: a string has its quotes.
 
     Raises:
         ValueError: The local is no map, so that its values cannot be read.
     """
     for path in sorted(root.glob("*.tf")):
         for block in _load(path).get("locals", []):
-            found = block.get("route_defaults", {})
+            found = block.get(name, {})
             if not isinstance(found, dict):
-                raise ValueError(
-                    f"{path.name}: route_defaults is not a map: write it as {{ name = default, … }}"
-                )
+                raise ValueError(f"{path.name}: {name} is not a map: write it as {{ attribute = value, … }}")
             if found:
-                values = {_text(name): value for name, value in found.items()}
-                return {name: _value(_default(value)) for name, value in values.items()}
+                return {_text(attribute): _value(value) for attribute, value in found.items()}
     return {}
 
 
@@ -248,11 +234,6 @@ def _sentence(text: str) -> str:
     """The text with a capital, unless it begins with a name or a value."""
     word = text.partition(" ")[0]
     return text if "_" in word or word in {"true", "false"} else text[:1].upper() + text[1:]
-
-
-def _default(value: Any) -> Any:
-    """A default, or what an object has as its attribute ``default``."""
-    return value.get("default", value) if isinstance(value, dict) else value
 
 
 def _text(value: str) -> str:

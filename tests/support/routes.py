@@ -16,7 +16,7 @@ MAX_ACTIVE_JOBS = 10  # the input max_active_jobs
 @cache
 def defaults() -> dict[str, Any]:
     """What a route's row has for each attribute that is left out."""
-    found = {name: json.loads(value) for name, value in docs.route_defaults(docs.ROOT).items()}
+    found = {name: json.loads(value) for name, value in docs.route_map(docs.ROOT, "route_defaults").items()}
     in_the_row = {name for name in Route.__dataclass_fields__ if name not in ("name", "model_id")}
     return {name: value for name, value in found.items() if name in in_the_row} | {
         "max_active_jobs": MAX_ACTIVE_JOBS

@@ -187,6 +187,30 @@ run "null_is_left_out" {
   }
 }
 
+run "other_types_that_fit" {
+  command = plan
+
+  variables {
+    routes = {
+      summaries = {
+        model_id = "amazon.nova-lite-v1:0", max_active_jobs = "5", priority = "90", media = "true", tags = { Team = 7, Paid = true }
+        prices   = { input_per_million_tokens = "0.40", output_per_million_tokens = 2 }
+      }
+    }
+  }
+
+  assert {
+    condition = { for attribute, value in jsondecode(aws_dynamodb_table_item.route["summaries"].item) : attribute => value if contains(["max_active_jobs", "priority", "media", "input_price", "tags"], attribute) } == {
+      max_active_jobs = { N = "5" }
+      priority        = { N = "90" }
+      media           = { BOOL = true }
+      input_price     = { S = "0.4" }
+      tags            = { M = { Queue = { S = "br-batch-inference" }, Team = { S = "7" }, Paid = { S = "true" } } }
+    }
+    error_message = "Values are converted to the types of the attributes, as Terraform does."
+  }
+}
+
 run "quotas" {
   command = plan
 

@@ -68,6 +68,15 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
         {"model_id": "arn:aws:sagemaker:us-east-1:123456789012:endpoint/my-model"},
         "or an ARN arn:aws:bedrock:",
     ),
+    "routes as a list": (
+        {"routes": [MODEL]},
+        "routes must be a map of routes by name: write { my-folder = {",
+    ),
+    "route by its model": (
+        {"routes": {"labels": "amazon.nova-lite-v1:0"}},
+        '{ model_id = "amazon.nova-lite-v1:0" } }',
+    ),
+    "route of null": ({"routes": {"labels": None}}, "routes must be a map of routes by name"),
     "route with a path as its name": ({"routes": {"a/b": MODEL}}, '["a/b"]'),
     "route with dots as its name": ({"routes": {"..": MODEL}}, 'neither "." nor ".."'),
     "route with an empty name": ({"routes": {"": MODEL}}, "1 to 64 letters"),
@@ -295,6 +304,33 @@ ROUTES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"model_id": PROVISIONED},
         [f'model_id is "{PROVISIONED}", but batch inference does not'],
     ),
+    "misspelled": (
+        {"priorty": 9, "max_active_job": 5, "undersized": "on_demand"},
+        [
+            "max_active_job is not an attribute of a route: write one of invocation_type, max_active_jobs, ",
+            "priorty is not an attribute of a route: write one of",
+        ],
+    ),
+    "types": (
+        {
+            "model_id": ["amazon.nova-lite-v1:0"],
+            "undersized": {"to": "reject"},
+            "priority": "high",
+            "max_active_jobs": [5],
+            "media": "maybe",
+            "prices": {"input_per_million_token": 1, "output_per_million_tokens": 2},
+            "tags": ["Team"],
+        },
+        [
+            'media is "maybe": write true or false.',
+            'tags is ["Team"]: write tags in braces, such as { Team = "summaries" }.',
+            'undersized is {"to":"reject"}: write text in quotes.',
+            "max_active_jobs is [5]: write a whole number of 1 or more",
+            'priority is "high": write a whole number from 0 to 100 (0 is last, 100 is first), or leave it',
+            'prices is {"input_per_million_token":1,"output_per_million_tokens":2}: write two numbers of',
+            'model_id is ["amazon.nova-lite-v1:0"]: write a model ID such as',
+        ],
+    ),
     "unknown-model": (
         {"model_id": "claude haiku"},
         ['model_id is "claude haiku", which is not a model: write'],
@@ -403,6 +439,10 @@ ROUTES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "price-below": (
         {"prices": {"input_per_million_tokens": 0.4, "output_per_million_tokens": -2}},
         ["write two numbers of 0 or more, such as { input_per_million_tokens = 0.4, output_per"],
+    ),
+    "price-too-many": (
+        {"prices": {"input_per_million_tokens": 1, "output_per_million_tokens": 2, "cached": 0.1}},
+        ['prices is {"cached":0.1,"input_per_million_tokens":1,"output_per_million_tokens":2}: write two'],
     ),
     "price-of-null": (
         {"prices": {"input_per_million_tokens": None, "output_per_million_tokens": 2}},
@@ -553,17 +593,24 @@ def test_nothing_but_the_wrong_inputs_is_told(ended: dict[str, Run]) -> None:
 def test_all_faults_of_a_route_are_told_at_once(ended: dict[str, Run], name: str) -> None:
     told = [text for text in ended[name].of(ROUTE_ROW) if text.startswith(f'routes["{name}"]')]
 
-    (message,) = told
-    first, *faults = message.split("\n- ")
-    assert first == f'routes["{name}"] cannot be used as it is written:'
+    faults = []
+    for message in told:
+        first, *some = message.split("\n- ")
+        assert first in {
+            f'routes["{name}"] cannot be used {why}:' for why in ("as it is written", "with its model")
+        }
+        faults += some
     expected = ROUTES[name][1]
-    assert len(faults) == len(expected), message
+    assert len(faults) == len(expected), told
     for fault, words in zip(faults, expected, strict=True):
         assert words in fault
 
 
 def test_no_other_error_hides_what_is_wrong_with_routes(ended: dict[str, Run]) -> None:
-    assert [where for where, _ in ended["everything"].messages] == [ROUTE_ROW] * len(ROUTES)
+    found = ended["everything"].messages
+
+    assert {where for where, _ in found} == {ROUTE_ROW}
+    assert all(text.startswith('routes["') for _, text in found)
 
 
 def test_the_default_route_is_checked_with_the_module_s_model(ended: dict[str, Run]) -> None:

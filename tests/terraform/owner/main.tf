@@ -1,4 +1,4 @@
-# The queue on a bucket and with a service role that the same configuration makes, as their owner writes it.
+# The queue on a bucket, with a service role and with a model that the same configuration makes, as their owner writes it.
 
 provider "aws" {}
 
@@ -18,8 +18,22 @@ resource "aws_iam_role" "team" {
   tags               = var.tags
 }
 
+# As an application inference profile: its ARN is not known before it exists.
+resource "terraform_data" "profile" {
+  input = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123def456"
+}
+
 module "queue" {
   source = "../../.."
+
+  routes = {
+    summaries = {
+      model_id = terraform_data.profile.output
+      priority = 80
+      tags     = { Profile = terraform_data.profile.id }
+    }
+    default = { undersized = "on_demand" }
+  }
 
   model_id      = "amazon.nova-lite-v1:0"
   create_bucket = false

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
@@ -157,7 +158,7 @@ def test_a_sweep_and_the_event_at_once_make_one_upload_of_many_chunks(at: int) -
 # ------------------------------------------------------------------------------------------ what is swept
 
 
-def test_deleted_objects_and_old_versions_are_left_out() -> None:
+def test_the_first_sweep_leaves_deleted_objects_and_old_versions_out() -> None:
     with World.open(ONE_SLOT) as world:
         world.put("old.jsonl", lines(records(100, "old")))
         current, _ = world.put("old.jsonl", lines(records(100, "new")))
@@ -166,6 +167,150 @@ def test_deleted_objects_and_old_versions_are_left_out() -> None:
         assert swept(world) == numbers(found=1, enqueued=1)
         world.run()
         assert [upload.upload_id for upload in world.uploads()] == [current]
+
+
+@dataclass
+class History:
+    """Versions of one object, each with the seconds after the last sweep at which it was put."""
+
+    world: World
+    key: str = "to-process/a.jsonl"
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def put(self, name: str, after: float) -> None:
+        self.ids[name], _ = self.world.put("a.jsonl", lines(records(100, name)))
+        self._at(after)
+
+    def delete(self, after: float) -> None:
+        self.world.s3.delete_object(Bucket=self.world.bucket, Key=self.key)
+        self._at(after)
+
+    def _at(self, after: float) -> None:
+        (bucket,) = [
+            b for name, b in s3_backends[ACCOUNT]["aws"].buckets.items() if name == self.world.bucket
+        ]
+        moment = datetime.fromtimestamp(self.world.clock() + after, UTC).replace(tzinfo=None)
+        bucket.keys.getlist(self.key)[-1].last_modified = moment
+
+    def ran(self) -> set[str]:
+        """The names of the versions that are uploads now."""
+        self.world.run()
+        found = {upload.upload_id for upload in self.world.uploads()}
+        return {name for name, upload_id in self.ids.items() if upload_id in found}
+
+
+@pytest.fixture
+def history() -> Iterator[History]:
+    with World.open(ONE_SLOT) as world:
+        swept(world)
+        yield History(world)
+
+
+HOUR, DAY = 3600.0, 86_400.0
+
+
+def test_a_version_that_was_overwritten_since_the_last_sweep_is_found(history: History) -> None:
+    for name, after in {"oldest": -2 * DAY, "older": -DAY, "current then": -HOUR}.items():
+        history.put(name, after)
+    history.put("overwritten since", HOUR)
+    history.put("current", 2 * HOUR)
+    history.world.clock.advance(DAY)
+    # "older" was overwritten before that sweep began: it had its chance
+    assert swept(history.world) == numbers(found=3, enqueued=3)
+    assert history.ran() == {"current then", "overwritten since", "current"}
+    assert swept(history.world)["enqueued"] == 0
+
+
+def test_a_version_that_was_deleted_is_not_taken_for_overwritten(history: History) -> None:
+    history.put("deleted", HOUR)
+    history.delete(2 * HOUR)
+    history.put("overwritten", 3 * HOUR)
+    history.put("deleted too", 4 * HOUR)
+    history.delete(5 * HOUR)
+    history.world.clock.advance(DAY)
+    swept(history.world)
+    assert history.ran() == {"overwritten"}
+
+
+def test_a_version_that_was_too_young_for_the_last_sweep_is_found_by_the_next(history: History) -> None:
+    history.world.clock.advance(HOUR)
+    history.put("overwritten at once", -0.75 * HOUR)
+    history.put("current", -0.5 * HOUR)
+    assert swept(history.world, min_age_minutes=60)["young"] == 2
+    history.world.clock.advance(DAY)
+    assert swept(history.world, min_age_minutes=60)["enqueued"] == 2
+    assert history.ran() == {"overwritten at once", "current"}
+
+
+def test_only_a_sweep_of_everything_that_came_to_its_end_counts(history: History) -> None:
+    history.put("overwritten", HOUR)
+    history.put("current", 2 * HOUR)
+    history.world.clock.advance(DAY)
+
+    def fail(call: Call) -> None:
+        if call.operation == "ListObjectVersions":
+            raise ConnectionError("S3 is out of reach")
+
+    swept(history.world, prefix="to-process/b/")
+    history.world.before = fail
+    assert history.world.invoke("create", SWEEP) is not None
+    history.world.before = None
+    history.world.clock.advance(DAY)
+    swept(history.world)
+    assert history.ran() == {"overwritten", "current"}
+
+
+def test_after_a_long_time_without_sweeps_a_week_is_looked_back(history: History) -> None:
+    history.put("long ago", DAY)
+    history.put("days ago", 2 * DAY)
+    history.put("current", 28 * DAY)
+    history.world.clock.advance(30 * DAY)
+    swept(history.world)
+    found = {event["read_on"]["version_id"] for _, _, _, event, _ in history.world.events}
+    assert len(found) == 2
+    assert all(
+        names.upload_id(history.world.bucket, history.key, one) != history.ids["long ago"] for one in found
+    )
+
+
+def test_an_overwritten_version_that_has_ended_is_known_by_its_old_summary(history: History) -> None:
+    world = history.world
+    for name in ("ended", "lost"):
+        history.put(name, HOUR)
+        if name == "ended":
+            world.send("create", {"Records": [world.s3_event(history.key, _version_of(world), "")]})
+            world.run()
+    history.put("current", 2 * HOUR)
+    for row in world.rows():
+        if row["sk"] == "upload":
+            world.table.delete_item(Key={"pk": row["pk"], "sk": row["sk"]})
+    world.clock.advance(DAY)
+    assert swept(world) == numbers(found=3, done=1, enqueued=2)
+    assert history.ran() == {"lost", "current"}
+
+
+def _version_of(world: World) -> str:
+    found = world.s3.head_object(Bucket=world.bucket, Key="to-process/a.jsonl")
+    return str(found["VersionId"])
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_overwritten_versions_are_found_across_pages_and_runs(history: History) -> None:
+    world = history.world
+    for number in range(8):
+        history.put(f"{number}", HOUR + number)
+    for number in range(4):
+        world.put(f"b{number}.jsonl", lines(records(100)))
+
+    def take_time(call: Call) -> None:
+        if call.operation == "ListObjectVersions":
+            world.clock.advance(500)
+
+    world.before = take_time
+    world.send("create", SWEEP)
+    world.run()
+    assert len(world.uploads()) == 12
+    assert not world.errors
 
 
 def test_what_is_no_upload_is_left_out() -> None:
@@ -276,13 +421,13 @@ def test_an_unversioned_object_is_never_paid_twice_though_the_listing_has_anothe
         unversioned(world)
         world.send("create", put(world, "a.jsonl", lines(records(100))))
         world.run()
-        listed = world.queue.listing.current
+        listed = world.queue.listing.versions
 
         def late(prefix: str, after: str = "") -> Any:
             for page, end in listed(prefix, after):
                 yield [replace(one, modified=one.modified + 1) for one in page], end
 
-        monkeypatch.setattr(world.queue.listing, "current", late)
+        monkeypatch.setattr(world.queue.listing, "versions", late)
         assert swept(world) == numbers(found=1, enqueued=1)
         world.run()
         assert statuses(world) == {Status.COMPLETED: 1}

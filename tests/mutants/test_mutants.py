@@ -340,6 +340,21 @@ MUTANTS = [
         (LOST, SOAK),
     ),
     Mutant(
+        "versions that were overwritten since the last sweep are left out",
+        "steps/sweep.py",
+        "        if not swept:\n",
+        "        if swept or not swept:\n",
+        ("tests/flows/test_sweep.py", SOAK),
+    ),
+    Mutant(
+        "a row that expires is marked before those of its chunks",
+        "aws/table/uploads.py",
+        "        own = upload_key(upload_id)\n",
+        "        own = upload_key(upload_id)\n"
+        '        self._dynamo.update(own, {"expires_at": expires_at}, condition=EXISTS)\n',
+        ("tests/flows/test_expired_rows.py", CALLS),
+    ),
+    Mutant(
         "packing leaves less than a minimum behind",
         "core/scheduling.py",
         "    return _sharing(taken, left, route.min_records_per_job)\n",

@@ -20,6 +20,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from batch_queue.core.names import iso
 from batch_queue.core.rows import TERMINAL, Route, Status
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 
@@ -206,6 +207,7 @@ class Life:
             self._next_schedule = world.clock() + SCHEDULE_SECONDS
             self._busy_until = world.clock() + BUSY
             world.keep_rows(self.plan.row_days)
+            world.table.put_item(Item={"pk": "table", "sk": "swept", "at": iso(world.clock())})
             self._prepare()
             try:
                 self._live()
@@ -675,10 +677,18 @@ class Life:
         return named
 
     def _listed(self) -> set[str]:
-        """The uploads whose version is the current one of its key."""
+        """The uploads whose version a sweep finds: the current one of its key, and those it has overwritten.
+
+        A new table does not know since when.
+        """
         found = self.world.s3.list_object_versions(Bucket=self.world.bucket, Prefix="to-process/")
-        current = {(one["Key"], one["VersionId"]) for one in found.get("Versions", []) if one["IsLatest"]}
-        return {upload_id for upload_id, version in self._versions.items() if version in current}
+        deleted = {one["Key"] for one in found.get("DeleteMarkers", [])}
+        listed = {
+            (one["Key"], one["VersionId"])
+            for one in found.get("Versions", [])
+            if one["IsLatest"] or not (self._table_lost or one["Key"] in deleted)
+        }
+        return {upload_id for upload_id, version in self._versions.items() if version in listed}
 
 
 def throttled(operation: str) -> ClientError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from heapq import merge
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,13 +13,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of an object. ``version_id``: "" if it has none; ``modified``: epoch seconds."""
+    """A version of an object. ``version_id``: "" if it has none; ``modified``: epoch seconds.
+
+    ``overwritten``: when another version took its place (epoch seconds); None if none has, also if the object
+    was deleted.
+    """
 
     key: str
     version_id: str
     etag: str
     modified: float
     current: bool
+    overwritten: float | None = None
 
 
 class Listing:
@@ -28,19 +34,33 @@ class Listing:
         self._s3 = client
         self._bucket = bucket
 
-    def current(self, prefix: str, after: str = "") -> Iterator[tuple[list[Version], str]]:
-        """Yields pages of the current versions of the objects under a prefix, in key order.
+    def versions(self, prefix: str, after: str = "") -> Iterator[tuple[list[Version], str]]:
+        """Yields pages of the versions of the objects under a prefix, in key order, the newest of each first.
 
-        Each page comes with its last key; pass that key as ``after`` to continue with the next page.
-        botocore requests URL-encoded keys and decodes them, so a key may contain any character.
+        The versions of an object are on one page, however many they are. Each page comes with the last key
+        that was listed for it; pass a key as ``after`` to begin behind it. botocore requests URL-encoded keys
+        and decodes them, so a key may contain any character.
         """
         marker: dict[str, Any] = {"KeyMarker": after} if after else {}
+        newer: Any = None
+        held: list[Version] = []
         while True:
             page = self._s3.list_object_versions(Bucket=self._bucket, Prefix=prefix, **marker)
-            versions, deleted = page.get("Versions", []), page.get("DeleteMarkers", [])
-            found = [_version(entry) for entry in versions if entry["IsLatest"]]
-            yield found, max((entry["Key"] for entry in (*versions, *deleted)), default="")
-            if not page.get("IsTruncated"):
+            listed = merge(page.get("Versions", []), page.get("DeleteMarkers", []), key=_in_order)
+            entries = [entry for entry in listed if entry["Key"] > after]
+            for entry in entries:
+                if _is_version(entry):
+                    replaced = newer is not None and newer["Key"] == entry["Key"] and _is_version(newer)
+                    time = newer["LastModified"].timestamp() if replaced else None
+                    held.append(replace(_version(entry), overwritten=time))
+                newer = entry
+            more = page.get("IsTruncated", False)
+            keys = [entry["Key"] for entry in entries]
+            complete = [key for key in keys if not more or key != keys[-1]]
+            if complete:
+                yield [one for one in held if one.key <= complete[-1]], complete[-1]
+                held = [one for one in held if one.key > complete[-1]]
+            if not more:
                 return
             marker = {"KeyMarker": page["NextKeyMarker"]}
             if version_id := page.get("NextVersionIdMarker"):
@@ -56,6 +76,14 @@ class Listing:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         for page in pages:
             yield [found["Key"] for found in page.get("Contents", [])]
+
+
+def _in_order(entry: Any) -> tuple[str, float]:
+    return entry["Key"], -entry["LastModified"].timestamp()
+
+
+def _is_version(entry: Any) -> bool:
+    return "ETag" in entry  # a delete marker has none
 
 
 def _version(entry: Any) -> Version:

@@ -15,7 +15,7 @@ from batch_queue.core.objects import NewObject, ObjectRef, new_objects, why_not
 from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 
 from .queue import Queue
-from .run import Run
+from .run import CLOCK_SECONDS, Run
 from .traces import Trace, Traces
 
 # A chunk is a tenth of what one file of a job may contain.
@@ -27,8 +27,6 @@ STORE_SECONDS = 0.005
 # The largest upload: one invocation can store its chunks, and one can copy a result that is not much larger.
 MAX_CHUNKS = 100_000
 MAX_BYTES = 400_000_000_000
-# By how much the clocks of S3 and of the functions differ at most.
-CLOCK_SECONDS = 900.0
 # The rows of an upload that has ended are kept for at least a day.
 OLD_SECONDS = 86_400.0 - CLOCK_SECONDS
 # How many duplicate recordIds to look for at most. A report lists no more than a hundred.

@@ -8,6 +8,8 @@ from typing import TypeVar
 from batch_queue.aws.telemetry import log
 
 T = TypeVar("T")
+# By how much the clocks of S3 and of the functions differ at most.
+CLOCK_SECONDS = 900.0
 
 
 class Run:

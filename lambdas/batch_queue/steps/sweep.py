@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,22 +14,29 @@ from batch_queue.core import names
 from batch_queue.core.objects import NewObject, why_not
 
 from .queue import Queue
-from .run import Run
+from .run import CLOCK_SECONDS, Run
 from .traces import Trace, Traces
 
 # How many objects are looked up and handed over between two looks at the time.
 AT_ONCE = 100
 # The sweep continues in another run when less time than this is left.
 STOP_SECONDS = 60.0
-KEYS = {"sweep", "prefix", "min_age_minutes", "from", "so_far"}
+# What was overwritten before is left out, however long ago the last sweep was: S3 keeps the summaries of old
+# versions for 30 days, without which a version that has ended could not be told from one that never ran.
+LOOK_BACK_SECONDS = 7 * 86_400.0
+KEYS = {"sweep", "prefix", "min_age_minutes", "from", "so_far", "began"}
 COUNTS = ("found", "known", "young", *map(str, Trace), "enqueued")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to sweep: objects below ``prefix``, at least ``min_age_minutes`` old, after the key ``after``."""
+    """What to sweep: objects below ``prefix``, at least ``min_age_minutes`` old, after the key ``after``.
+
+    ``began``: when its first run began (epoch seconds).
+    """
 
     prefix: str
+    began: float
     min_age_minutes: float = 0.0
     after: str = ""
 
@@ -37,7 +45,7 @@ class Order:
         return not self.min_age_minutes or now - one.modified >= self.min_age_minutes * 60
 
 
-def order(event: Mapping[str, Any], input_prefix: str) -> Order:
+def order(event: Mapping[str, Any], input_prefix: str, now: float) -> Order:
     """Reads the event of a sweep. Raises an EventError that says what to write instead."""
     right = 'write {"sweep": true}, with "prefix" and "min_age_minutes" only if you want less than everything'
     if unknown := set(event) - KEYS:
@@ -55,7 +63,7 @@ def order(event: Mapping[str, Any], input_prefix: str) -> Order:
         raise EventError(
             f"min_age_minutes must be a number of 0 or more, not {age!r}: write 60, or leave it out"
         )
-    return Order(prefix, age, event.get("from", ""))
+    return Order(prefix, event.get("began", now), age, event.get("from", ""))
 
 
 class Sweep:
@@ -73,27 +81,45 @@ class Sweep:
     def run(self, event: Mapping[str, Any], function_name: str, seconds_left: float) -> dict[str, int]:
         """Sweeps, or continues where an earlier run stopped. Returns the counts so far.
 
-        ``found``: objects that are uploads. Of these, ``known`` are in the table, ``young`` are below the
+        ``found``: versions that are uploads. Of these, ``known`` are in the table, ``young`` are below the
         minimum age, ``enqueued`` were handed over to ``function_name``, and the rest are what the bucket
         tells (Trace). ``goes_on`` is 1 if another run does the rest. Raises EventError for an invalid event.
         """
         run = Run(self._queue.clock, function_name, seconds_left)
         settings = self._queue.settings
-        wanted = order(event, settings.input_prefix)
+        wanted = order(event, settings.input_prefix, self._queue.clock())
+        event = {**event, "began": wanted.began}
+        since = self._since()
         if not wanted.after:
             self._retry_denied(wanted.prefix, function_name)
         counts = Counter({name: event.get("so_far", {}).get(name, 0) for name in COUNTS})
-        for page, end in self._queue.listing.current(wanted.prefix, wanted.after):
-            uploads = [one for one in page if not why_not(settings.bucket, one.key, settings)]
+        for page, end in self._queue.listing.versions(wanted.prefix, wanted.after):
+            uploads = [
+                one
+                for one in page
+                if not why_not(settings.bucket, one.key, settings)
+                and (one.current or _overwritten(one, since))
+            ]
             for at in range(0, len(uploads), AT_ONCE):
-                some = uploads[at : at + AT_ONCE]
+                some, left = uploads[at : at + AT_ONCE], uploads[at + AT_ONCE :]
                 self._hand_over(some, wanted, counts, function_name)
-                if run.has_less_than(STOP_SECONDS):
+                # Another run begins behind a key, and so would leave out what is left of this one.
+                whole = not left or left[0].key != some[-1].key
+                if whole and run.has_less_than(STOP_SECONDS):
                     return self._go_on(event, some[-1].key, counts, function_name)
-            if end and run.has_less_than(STOP_SECONDS):
+            if run.has_less_than(STOP_SECONDS):
                 return self._go_on(event, end, counts, function_name)
+        if wanted.prefix == settings.input_prefix:
+            self._queue.table.marks.sweep_ended(names.iso(wanted.began - wanted.min_age_minutes * 60))
         log.info("sweep ended", extra={"prefix": wanted.prefix, **counts})
         return {**counts, "goes_on": 0}
+
+    def _since(self) -> float:
+        """Returns since when overwritten versions are swept (epoch seconds): since the last sweep began."""
+        swept = self._queue.table.marks.swept()
+        if not swept:
+            return math.inf  # they may be as old as the bucket
+        return max(names.epoch(swept) - CLOCK_SECONDS, self._queue.clock() - LOOK_BACK_SECONDS)
 
     def _hand_over(
         self, some: Sequence[Version], wanted: Order, counts: Counter[str], function_name: str
@@ -146,3 +172,8 @@ class Sweep:
         log.info("sweep continues in another run", extra={"after": after, **counts})
         self._queue.functions.wake(function_name, {**event, "from": after, "so_far": dict(counts)})
         return {**counts, "goes_on": 1}
+
+
+def _overwritten(one: Version, since: float) -> bool:
+    """Returns whether a version was overwritten since then, and can still be read."""
+    return bool(one.version_id) and one.overwritten is not None and one.overwritten > since

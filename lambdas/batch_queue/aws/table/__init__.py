@@ -13,7 +13,7 @@
 | model | ``model`` / base model | |
 | route | ``route`` / route name | (written by Terraform) |
 | lease | ``control`` / ``lease`` | |
-| began | ``table`` / ``began`` | |
+| began, swept | ``table`` / ``began``, ``table`` / ``swept`` | |
 | queue | ``queues`` / route name | until the route is removed and its queue is empty |
 
 A run reads what it must not miss (places, active jobs) from the table, with strong consistency. The index is

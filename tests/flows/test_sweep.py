@@ -130,7 +130,7 @@ def test_two_sweeps_at_once_make_one_upload_of_each_object() -> None:
         assert sum(len(job.chunks) for job in world.jobs()) == 2
 
 
-@pytest.mark.parametrize("at", [20, 65])
+@pytest.mark.parametrize("at", [1, 2, 3, 4], ids=["cut", "chunks", "upload", "places"])
 def test_a_sweep_and_the_event_at_once_make_one_upload_of_many_chunks(at: int) -> None:
     with World.open(CUT, config=CONFIG) as world:
         rows = records(42)
@@ -150,7 +150,7 @@ def test_a_sweep_and_the_event_at_once_make_one_upload_of_many_chunks(at: int) -
         world.before = event_meanwhile
         assert world.invoke("create", found) is None
         world.before = None
-        assert len(writes) > at
+        assert len(writes) >= at
         world.run(steps=200)
         check(world, {upload_id: rows}, slots=1)
 
@@ -509,13 +509,13 @@ def test_an_object_that_cannot_be_read_holds_up_no_other_and_becomes_a_dead_lett
 
 def test_an_upload_that_was_left_half_enqueued_is_mended() -> None:
     with World.open(CUT, config=CONFIG) as world:
-        rows = records(42)
+        rows = records(120)
         upload_id, event = world.put("a.jsonl", lines(rows))
-        placed: list[Call] = []
+        placed: list[Call] = []  # fifty places at once
 
         def die(call: Call) -> None:
             placed.extend([call] if call.enqueues else [])
-            if len(placed) == 10:
+            if len(placed) == 2:
                 world.kill()
 
         world.before = die
@@ -531,18 +531,19 @@ def test_an_upload_that_was_left_half_enqueued_is_mended() -> None:
 def test_an_upload_that_was_left_half_enqueued_goes_on_without_a_sweep() -> None:
     with World.open(CUT, config=CONFIG) as world:
         # Given a large upload whose intake died in the middle, and a newer version that hides it from sweeps
-        rows = records(42)
+        rows = records(120)
         upload_id, event = world.put("a.jsonl", lines(rows))
-        placed: list[Call] = []
+        placed: list[Call] = []  # fifty places at once
 
         def die(call: Call) -> None:
             placed.extend([call] if call.enqueues else [])
-            if len(placed) == 10:
+            if len(placed) == 2:
                 world.kill()
 
         world.before = die
         world.invoke("create", event)
         world.before = None
+        assert not world.one_upload(upload_id).ready
         other = records(2, "other")
         newer = world.upload("a.jsonl", lines(other))
         # When nothing but the schedule wakes the processor

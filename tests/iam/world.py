@@ -57,6 +57,8 @@ SIMULATOR = {
 }
 #: Seconds that a feature may take; it takes some two.
 PATIENCE = 40.0
+#: Seconds until what failed has come to its end: a job that was tried in vain three times waits for a minute.
+REST = 100.0
 #: How many looks in a row, 0.05 s apart, see no function run when the queue is at rest.
 QUIET = 3
 #: The time-out, in seconds, of a function that shall not end its work in one run. Its leases last as long.
@@ -196,15 +198,17 @@ class World:
             if one["decision"] != "Allow" and "assumed-role" in one["request"]["principal_arn"]
         ]
 
-    def until(self, look: Callable[[], bool], what: str, push: bool = True) -> None:
+    def until(
+        self, look: Callable[[], bool], what: str, push: bool = True, patience: float = PATIENCE
+    ) -> None:
         """Waits until ``look`` is true, running the processor meanwhile. Raises DeniedError at a denial."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + patience
         while True:
             if entries := self.denied():
                 raise DeniedError(entries)
             if look():
                 return
-            assert time.monotonic() < end, f"{what} did not happen within {PATIENCE:.0f} s"
+            assert time.monotonic() < end, f"{what} did not happen within {patience:.0f} s"
             if push:
                 self.invoke("process_batch_jobs", {})
             time.sleep(0.1)
@@ -222,7 +226,9 @@ class World:
         self.watch()
         # An upload that was never taken in has ended as a dead letter.
         self.until(
-            lambda: all(self.row(each).get("status", "") in {"", *ENDED} for each in self._made), "rest"
+            lambda: all(self.row(each).get("status", "") in {"", *ENDED} for each in self._made),
+            "rest",
+            patience=REST,
         )
         self._made.clear()
         self.idle()

@@ -43,10 +43,8 @@ FUNCTIONS = {"aws_lambda_function.this"}
 #: By check, what it fails for; .checkov.yaml has the reasons.
 ACCEPTED = {
     "CKV_AWS_18": BUCKETS,
-    "CKV_AWS_50": FUNCTIONS,
     "CKV_AWS_109": {"aws_iam_policy_document.key"},
     "CKV_AWS_111": {"aws_iam_policy_document.boundary", "aws_iam_policy_document.key"},
-    "CKV_AWS_115": FUNCTIONS,
     "CKV_AWS_117": FUNCTIONS,
     "CKV_AWS_144": BUCKETS,
     "CKV_AWS_145": BUCKETS,

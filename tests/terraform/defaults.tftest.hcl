@@ -384,7 +384,7 @@ run "bucket" {
   }
 
   assert {
-    condition     = length(aws_s3_bucket_lifecycle_configuration.this[0].rule) == 2
+    condition     = [for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.id] == ["work-area", "reading", "unfinished-results", "old-versions"]
     error_message = "Uploads and results are kept."
   }
 

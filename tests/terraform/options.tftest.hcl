@@ -535,7 +535,7 @@ run "retention_of_results_alone" {
   }
 
   assert {
-    condition     = [for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.id] == ["work-area", "old-versions", "results"]
+    condition     = [for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.id] == ["work-area", "reading", "unfinished-results", "old-versions", "results"]
     error_message = "Uploads are kept."
   }
 }

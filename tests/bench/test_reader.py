@@ -39,7 +39,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 found = reading.scan(blocks(1_000_000_000), LIMITS)
-assert not found.ids.twice() and not found.fault_count and found.done
+assert not found.ids.twice(1) and not found.fault_count and found.done
 print(json.dumps({"records": found.records, "bytes": found.offset, "peak_kib": peak()}))
 """
 
@@ -65,7 +65,7 @@ def test_the_reader_is_within_one_and_a_half_of_a_bare_loop() -> None:
                 json.loads(raw)
 
     def reader() -> None:
-        assert not reading.scan(blocks, LIMITS).ids.twice()
+        assert not reading.scan(blocks, LIMITS).ids.twice(1)
 
     ratios = sorted(seconds(reader) / seconds(bare) for _ in range(7))
     print(f"reader / bare json.loads over {len(data) / 1e6:.0f} MB: {ratios[3]:.2f} (median of 7)")

@@ -209,13 +209,13 @@ def test_unversioned_uploads_that_have_ended_do_not_run_again() -> None:
 def test_an_upload_that_is_half_enqueued_is_mended_although_a_job_has_begun() -> None:
     with World.open(CUT, config=CONFIG) as world:
         # Given an upload some chunks of which run, while the rest is not in the queue yet
-        rows = records(42)
+        rows = records(60)
         upload_id, event = world.put("a.jsonl", lines(rows))
         placed: list[Call] = []
 
         def die(call: Call) -> None:
             placed.extend([call] if call.enqueues else [])
-            if len(placed) == 10:
+            if len(placed) == 2:
                 world.kill()
 
         world.before = die

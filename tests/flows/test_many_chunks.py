@@ -83,8 +83,9 @@ def test_chunks_that_another_run_puts_into_the_queue_meanwhile_do_not_keep_the_o
         check(world, {upload_id: rows}, slots=1)
 
 
-def test_reading_leaves_the_time_that_storing_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "STORE_SECONDS", 100.0)
+@pytest.mark.parametrize("what", ["STORE_SECONDS", "TWICE_SECONDS"])
+def test_reading_leaves_the_time_that_the_rest_takes(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr(intake, what, 100.0)
     with World.open(ONES, config={"models": {"*": {"min_records": 1}}}) as world:
         runs: set[str] = set()
         world.before = lambda call: (

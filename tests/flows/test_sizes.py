@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from batch_queue.aws.patience import Patience
 from batch_queue.aws.table import Table
+from batch_queue.core import doubles
+from batch_queue.core.digests import Ids, digest
 from batch_queue.core.rows import Status
 
 from tests.local_aws.simulator import expected_output
@@ -303,3 +305,38 @@ def test_an_upload_a_little_larger_than_a_job_is_run_as_far_as_jobs_can_be_made_
         upload = world.one_upload(upload_id)
         assert (upload.success_count, upload.error_count) == (answers, 105 - answers)
         assert ("5 records are fewer than the 100 that Bedrock requires" in upload.message) is (least == 100)
+
+
+@pytest.mark.parametrize("twice", [(0, 299), ()], ids=["doubled", "only seeming to be"])
+def test_a_second_reading_that_runs_out_of_time_goes_on_in_other_runs(
+    twice: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given digests that a few recordIds seem to share, or do, and a reading that takes all of a run's time
+    monkeypatch.setattr(doubles, "BYTES_A_LOOK", 5_000)
+    seeming = Ids.twice
+    monkeypatch.setattr(Ids, "twice", lambda ids, most: seeming(ids, most) | {digest("r7")})
+    with World.open(SMALL, config=CONFIG) as world:
+        rows = records(300)
+        rows[-1]["recordId"] = rows[twice[0]]["recordId"] if twice else "r299"
+        upload_id = world.upload("a.jsonl", lines(rows))
+        runs: list[Call] = []
+
+        def take_time(call: Call) -> None:
+            if call.operation == "GetObject" and "to-process" in call.params["url_path"]:
+                runs.append(call)
+                if len(runs) > 1:  # the second reading
+                    world.clock.advance(850)
+
+        world.before = take_time
+        world.run(lambda: bool(world.uploads()))
+        world.before = None
+        world.run()
+        assert len(runs) > 5
+        assert len({call.invocation.request_id for call in runs}) == len(runs) - 1
+        if twice:
+            upload = world.one_upload(upload_id)
+            assert upload.status == Status.REJECTED
+            assert "line 300: recordId already appears on an earlier line" in upload.message
+        else:
+            check(world, {upload_id: rows}, slots=4)
+        assert not world.errors

@@ -237,8 +237,8 @@ MUTANTS = [
     Mutant(
         "reading leaves no time to store what was read",
         "steps/intake.py",
-        "READ_SECONDS + STORE_SECONDS * len(kept.cuts)",
-        "READ_SECONDS",
+        "then = STORE_SECONDS * len(scan.cuts) + TWICE_SECONDS * scan.records",
+        "then = 0.0",
         (CHUNKS,),
     ),
     Mutant(
@@ -353,6 +353,13 @@ MUTANTS = [
         "        own = upload_key(upload_id)\n"
         '        self._dynamo.update(own, {"expires_at": expires_at}, condition=EXISTS)\n',
         ("tests/flows/test_expired_rows.py", CALLS),
+    ),
+    Mutant(
+        "a second reading that goes on has forgotten what it saw",
+        "core/doubles.py",
+        '            seen=set(document["seen"]),\n',
+        "            seen=set(),\n",
+        ("tests/unit/test_reading.py", "tests/flows/test_sizes.py"),
     ),
     Mutant(
         "packing leaves less than a minimum behind",

@@ -5,7 +5,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from batch_queue.core import cutting, digests, outputs, reading
+from batch_queue.core import cutting, digests, doubles, outputs, reading
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,10 +23,8 @@ def blocks(data: bytes, size: int) -> list[bytes]:
 def whole(data: bytes, size: int) -> reading.Scan:
     """Reads a file as the queue does: once, and a second time where recordIds seem to be doubled."""
     found = reading.scan(blocks(data, size), LIMITS)
-    if suspects := found.ids.twice():
-        twice = reading.doubled(blocks(data, size), suspects, LIMITS)
-        found.faults = sorted((*found.faults, *twice.faults), key=lambda fault: fault.line)
-        found.fault_count += twice.fault_count
+    if suspects := found.ids.twice(1000):
+        found.merge(doubles.find(blocks(data, size), doubles.Doubles(suspects), LIMITS).faults)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from batch_queue.core import cutting, digests, reading
+from batch_queue.core import cutting, digests, doubles, reading
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,10 +27,8 @@ def cut(data: bytes, block: int) -> list[bytes]:
 def scan(data: bytes, block: int = 7, limits: cutting.Limits = LIMITS) -> reading.Scan:
     """Reads all of it, a second time for doubled recordIds where there may be some."""
     found = reading.scan(cut(data, block), limits)
-    if suspects := found.ids.twice():
-        twice = reading.doubled(cut(data, block), suspects, limits)
-        found.faults += twice.faults
-        found.fault_count += twice.fault_count
+    if suspects := found.ids.twice(1000):
+        found.merge(doubles.find(cut(data, block), doubles.Doubles(suspects), limits).faults)
     return found
 
 
@@ -101,6 +99,31 @@ def test_a_bad_line_is_a_fault_with_its_number_and_what_to_do(line: bytes, reaso
 def test_a_record_id_that_stands_twice_is_a_fault_on_the_later_line() -> None:
     found = scan(record(1) + b"\n" + record(2) + b"\n" + record(1))
     assert [(fault.line, fault.record_id) for fault in found.faults] == [(3, "r1")]
+
+
+def test_the_second_reading_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a file of doubled recordIds, and a reader that has time for a line or two
+    monkeypatch.setattr(doubles, "BYTES_A_LOOK", 1)
+    rows = [record(n) for n in (1, 2, 3, 1, 4, 3, 1)]
+    data = b"\xef\xbb\xbf" + b"\r\n\n".join(rows)
+    expected = scan(data).faults
+    found = doubles.Doubles(reading.scan([data], LIMITS).ids.twice(1000))
+    runs = 0
+    while not found.done:
+        runs += 1
+        # When each run gets what the one before it has stored
+        found = doubles.Doubles.from_document(json.loads(json.dumps(found.to_document())))
+        found = doubles.find(cut(data[found.offset :], 7), found, LIMITS, lambda: True)
+    # Then the faults are those of one reading
+    assert found.faults == expected
+    assert [fault.line for fault in found.faults] == [7, 11, 13]
+    assert runs > 5
+
+
+def test_of_millions_of_doubled_record_ids_only_some_are_looked_for() -> None:
+    found = reading.scan([b"\n".join(record(n % 50) for n in range(100))], LIMITS)
+    assert len(found.ids.twice(10)) == 10
+    assert len(found.ids.twice(1000)) == 50
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u0085", "\x0b", "\x0c"])

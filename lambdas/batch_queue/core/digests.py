@@ -11,11 +11,19 @@ from itertools import pairwise
 
 def digest(identifier: str) -> int:
     """Returns a 64-bit digest of a recordId."""
+    return int.from_bytes(blake2b(_bytes(identifier), digest_size=8).digest(), "big")
+
+
+def fingerprint(identifier: str) -> str:
+    """Returns 32 hex digits that no two recordIds have in common. Unlike a digest, it is not for millions."""
+    return blake2b(_bytes(identifier), digest_size=16).hexdigest()
+
+
+def _bytes(identifier: str) -> bytes:
     try:
-        text = identifier.encode()
+        return identifier.encode()
     except UnicodeEncodeError:
-        text = identifier.encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
+        return identifier.encode("utf-8", "surrogatepass")
 
 
 def digest_sum(marks: Iterable[int]) -> int:
@@ -37,12 +45,19 @@ class Ids:
         self._heaps[mark >> 56].append(mark)
         return mark
 
-    def twice(self) -> set[int]:
-        """Returns the digests that were added more than once: duplicates or, rarely, hash collisions."""
+    def twice(self, most: int) -> set[int]:
+        """Returns digests that were added more than once: duplicates or, rarely, hash collisions.
+
+        ``most``: how many at most, so that it takes little memory also where millions are.
+        """
         found: set[int] = set()
         for heap in self._heaps:
             ordered = sorted(heap)
-            found.update(one for one, other in pairwise(ordered) if one == other)
+            for one, other in pairwise(ordered):
+                if one == other:
+                    found.add(one)
+                    if len(found) == most:
+                        return found
         return found
 
     def to_bytes(self) -> Iterator[bytes]:

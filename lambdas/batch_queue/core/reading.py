@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from .cutting import MAX_LINE_BYTES, Cut, Limits, Recent, with_tail
-from .digests import Ids, digest, digest_sum
+from .digests import Ids, digest_sum
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # More than any request needs, and less than Python and Bedrock can parse, because later steps parse again.
@@ -38,7 +37,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Scan:
-    """The progress and findings of reading an input.
+    """The progress and findings of reading an input, the first time.
 
     ``offset`` and ``lines``: how many bytes and lines were read. ``done``: the whole input was read.
     ``cuts``: the chunks found so far. ``recent``: the last records, as far as they may be cut anew.
@@ -87,11 +86,11 @@ class Scan:
         if len(self.faults) < MAX_REPORTED_FAULTS:
             self.faults.append(fault)
 
-    def merge(self, other: Scan) -> None:
-        """Adds the faults of another scan of the same input, sorted by line."""
-        both = sorted((*self.faults, *other.faults), key=lambda fault: fault.line)
+    def merge(self, faults: Sequence[Fault]) -> None:
+        """Adds the faults of another reading of the same input, sorted by line."""
+        both = sorted((*self.faults, *faults), key=lambda fault: fault.line)
         self.faults = both[:MAX_REPORTED_FAULTS]
-        self.fault_count += other.fault_count
+        self.fault_count += len(faults)
 
 
 class RecordError(ValueError):
@@ -254,7 +253,7 @@ def scan(
 
     To continue an earlier scan, pass it as ``found``, and ``blocks`` that begin at ``found.offset``. The scan
     stops at a chunk boundary, or among blank lines before a chunk, when ``out_of_time`` returns True;
-    ``done`` is then False. The scan does not check that recordIds are unique: see ``doubled``.
+    ``done`` is then False. The scan does not check that recordIds are unique: see ``doubles.find``.
     """
     found = found or Scan()
     began = start = at = found.offset
@@ -303,35 +302,6 @@ def scan(
     found.done = True
     if not found.records and not found.fault_count:
         found.add(Fault(0, "the file has no records: write one object per line, such as " + _EXAMPLE))
-    return found
-
-
-def doubled(blocks: Iterable[bytes], suspects: AbstractSet[int], limits: Limits) -> Scan:
-    """Reads an input a second time to find the lines with a duplicate recordId, as faults.
-
-    ``suspects`` are the digests from ``Ids.twice``; most inputs have none, and need no second scan.
-    Stops after ``MAX_REPORTED_FAULTS`` faults.
-    """
-    found = Scan()
-    seen: set[str] = set()
-    for raw, _ in lines(blocks, limits.line_bytes):
-        if found.fault_count >= MAX_REPORTED_FAULTS:
-            break
-        found.lines += 1
-        line = tidy(raw or b"", first=found.lines == 1)
-        if not line:
-            continue
-        try:
-            identifier = record_id(parse_line(line))
-        except RecordError:
-            continue
-        if digest(identifier) not in suspects:
-            continue
-        if identifier in seen:
-            found.add(
-                Fault(found.lines, "recordId already appears on an earlier line: make it unique", identifier)
-            )
-        seen.add(identifier)
     return found
 
 

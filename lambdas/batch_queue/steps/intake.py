@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError
 from batch_queue.aws.telemetry import EventError, count_end, log
-from batch_queue.core import cutting, digests, media, names, reading, reports
+from batch_queue.core import cutting, digests, doubles, media, names, reading, reports
 from batch_queue.core.objects import NewObject, ObjectRef, new_objects, why_not
 from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 
@@ -24,6 +23,8 @@ CHUNKS_PER_FILE = 10
 READ_SECONDS = 60.0
 # Storing a chunk and its place takes less time than this, as many are written at once.
 STORE_SECONDS = 0.005
+# Looking for duplicates takes less time than this for each record: 100 seconds for 50 million.
+TWICE_SECONDS = 0.000_002
 # The largest upload: one invocation can store its chunks, and one can copy a result that is not much larger.
 MAX_CHUNKS = 100_000
 MAX_BYTES = 400_000_000_000
@@ -64,13 +65,13 @@ class Intake:
             self._queue.functions.wake(self._queue.settings.process_function, {"reason": "uploads"})
         run.raise_first()
 
-    def _take(self, listed: NewObject, offset: int, routes: dict[str, Route], run: Run) -> Status | None:
+    def _take(self, listed: NewObject, begun: int | str, routes: dict[str, Route], run: Run) -> Status | None:
         """Calls ``take_in`` unless the object is gone. Fills ``routes`` when it first needs them."""
         found = self._identified(listed)
         if found is None:
             return None
         routes.update(routes or self._queue.table.models.routes())
-        return self.take_in(found, routes, offset, run)
+        return self.take_in(found, routes, begun, run)
 
     def _foreign(self, found: NewObject) -> bool:
         reason = why_not(found.bucket, found.key, self._queue.settings)
@@ -91,12 +92,13 @@ class Intake:
             return None
         return replace(found, etag=etag, modified_at=names.iso(modified))
 
-    def take_in(self, found: NewObject, routes: Mapping[str, Route], offset: int, run: Run) -> Status | None:
+    def take_in(
+        self, found: NewObject, routes: Mapping[str, Route], begun: int | str, run: Run
+    ) -> Status | None:
         """Validates one object and stores its rows. Returns the upload's status, also if it is known.
 
-        Returns None if the object was an upload of a table that is gone, or if time ran out first. The state
-        at the last chunk boundary is then stored, and another invocation continues from there (``offset``, in
-        bytes).
+        Returns None if the object was an upload of a table that is gone, or if time ran out first. What was
+        read is then stored, and another invocation continues from there (``begun``; 0 for the beginning).
         """
         known = self._queue.table.uploads.get(found.upload_id)
         if known is not None and not known.unread:
@@ -116,21 +118,16 @@ class Intake:
             updated_at=self._queue.now(),
         )
         try:
-            size, scan = self._scan(found, route, offset, run)
+            size, scan = self._scan(found, route, begun, run)
         except ObjectGoneError as error:
             return self._store(_ended(upload, Status.CANCELLED, error.told), [])
         except ObjectDeniedError as error:
             self._deny(known or upload, found, error)
             raise
-        return self._decide(upload, found, size, scan, run)
+        return self._decide(upload, size, scan) if scan.done else None
 
-    def _decide(
-        self, upload: Upload, found: NewObject, size: int, scan: reading.Scan, run: Run
-    ) -> Status | None:
-        """Stores what was read: a part of an object, a rejected upload, or one that is accepted."""
-        if not scan.done:
-            self._go_on(found, scan, run)
-            return None
+    def _decide(self, upload: Upload, size: int, scan: reading.Scan) -> Status:
+        """Stores an upload that was read, rejected or accepted."""
         if scan.fault_count:
             return self._reject(upload, size, scan)
         chunks = [_chunk(upload, number, cut, size) for number, cut in enumerate(scan.cuts, start=1)]
@@ -173,37 +170,55 @@ class Intake:
 
     # ------------------------------------------------------------------------------------------ reading
 
-    def _scan(self, found: NewObject, route: Route, offset: int, run: Run) -> tuple[int, reading.Scan]:
-        """Returns the object's size in bytes and what it contains. Raises ObjectGoneError."""
+    def _scan(self, found: NewObject, route: Route, begun: int | str, run: Run) -> tuple[int, reading.Scan]:
+        """Returns the object's size in bytes and what it contains, as far as it was read.
+
+        ``done`` is False if another run has to read the rest. Raises ObjectGoneError, ObjectDeniedError.
+        """
         bucket, settings = self._queue.bucket, self._queue.settings
         ref = ObjectRef(found.key, found.version_id, found.etag)
         size = bucket.size(ref)
         limits = chunk_limits(route)
         if reason := self._not_read(found, size):
             return size, _refused(reason)
-        kept = self._kept(found, offset) if offset else reading.Scan()
-        blocks = bucket.stream(ref, (offset, size) if offset else None)
-        check = partial(
-            media.check,
-            bucket=settings.bucket,
-            route=route.name,
-            allowed=route.media,
-            prefixes=settings.media_prefixes,
-        )
+        scan, again = self._kept(found, begun) if begun else (reading.Scan(), None)
 
         def out_of_time() -> bool:
-            return run.has_less_than(READ_SECONDS + STORE_SECONDS * len(kept.cuts))
+            then = STORE_SECONDS * len(scan.cuts) + TWICE_SECONDS * scan.records
+            return run.has_less_than(READ_SECONDS + then)
 
-        scan = reading.scan(blocks, limits, kept, out_of_time, check)
-        if len(scan.cuts) > MAX_CHUNKS:
-            return size, _refused(
-                f"the file has more than {MAX_CHUNKS:,} chunks of {limits.chunk_records:,} records or "
-                f"{limits.chunk_bytes:,} bytes: split it into several files, or raise max_records_per_file "
-                "or max_bytes_per_file of its route"
+        def rest(offset: int) -> Iterator[bytes]:
+            return bucket.stream(ref, (offset, size) if offset else None)
+
+        if again is None:
+            check = partial(
+                media.check,
+                bucket=settings.bucket,
+                route=route.name,
+                allowed=route.media,
+                prefixes=settings.media_prefixes,
             )
-        if scan.done and (suspects := scan.ids.twice()):
-            some = set(islice(suspects, MAX_SUSPECTS))
-            scan.merge(reading.doubled(bucket.stream(ref), some, limits))
+            reading.scan(rest(scan.offset), limits, scan, out_of_time, check)
+            if len(scan.cuts) > MAX_CHUNKS:
+                return size, _refused(
+                    f"the file has more than {MAX_CHUNKS:,} chunks of {limits.chunk_records:,} records or "
+                    f"{limits.chunk_bytes:,} bytes: split it into several files, or raise "
+                    "max_records_per_file or max_bytes_per_file of its route"
+                )
+            if not scan.done:
+                self._go_on(found, scan, None, run)
+                return size, scan
+            suspects = scan.ids.twice(MAX_SUSPECTS)
+            scan.ids = digests.Ids()  # what follows needs the memory
+            if not suspects:
+                return size, scan
+            again = doubles.Doubles(suspects)
+        doubles.find(rest(again.offset), again, limits, out_of_time)
+        scan.done = again.done
+        if again.done:
+            scan.merge(again.faults)
+        else:
+            self._go_on(found, scan, again, run)
         return size, scan
 
     def _not_read(self, found: NewObject, size: int) -> str:
@@ -219,21 +234,33 @@ class Intake:
             )
         return ""
 
-    def _state_key(self, found: NewObject, offset: int) -> str:
-        return f"{self._queue.settings.work_prefix}reading/{found.upload_id}/{offset}"
+    def _state_key(self, found: NewObject, begun: int | str) -> str:
+        return f"{self._queue.settings.work_prefix}reading/{found.upload_id}/{begun}"
 
-    def _kept(self, found: NewObject, offset: int) -> reading.Scan:
-        key = self._state_key(found, offset)
+    def _kept(self, found: NewObject, begun: int | str) -> tuple[reading.Scan, doubles.Doubles | None]:
+        """Returns what an earlier run has stored with ``_go_on``."""
+        key = self._state_key(found, begun)
+        document = self._queue.bucket.read_json(f"{key}.json")
+        if again := document.get("again"):
+            return reading.Scan.from_document(document, digests.Ids()), doubles.Doubles.from_document(again)
         ids = digests.Ids.from_bytes(self._queue.bucket.stream(ObjectRef(f"{key}.ids")))
-        return reading.Scan.from_document(self._queue.bucket.read_json(f"{key}.json"), ids)
+        return reading.Scan.from_document(document, ids), None
 
-    def _go_on(self, found: NewObject, scan: reading.Scan, run: Run) -> None:
-        """Stores how far the reading came, and invokes the function again to continue."""
-        key = self._state_key(found, scan.offset)
-        self._queue.bucket.put_stream(f"{key}.ids", scan.ids.to_bytes())
-        self._queue.bucket.put_json(f"{key}.json", scan.to_document())
-        log.info("reading continues in another run", extra={"key": found.key, "offset": scan.offset})
-        self._queue.functions.wake(run.function_name, {"read_on": asdict(found), "from": scan.offset})
+    def _go_on(self, found: NewObject, scan: reading.Scan, again: doubles.Doubles | None, run: Run) -> None:
+        """Stores how far the reading came, and invokes the function again to continue.
+
+        ``again``: how far the second reading came, which does not need the recordIds of the first.
+        """
+        begun: int | str = scan.offset if again is None else f"again-{again.offset}"
+        key = self._state_key(found, begun)
+        document = scan.to_document()
+        if again is None:
+            self._queue.bucket.put_stream(f"{key}.ids", scan.ids.to_bytes())
+        else:
+            document["again"] = again.to_document()
+        self._queue.bucket.put_json(f"{key}.json", document)
+        log.info("reading continues in another run", extra={"key": found.key, "begun": begun})
+        self._queue.functions.wake(run.function_name, {"read_on": asdict(found), "from": begun})
 
     # ----------------------------------------------------------------------------------------- storing
 

@@ -142,12 +142,11 @@ locals {
       local.read_uploads,
       local.see_that_uploads_are_gone,
       { sid = "ReadRecordsToRunAgain", actions = ["s3:GetObject"], resources = ["${local.work_arn}*/retry/*"] },
-      # Records that run again link to the copies of their last job.
       {
         sid       = "ReadMedia"
         when      = local.media
         actions   = ["s3:GetObject"]
-        resources = concat(local.media_arns, ["${local.work_arn}*/in/media/*"])
+        resources = local.media_arns
       },
       { sid = "StageInputs", actions = local.write_actions, resources = ["${local.work_arn}*/in/*"] },
       {

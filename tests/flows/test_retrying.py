@@ -230,6 +230,26 @@ def test_media_that_takes_longer_than_a_run_goes_on_in_the_next() -> None:
         assert not world.errors, "no run was killed"
 
 
+def test_staging_that_never_gets_anywhere_ends() -> None:
+    with World.open() as world:
+        # Given runs that have less than a minute left when they begin to stage
+        runs: set[str] = set()
+
+        def slow(call: Call) -> None:
+            if call.operation == "ListObjectsV2" and "%2Fin%2F" in str(call.params):
+                runs.add(call.invocation.request_id)
+                world.clock.advance(245.0)
+
+        world.before = slow
+        upload_id = world.upload("a.jsonl", lines(records(100)))
+        world.run()
+        # Then they are counted as tries, and the upload ends
+        upload = world.one_upload(upload_id)
+        assert upload.status == Status.FAILED
+        assert "could not be submitted for a day, in 32 tries" in upload.message
+        assert len(runs) < 40
+
+
 def job(tries: int, tried_at: str = "2026-01-01T00:00:00.000Z", **changes: Any) -> Job:
     name = f"{tries}-{tried_at}-{sorted(changes)}"
     defaults: dict[str, Any] = {

@@ -150,6 +150,22 @@ def test_a_job_that_does_not_go_on_is_told(
         assert told(capsys, "OldestPendingAge")["OldestPendingAge"][-1] > (hours - 1) * HOUR
 
 
+def test_records_on_demand_whose_runs_die_before_they_ask_are_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    route = configured("default", HAIKU, undersized="on_demand", pack_wait_minutes=0)
+    with World.open(route) as world:
+        # Given too few records, and runs that die before they ask the model
+        failing(world, "collect", "GetObject", world.kill)
+        upload_id = world.upload("a.jsonl", lines(records(10)))
+        began = world.clock()
+        # When that goes on for hours
+        world.run(lambda: world.clock() > began + 3 * HOUR)
+        # Then the row says it, and the alarm's metric how long
+        assert world.one_upload(upload_id).message.startswith("waiting: records run on demand for more than")
+        assert told(capsys, "OldestPendingAge")["OldestPendingAge"][-1] > 2 * HOUR
+
+
 def test_a_job_that_bedrock_neither_takes_nor_lists_goes_on_when_it_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

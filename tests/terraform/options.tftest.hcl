@@ -329,7 +329,7 @@ run "media" {
   }
 
   assert {
-    condition     = one([for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMedia"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/pictures/*", "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/films/2026/*", "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/in/media/*"])]
+    condition     = one([for statement in data.aws_iam_policy_document.role["process_batch_jobs"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMedia"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/pictures/*", "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/films/2026/*"])]
     error_message = "With a media route process_batch_jobs may read what the prefixes hold, and what it has staged."
   }
 

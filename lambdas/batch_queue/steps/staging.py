@@ -73,11 +73,13 @@ class Staging:
         """
         table = self._queue.table
         there = self._queue.bucket.sizes_below(self._folder(job))  # from a run that died
+        had = len(there)
         now = _Progress(run, table.models.routes().get(job.route), there)
         try:
             self._claim_and_stage(job, now)
         except OutOfTimeError:
-            waits = replace(job, tries=1, updated_at=self._queue.now())  # it came on, and was not killed
+            come_on = len(self._queue.bucket.sizes_below(self._folder(job))) > had
+            waits = replace(job, tries=1 if come_on else job.tries, updated_at=self._queue.now())
             table.jobs.update(waits)
             return waits
         if not now.got:

@@ -86,6 +86,11 @@ class Waits:
             since = job.created_at
         elif job.instead:
             since = job.submitted_at
+            if self._queue.age(since) > COLLECTED_SECONDS:
+                message = (
+                    "waiting: records run on demand for more than an hour, and not all of them have an "
+                    "answer yet. See the log of collect_results."
+                )
         elif self._queue.age(job.submitted_at) > LATE_DAYS * 86_400:
             since = job.submitted_at
             message = (

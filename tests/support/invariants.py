@@ -12,7 +12,7 @@ from batch_queue.core.rows import TERMINAL, Status
 from .world import World
 
 #: The partitions of rows that stay whatever has ended.
-LASTING = {"route", "table", "control", "model"}
+LASTING = {"route", "queues", "table", "control", "model"}
 
 
 class Watch:

@@ -144,7 +144,7 @@ locals {
       { sid = "ReadRecordsToRunAgain", actions = ["s3:GetObject"], resources = ["${local.work_arn}*/retry/*"] },
       {
         sid       = "ReadMedia"
-        when      = local.media
+        when      = local.media && length(local.media_arns) > 0
         actions   = ["s3:GetObject"]
         resources = local.media_arns
       },

@@ -57,8 +57,8 @@ SIMULATOR = {
 }
 #: Seconds that a feature may take; it takes some two.
 PATIENCE = 40.0
-#: Seconds until what failed has come to its end: a job that was tried in vain three times waits for a minute.
-REST = 100.0
+#: Seconds until what failed has come to its end. The longest wait is that for a collector that failed: 960 s.
+REST = 1100.0
 #: How many looks in a row, 0.05 s apart, see no function run when the queue is at rest.
 QUIET = 3
 #: The time-out, in seconds, of a function that shall not end its work in one run. Its leases last as long.
@@ -224,7 +224,7 @@ class World:
         """Brings to its end what features that failed have left."""
         self.idle()
         self.watch()
-        # An upload that was never taken in has ended as a dead letter: without a row, or with one that says why.
+        # An upload that was never taken in has ended as a dead letter, without a row or with one that says why.
         self.until(
             lambda: all(
                 row.get("status", "") in {"", *ENDED} or "unread" in row for row in map(self.row, self._made)

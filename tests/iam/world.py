@@ -224,7 +224,7 @@ class World:
         """Brings to its end what features that failed have left."""
         self.idle()
         self.watch()
-        # An upload that was never taken in has ended as a dead letter, without a row or with one that says it.
+        # An upload that was never taken in has ended as a dead letter, without a row or with one saying why.
         self.until(
             lambda: all(
                 row.get("status", "") in {"", *ENDED} or "unread" in row for row in map(self.row, self._made)

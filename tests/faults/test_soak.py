@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import pytest
 
-from tests.support.soak import live
+from tests.support.soak import FAULTS, live
 from tests.support.world import package_root
 
 pytestmark = pytest.mark.faults
@@ -46,6 +46,8 @@ def test_no_life_loses_a_record_or_pays_for_one_twice() -> None:
     )
     print(f"faults: {dict(faults.most_common())}")
     print(f"uploads: {dict(uploads.most_common())}")
+    if len(survived) >= SEEDS:
+        assert not FAULTS - set(faults), "these never happened"
 
 
 @pytest.mark.parametrize("seed", [16, 24])

@@ -41,6 +41,15 @@ REFUSED = 0.9
 LATE = 3600.0  # an event may come this long after its upload
 WEEKS = 20 * 86_400.0  # longer than any rule of the bucket waits
 BUSY = 2700.0  # uploads and faults come in these first seconds; then the queue may run to rest
+#: What 200 seeds meet, whatever the code under test does.
+FAULTS = frozenset(
+    {
+        "answer lost", "connection", "deleted upload", "denied upload", "expired row", "fault",
+        "hours without a run", "killed", "killed after", "killed with an answer", "late event", "lost event",
+        "repeated event", "slow", "stopped job", "table lost", "throttled", "throttled table", "time-out",
+        "unanswered", "weeks without a run",
+    }
+)  # fmt: skip
 #: How often a record may be paid for on demand in one job, wherever its runs die.
 MOST_PAID = 3
 
@@ -217,7 +226,7 @@ class Life:
             return Survived(
                 seed=self.seed,
                 calls=world.calls,
-                faults=dict(self._faults),
+                faults=dict(+self._faults),
                 paid=self._paid.total(),
                 uploads=dict(Counter(str(upload.status) for upload in world.uploads())),
                 jobs=len(world.bedrock_jobs()),
@@ -286,9 +295,11 @@ class Life:
             self._faults["lost event"] += 1
             return
         times = 1 + (chance.random() < self.plan.duplicates) + (chance.random() < self.plan.duplicates)
+        self._faults["repeated event"] += times - 1
         for _ in range(times):
-            late = chance.random() * LATE if chance.random() < self.plan.late else chance.random()
-            world.send("create", event, delay=late)
+            is_late = chance.random() < self.plan.late
+            self._faults["late event"] += is_late
+            world.send("create", event, delay=chance.random() * (LATE if is_late else 1.0))
 
     def _delete(self) -> None:
         """Deletes the exact version of an input, and sometimes only hides the key."""
@@ -302,6 +313,7 @@ class Life:
             return
         self.world.s3.delete_object(Bucket=self.world.bucket, Key=key, VersionId=version)
         self._deleted.add(upload_id)
+        self._faults["deleted upload"] += 1
         self._note("delete", key, version)
 
     def _stop(self) -> None:
@@ -310,6 +322,7 @@ class Life:
         if active:
             job = self._chance.choice(active)
             self.world.simulator.call("StopModelInvocationJob", {"jobIdentifier": job["jobArn"]})
+            self._faults["stopped job"] += 1
             self._note("stop", job["jobName"])
 
     def _sweep(self) -> None:
@@ -332,6 +345,7 @@ class Life:
     def _outage(self) -> None:
         """Nothing runs for hours: whatever was running is past its time-out, and jobs have gone on."""
         self.world.clock.advance(2 * 3600.0)
+        self._faults["hours without a run"] += 1
         self._note("outage")
 
     def _neighbours(self) -> None:
@@ -351,7 +365,10 @@ class Life:
         """Nothing runs for weeks, in which the bucket's rules delete what is old enough."""
         self.world.clock.advance(WEEKS)
         self._next_schedule = self.world.clock() + SCHEDULE_SECONDS
-        self._note("weeks", self.world.expire())
+        expired = self.world.expire()
+        self._faults["weeks without a run"] += 1
+        self._faults["expired object"] += len(expired)
+        self._note("weeks", expired)
 
     def _deny(self) -> None:
         """For half an hour, a policy does not let the intake read uploads. Later, somebody sweeps."""

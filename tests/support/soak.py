@@ -196,6 +196,7 @@ class Life:
         self._bad: set[str] = set()
         self._unanswered: dict[str, bool] = {}
         self._table_lost = self._rows_lost = False
+        self._too_old: set[str] = set()
         self._events: list[Any] = []
         self._ended_before: set[str] = set()
         self._ran_before: set[str] = set()
@@ -365,6 +366,8 @@ class Life:
         """Nothing runs for weeks, in which the bucket's rules delete what is old enough."""
         self.world.clock.advance(WEEKS)
         self._next_schedule = self.world.clock() + SCHEDULE_SECONDS
+        found = self.world.s3.list_object_versions(Bucket=self.world.bucket, Prefix="to-process/")
+        self._too_old |= {one["VersionId"] for one in found.get("Versions", []) if not one["IsLatest"]}
         expired = self.world.expire()
         self._faults["weeks without a run"] += 1
         self._faults["expired object"] += len(expired)
@@ -696,14 +699,15 @@ class Life:
     def _listed(self) -> set[str]:
         """The uploads whose version a sweep finds: the current one of its key, and those it has overwritten.
 
-        A new table does not know since when.
+        A new table does not know since when, and nobody looks for what was overwritten weeks ago.
         """
         found = self.world.s3.list_object_versions(Bucket=self.world.bucket, Prefix="to-process/")
         deleted = {one["Key"] for one in found.get("DeleteMarkers", [])}
         listed = {
             (one["Key"], one["VersionId"])
             for one in found.get("Versions", [])
-            if one["IsLatest"] or not (self._table_lost or one["Key"] in deleted)
+            if one["IsLatest"]
+            or not (self._table_lost or one["Key"] in deleted or one["VersionId"] in self._too_old)
         }
         return {upload_id for upload_id, version in self._versions.items() if version in listed}
 

@@ -151,3 +151,42 @@ resource "aws_cloudwatch_metric_alarm" "ends" {
   ok_actions          = var.alarm_actions
   tags                = local.tags
 }
+
+locals {
+  scheduled = merge(
+    { schedule = aws_cloudwatch_event_rule.schedule },
+    { for rule in aws_cloudwatch_event_rule.sweep : "sweep" => rule },
+  )
+  rates = {
+    for key, rule in local.scheduled :
+    key => try(regex("^rate\\(([0-9]+) (minute|hour|day)", rule.schedule_expression), null)
+  }
+  unit_hours = { minute = 1 / 60, hour = 1, day = 24 }
+  # Two intervals, and a week at most, which is as far as an alarm can look back. cron(…) can leave out days.
+  quiet_hours = {
+    for key, rate in local.rates :
+    key => rate == null ? 168 : min(168, max(1, ceil(2 * rate[0] * local.unit_hours[rate[1]])))
+  }
+}
+
+# A rule that does not run sends no metric, so the alarm's state becomes INSUFFICIENT_DATA. If missing data were
+# breaching, each first apply would raise the alarm.
+resource "aws_cloudwatch_metric_alarm" "stopped" {
+  for_each = local.scheduled
+
+  alarm_name                = "${var.name}-${each.key}-stopped-${local.region}"
+  alarm_description         = "In the state INSUFFICIENT_DATA: the rule ${each.value.name} has not run for ${local.quiet_hours[each.key]} h, so what it is the safety net for can wait without end. Enable the rule again, or apply the module if the rule was deleted."
+  namespace                 = "AWS/Events"
+  metric_name               = "Invocations"
+  dimensions                = { RuleName = each.value.name }
+  statistic                 = "Sum"
+  period                    = 3600
+  evaluation_periods        = local.quiet_hours[each.key]
+  comparison_operator       = "LessThanThreshold"
+  threshold                 = 1
+  treat_missing_data        = "missing"
+  alarm_actions             = var.alarm_actions
+  insufficient_data_actions = var.alarm_actions
+  ok_actions                = var.alarm_actions
+  tags                      = local.tags
+}

@@ -77,7 +77,7 @@ output "log_groups" {
 }
 
 output "alarms" {
-  description = "Name and ARN of the alarms dead_letters, oldest_pending, failed_uploads, rejected_uploads and, for each function, <function>_errors."
+  description = "Name and ARN of the alarms dead_letters, oldest_pending, failed_uploads, rejected_uploads, schedule_stopped, sweep_stopped and, for each function, <function>_errors."
   value = merge(
     {
       dead_letters = {
@@ -93,6 +93,10 @@ output "alarms" {
     {
       for key, alarm in aws_cloudwatch_metric_alarm.errors :
       "${key}_errors" => { name = alarm.alarm_name, arn = alarm.arn }
+    },
+    {
+      for key, alarm in aws_cloudwatch_metric_alarm.stopped :
+      "${key}_stopped" => { name = alarm.alarm_name, arn = alarm.arn }
     },
   )
 }

@@ -492,6 +492,20 @@ run "observability" {
     ])
     error_message = "Any upload that fails or is rejected raises an alarm."
   }
+
+  assert {
+    condition = alltrue([
+      for key, hours in { schedule = 1, sweep = 48 } : (
+        aws_cloudwatch_metric_alarm.stopped[key].namespace == "AWS/Events" &&
+        aws_cloudwatch_metric_alarm.stopped[key].metric_name == "Invocations" &&
+        aws_cloudwatch_metric_alarm.stopped[key].dimensions == tomap({ RuleName = "br-batch-inference-${key}-us-east-1" }) &&
+        aws_cloudwatch_metric_alarm.stopped[key].period == 3600 &&
+        aws_cloudwatch_metric_alarm.stopped[key].evaluation_periods == hours &&
+        aws_cloudwatch_metric_alarm.stopped[key].treat_missing_data == "missing"
+      )
+    ])
+    error_message = "A rule that has not run for two of its intervals, and an hour at least, is told."
+  }
 }
 
 run "outputs" {
@@ -518,7 +532,7 @@ run "outputs" {
   }
 
   assert {
-    condition     = toset(keys(output.alarms)) == toset(["dead_letters", "oldest_pending", "failed_uploads", "rejected_uploads", "create_batch_queue_errors", "process_batch_jobs_errors", "collect_results_errors"])
+    condition     = toset(keys(output.alarms)) == toset(["dead_letters", "oldest_pending", "failed_uploads", "rejected_uploads", "schedule_stopped", "sweep_stopped", "create_batch_queue_errors", "process_batch_jobs_errors", "collect_results_errors"])
     error_message = "alarms has all alarms."
   }
 

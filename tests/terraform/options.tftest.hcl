@@ -777,8 +777,13 @@ run "watching" {
   }
 
   assert {
-    condition     = alltrue([for alarm in concat(values(aws_cloudwatch_metric_alarm.errors), values(aws_cloudwatch_metric_alarm.ends), [aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.oldest_pending]) : alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions)])
+    condition     = alltrue([for alarm in concat(values(aws_cloudwatch_metric_alarm.errors), values(aws_cloudwatch_metric_alarm.ends), values(aws_cloudwatch_metric_alarm.stopped), [aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.oldest_pending]) : alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions)])
     error_message = "Every alarm and its end go to alarm_actions."
+  }
+
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.stopped : alarm.insufficient_data_actions == toset(var.alarm_actions)])
+    error_message = "That a rule has stopped goes to alarm_actions."
   }
 
   assert {
@@ -857,7 +862,7 @@ run "tags" {
         [aws_s3_bucket.this[0].tags, aws_dynamodb_table.this.tags, aws_sqs_queue.dead_letters.tags],
         [aws_cloudwatch_event_rule.schedule.tags, aws_cloudwatch_event_rule.job_state.tags, aws_cloudwatch_event_rule.sweep[0].tags],
         [aws_cloudwatch_metric_alarm.dead_letters.tags, aws_cloudwatch_metric_alarm.oldest_pending.tags],
-        [for alarm in concat(values(aws_cloudwatch_metric_alarm.errors), values(aws_cloudwatch_metric_alarm.ends)) : alarm.tags],
+        [for alarm in concat(values(aws_cloudwatch_metric_alarm.errors), values(aws_cloudwatch_metric_alarm.ends), values(aws_cloudwatch_metric_alarm.stopped)) : alarm.tags],
         [for function in aws_lambda_function.this : function.tags],
         [for group in aws_cloudwatch_log_group.function : group.tags],
         [for role in concat(values(aws_iam_role.function), aws_iam_role.bedrock) : role.tags],
@@ -968,5 +973,33 @@ run "media_on_demand" {
   assert {
     condition     = one([for statement in data.aws_iam_policy_document.role["collect_results"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMediaOnDemand"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/pictures/*"])]
     error_message = "On demand, Bedrock reads linked media as collect_results."
+  }
+}
+
+run "slow_schedules" {
+  command = plan
+
+  variables {
+    schedule_expression       = "rate(6 hours)"
+    sweep_schedule_expression = "cron(0 3 ? * MON-FRI *)"
+  }
+
+  assert {
+    condition     = { for key, alarm in aws_cloudwatch_metric_alarm.stopped : key => alarm.evaluation_periods } == { schedule = 12, sweep = 168 }
+    error_message = "A rate is waited for twice; a cron expression for a week."
+  }
+}
+
+run "rare_schedule_and_no_sweep" {
+  command = plan
+
+  variables {
+    schedule_expression       = "rate(5 days)"
+    sweep_schedule_expression = null
+  }
+
+  assert {
+    condition     = { for key, alarm in aws_cloudwatch_metric_alarm.stopped : key => alarm.evaluation_periods } == { schedule = 168 }
+    error_message = "An alarm looks back a week at most, and there is none for a rule that does not exist."
   }
 }

@@ -35,7 +35,7 @@ data "aws_s3_bucket" "existing" {
     # local.current, because a condition on a resource that is still to be created would put the reading off too.
     postcondition {
       condition     = lookup(self, "bucket_region", self.region) == local.current.region
-      error_message = "The bucket ${self.bucket} is in ${lookup(self, "bucket_region", self.region)}, but S3 can only notify functions of its own Region, here ${local.current.region}: write the name of a bucket in ${local.current.region}, or set the provider's Region to ${self.region}."
+      error_message = "The bucket ${self.bucket} is in ${lookup(self, "bucket_region", self.region)}, but S3 can only notify functions of its own Region, here ${local.current.region}: write the name of a bucket in ${local.current.region}, or set the provider's Region to ${lookup(self, "bucket_region", self.region)}."
     }
   }
 }

@@ -89,7 +89,7 @@ locals {
     sid = "SeeThatUploadsAreGone", actions = ["s3:ListBucket"], resources = [local.bucket_arn]
   }
 
-  # What records may link to. Uploads are read anyway.
+  # What records can reference. Uploads are read anyway.
   media_arns = [
     for prefix in local.media_prefixes : "${local.bucket_arn}/${prefix}*" if !startswith(prefix, var.input_prefix)
   ]
@@ -202,7 +202,7 @@ locals {
         actions   = ["bedrock:InvokeModel"]
         resources = local.on_demand_arns
       },
-      # On demand, Bedrock reads what a record links to with the caller's permissions.
+      # On demand, Bedrock reads what a record references with the caller's permissions.
       {
         sid       = "ReadMediaOnDemand"
         when      = local.media && length(local.on_demand_arns) > 0 && length(local.media_arns) > 0
@@ -268,9 +268,10 @@ locals {
   policy_advice = {
     for role, size in local.policy_sizes : role => join(" ", [
       "The policies of the role for ${role} have ${size} characters, but IAM takes ${local.max_policy_size} for the inline",
-      "policies of a role. They name each of the ${length(local.models)} models of the routes. Use fewer models (one that",
-      "several routes share counts once), or divide the routes between two queues: two module blocks, each with its own",
-      "name.",
+      "policies of a role. They name each model of the routes (${length(local.models)})${role == "bedrock" ? "" :
+      " and each of media_prefixes (${length(local.media_prefixes)})"}. Use fewer models (one that several routes share",
+      "counts once)${role == "bedrock" ? "" : " or fewer, shorter media_prefixes"}, or divide the routes between two",
+      "queues: two module blocks, each with its own name.",
     ])
   }
 }

@@ -108,9 +108,9 @@ resource "terraform_data" "location" {
     postcondition {
       condition = self.input == local.current
       error_message = join(" ", [
-        "This state is of the queue ${var.name} in account ${self.input.account_id}, ${self.input.region}, but the",
-        "provider is set to account ${local.current.account_id}, ${local.current.region}: use the credentials and the",
-        "Region of the queue, or another workspace or backend key for a queue of its own in the new place.",
+        "The state contains the queue ${var.name} of account ${self.input.account_id} in ${self.input.region}, but the",
+        "provider is configured for account ${local.current.account_id} in ${local.current.region}. Use the credentials",
+        "and Region of the queue. To create a separate queue there, use another workspace or backend key.",
       ])
     }
   }

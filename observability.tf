@@ -104,7 +104,7 @@ resource "aws_cloudwatch_metric_alarm" "errors" {
 # answer holds: without it the alarm would end and begin again at each run.
 resource "aws_cloudwatch_metric_alarm" "oldest_pending" {
   alarm_name          = "${var.name}-oldest-pending-${local.region}"
-  alarm_description   = "An upload of the queue ${var.name} has been waiting for more than ${var.pending_age_alarm_hours} hours, or for the end of a job that Bedrock has not ended in time or whose output could not be collected. The attribute message of its row says which. If it waits for a slot, see in the Bedrock console which batch inference jobs of the account hold the slots of its model; then raise max_active_jobs (and the quota, if that is what is used up), give its route a higher priority, or look for Bedrock's refusals in the log group ${aws_cloudwatch_log_group.function["process_batch_jobs"].name}."
+  alarm_description   = "Work in the queue ${var.name} has been waiting for more than ${var.pending_age_alarm_hours} hours: for a slot, for Bedrock to accept or end a job, for the output of a job to be collected, for answers on demand, or for a route that was removed. The attribute message of the upload's row says which. If it waits for a slot, see in the Bedrock console which batch inference jobs of the account hold the slots of its model; then raise max_active_jobs (and the quota, if that is what is used up), give its route a higher priority, or look for Bedrock's refusals in the log group ${aws_cloudwatch_log_group.function["process_batch_jobs"].name}."
   namespace           = "BedrockBatchQueue"
   metric_name         = "OldestPendingAge"
   dimensions          = { Queue = var.name }
@@ -162,26 +162,30 @@ locals {
     key => try(regex("^rate\\(([0-9]+) (minute|hour|day)", rule.schedule_expression), null)
   }
   unit_hours = { minute = 1 / 60, hour = 1, day = 24 }
-  # Two intervals, and a week at most, which is as far as an alarm can look back. cron(…) can leave out days.
+  # Hours without a run: two intervals of a rate, two days for a cron(…) that runs every day. Other rules can pause
+  # for longer than the week that an alarm can look back, so they have no alarm.
+  every_day = "^cron\\([^ ]+ [^ ]+ [*?] [*] [*?] [*]\\)$"
   quiet_hours = {
-    for key, rate in local.rates :
-    key => rate == null ? 168 : min(168, max(1, ceil(2 * rate[0] * local.unit_hours[rate[1]])))
+    for key, rate in local.rates : key => (
+      rate != null ? max(1, ceil(2 * rate[0] * local.unit_hours[rate[1]])) :
+      can(regex(local.every_day, local.scheduled[key].schedule_expression)) ? 48 : null
+    )
   }
 }
 
 # A rule that does not run sends no metric, so the alarm's state becomes INSUFFICIENT_DATA. If missing data were
 # breaching, each first apply would raise the alarm.
 resource "aws_cloudwatch_metric_alarm" "stopped" {
-  for_each = local.scheduled
+  for_each = { for key, hours in local.quiet_hours : key => hours if hours == null ? false : hours <= 168 }
 
   alarm_name                = "${var.name}-${each.key}-stopped-${local.region}"
-  alarm_description         = "In the state INSUFFICIENT_DATA: the rule ${each.value.name} has not run for ${local.quiet_hours[each.key]} h, so what it is the safety net for can wait without end. Enable the rule again, or apply the module if the rule was deleted."
+  alarm_description         = "INSUFFICIENT_DATA means that the rule ${local.scheduled[each.key].name} has not run for ${each.value} hours. Without it, work whose event was lost waits until somebody notices. Enable the rule, or run terraform apply if it was deleted."
   namespace                 = "AWS/Events"
   metric_name               = "Invocations"
-  dimensions                = { RuleName = each.value.name }
+  dimensions                = { RuleName = local.scheduled[each.key].name }
   statistic                 = "Sum"
   period                    = 3600
-  evaluation_periods        = local.quiet_hours[each.key]
+  evaluation_periods        = each.value
   comparison_operator       = "LessThanThreshold"
   threshold                 = 1
   treat_missing_data        = "missing"

@@ -77,7 +77,7 @@ output "log_groups" {
 }
 
 output "alarms" {
-  description = "Name and ARN of the alarms dead_letters, oldest_pending, failed_uploads, rejected_uploads, schedule_stopped, sweep_stopped and, for each function, <function>_errors."
+  description = "Name and ARN of the alarms dead_letters, oldest_pending, failed_uploads, rejected_uploads, schedule_stopped and sweep_stopped (unless the rule can pause for more than half a week) and, for each function, <function>_errors."
   value = merge(
     {
       dead_letters = {

@@ -209,8 +209,8 @@ locals {
           {
             found = length(merge(local.tags, route.tags)) > 50
             text = join(" ", [
-              "tags are ${length(route.tags)}, and ${length(merge(local.tags, route.tags))} with those of the queue: a job",
-              "takes 50 tags, so write fewer here or in the input tags.",
+              "tags has ${length(route.tags)} tags, which makes ${length(merge(local.tags, route.tags))} with those of the",
+              "queue. A job takes 50: write fewer here or in the input tags.",
             ])
           },
         ] : fault.text if fault.found
@@ -283,7 +283,7 @@ locals {
   ]))
   media = anytrue([for route in local.routes : route.media])
 
-  # Where the objects lie that records may link to.
+  # Where the objects are that records can reference.
   media_prefixes = distinct(coalesce(var.media_prefixes, [var.input_prefix]))
 }
 
@@ -355,7 +355,7 @@ resource "aws_dynamodb_table_item" "route" {
       condition = !can(regex("^arn:", each.value.model_id)) || can(
         regex("^arn:${local.partition}:bedrock:${local.region}:(${local.account_id})?:", each.value.model_id)
       )
-      error_message = "routes[\"${each.key}\"] has the model_id \"${each.value.model_id}\", but the queue is in account ${local.account_id} in ${local.region} (partition ${local.partition}): write the ARN of a model or profile that is there too."
+      error_message = "${local.written[each.key].model_id == null ? "model_id is" : "routes[\"${each.key}\"] has the model_id"} \"${each.value.model_id}\", but the queue is in account ${local.account_id} in ${local.region} (partition ${local.partition}): write the ARN of a model or profile that is there too."
     }
 
     precondition {

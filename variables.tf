@@ -224,7 +224,7 @@ variable "work_prefix" {
 
 variable "media_prefixes" {
   description = <<-EOT
-    Prefixes of the objects that uploads of routes with media = true may link to, each with a slash at the end.
+    Prefixes of the objects that records of routes with media = true can reference, each with a slash at the end.
     Default: input_prefix. Whoever can upload can have the model read everything below them.
   EOT
   type        = list(string)
@@ -241,7 +241,7 @@ variable "media_prefixes" {
 }
 
 variable "work_retention_days" {
-  description = "Days for which deleted objects of the work area are kept as noncurrent versions: 1 or more. The module deletes them when their result is written."
+  description = "Days for which a bucket that the module creates keeps deleted objects of the work area as noncurrent versions: 1 or more. The module deletes these objects when nothing reads them any more."
   type        = number
   default     = 14
   nullable    = false
@@ -254,9 +254,10 @@ variable "work_retention_days" {
 
 variable "uploads_retention_days" {
   description = <<-EOT
-    Days after which objects below input_prefix expire, in a bucket that the module creates; null keeps them. At least
-    8, as a job can run for 7: choose more than an upload can wait and run. S3 keeps an expired object as a noncurrent
-    version for another 30 days, or work_retention_days if that is more. An upload that waits longer ends as Cancelled.
+    Days after which objects below input_prefix expire, in a bucket that the module creates; null keeps them. 8 or more,
+    because a job can run for 7 days. S3 keeps an expired object as a noncurrent version for another 30 days, or
+    work_retention_days if that is more. An upload that is in no job by then ends as Cancelled. Referenced media cannot
+    be copied any more once it has expired.
   EOT
   type        = number
   default     = null
@@ -277,7 +278,9 @@ variable "uploads_retention_days" {
 variable "results_retention_days" {
   description = <<-EOT
     Days after which objects below output_prefix expire, in a bucket that the module creates; null keeps them. S3 keeps
-    an expired object as a noncurrent version for another 30 days, or work_retention_days if that is more.
+    an expired object as a noncurrent version for another 30 days, or work_retention_days if that is more. As long as an
+    upload is in the bucket, its summary keeps it from running again if the table is replaced: set
+    uploads_retention_days to fewer days.
   EOT
   type        = number
   default     = null
@@ -315,7 +318,7 @@ variable "row_retention_days" {
     condition = var.row_retention_days == null || var.results_retention_days == null || try(
       var.uploads_retention_days < var.results_retention_days, false
     )
-    error_message = "row_retention_days needs the summary of each upload: without it and without a row, the sweep takes an upload for new, and you pay for it again. results_retention_days is ${coalesce(var.results_retention_days, 0)}: write an uploads_retention_days of less, or leave results_retention_days out."
+    error_message = "row_retention_days needs the summary of each upload: without it and without a row, the sweep takes an upload for new, and you pay for it again. results_retention_days is ${coalesce(var.results_retention_days, 0)}: set uploads_retention_days to fewer days than that, or leave results_retention_days out."
   }
 }
 
@@ -540,9 +543,10 @@ variable "manage_recursion_config" {
 
 variable "lambda_reserved_concurrency" {
   description = <<-EOT
-    Reserved concurrency by function, such as { create_batch_queue = 50 }: a function runs at most that often at once,
-    and the rest of the account's concurrency is left to others. 1 or more; 2 or more for process_batch_jobs. Events
-    that wait for more than six hours go to the dead-letter queue. Default: none is reserved.
+    Reserved concurrency by function, such as { create_batch_queue = 50 }. It is also the function's limit: no more
+    instances run at the same time. 1 or more; 2 or more for process_batch_jobs. Lambda reserves it from the account's
+    concurrency, which other functions then cannot use. Events that wait for more than six hours go to the dead-letter
+    queue. Default: none is reserved.
   EOT
   type        = map(number)
   default     = {}
@@ -644,7 +648,7 @@ variable "alarm_actions" {
 }
 
 variable "pending_age_alarm_hours" {
-  description = "Number of hours that an upload can wait in the queue before the alarm oldest_pending starts."
+  description = "Number of hours that work can wait before the alarm oldest_pending starts."
   type        = number
   default     = 24
   nullable    = false

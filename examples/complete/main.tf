@@ -24,6 +24,27 @@ module "key" {
   tags = local.tags
 }
 
+# A statement of your own in the bucket's policy: only principals of this account read results.
+data "aws_iam_policy_document" "readers" {
+  statement {
+    sid       = "DenyReadersOutsideTheAccount"
+    effect    = "Deny"
+    actions   = ["s3:GetObject*"]
+    resources = ["arn:${local.partition}:s3:::${local.bucket_name}/outbox/*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "StringNotEquals"
+      variable = "aws:PrincipalAccount"
+      values   = [local.account_id]
+    }
+  }
+}
+
 module "batch_inference" {
   source = "../.."
 
@@ -78,10 +99,14 @@ module "batch_inference" {
   work_prefix                = "work/"
   media_prefixes             = ["pictures/"]
   work_retention_days        = 10
+  uploads_retention_days     = 90
+  results_retention_days     = 365
+  bucket_policy_documents    = [data.aws_iam_policy_document.readers.json]
+  row_retention_days         = 180
   force_destroy              = true
   deletion_protection        = false # true in production
 
-  schedule_expression       = "cron(0/10 * * * ? *)"
+  schedule_expression       = "rate(10 minutes)"
   sweep_schedule_expression = "cron(0 3 * * ? *)"
 
   kms_key_arn          = module.key.arn

@@ -453,6 +453,13 @@ run "observability" {
   command = plan
 
   assert {
+    condition = toset(flatten([
+      for function in aws_lambda_function.this : keys(function.environment[0].variables)
+    ])) == toset(local.own_environment)
+    error_message = "The validation of lambda_environment knows every variable that the module sets."
+  }
+
+  assert {
     condition     = alltrue([for group in aws_cloudwatch_log_group.function : group.retention_in_days == 365])
     error_message = "Logs are kept for a year."
   }

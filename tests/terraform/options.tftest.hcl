@@ -847,6 +847,11 @@ run "no_sweep" {
     condition     = contains([for statement in data.aws_iam_policy_document.role["create_batch_queue"].statement : statement.sid], "ListUploadsAndReports")
     error_message = "A sweep by hand works without the rule."
   }
+
+  assert {
+    condition     = keys(aws_cloudwatch_metric_alarm.stopped) == ["schedule"]
+    error_message = "There is no alarm for a rule that does not exist."
+  }
 }
 
 run "tags" {
@@ -976,30 +981,30 @@ run "media_on_demand" {
   }
 }
 
-run "slow_schedules" {
+run "schedules_by_rate_and_cron" {
   command = plan
 
   variables {
     schedule_expression       = "rate(6 hours)"
+    sweep_schedule_expression = "cron(0 3 * * ? *)"
+  }
+
+  assert {
+    condition     = { for key, alarm in aws_cloudwatch_metric_alarm.stopped : key => alarm.evaluation_periods } == { schedule = 12, sweep = 48 }
+    error_message = "The alarm waits for two intervals of a rate, and for two days with a daily cron expression."
+  }
+}
+
+run "rare_schedules" {
+  command = plan
+
+  variables {
+    schedule_expression       = "rate(4 days)"
     sweep_schedule_expression = "cron(0 3 ? * MON-FRI *)"
   }
 
   assert {
-    condition     = { for key, alarm in aws_cloudwatch_metric_alarm.stopped : key => alarm.evaluation_periods } == { schedule = 12, sweep = 168 }
-    error_message = "A rate is waited for twice; a cron expression for a week."
-  }
-}
-
-run "rare_schedule_and_no_sweep" {
-  command = plan
-
-  variables {
-    schedule_expression       = "rate(5 days)"
-    sweep_schedule_expression = null
-  }
-
-  assert {
-    condition     = { for key, alarm in aws_cloudwatch_metric_alarm.stopped : key => alarm.evaluation_periods } == { schedule = 168 }
-    error_message = "An alarm looks back a week at most, and there is none for a rule that does not exist."
+    condition     = length(aws_cloudwatch_metric_alarm.stopped) == 0
+    error_message = "A rule that can pause for longer than an alarm looks back has none."
   }
 }

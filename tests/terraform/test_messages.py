@@ -158,7 +158,7 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "half a day of rows": ({"row_retention_days": 1.5}, "row_retention_days is 1.5: write"),
     "neither row nor summary of uploads that stay": (
         {"row_retention_days": 30, "results_retention_days": 90},
-        "results_retention_days is 90: write an uploads_retention_days of less",
+        "results_retention_days is 90: set uploads_retention_days to fewer days than that",
     ),
     "neither row nor summary of uploads that stay as long": (
         {"row_retention_days": 30, "results_retention_days": 90, "uploads_retention_days": 90},
@@ -358,7 +358,7 @@ ROUTES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "tag-reserved": ({"tags": {"AWS:team": "a"}}, ['tags is {"AWS:team":"a"}: write']),
     "tags-of-a-route-and-the-queue": (
         {"tags": {f"tag-{number}": "a" for number in range(50)}},
-        ["tags are 50, and 51 with those of the queue: a job takes 50 tags, so write fewer here or in the"],
+        ["tags has 50 tags, which makes 51 with those of the queue. A job takes 50: write fewer here or"],
     ),
     "three-dots": (
         {"model_id": "us.zai.glm-4.7"},
@@ -649,7 +649,8 @@ def test_policies_that_iam_would_refuse_are_told_with_a_way_out(ended: dict[str,
     (message,) = ended["long policies"].of(block)
 
     assert f"have {POLICIES[block]} characters, but IAM takes 10240 for the inline policies" in message
-    assert "each of the 1 models of the routes" in message
+    assert "each model of the routes (1)" in message
+    assert ("each of media_prefixes" in message) == ("bedrock" not in block)
     assert "divide the routes between two queues" in message
 
 

@@ -1,5 +1,6 @@
 """The generated tables of the README, the links of the documentation, and what the examples share."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,12 @@ def test_dead_links_are_found_where_they_are(tmp_path: Path) -> None:
         "a.md:9: docs/c.svg: no such file",
         "a.md:10: ../b.md: leads out of the repository",
     ]
+
+
+def test_the_complete_example_sets_every_input_that_can_be_combined() -> None:
+    source = (docs.ROOT / "examples/complete/main.tf").read_text(encoding="utf-8")
+    block = source.split('module "batch_inference" {')[1].split("\n}\n")[0]
+    written = set(re.findall(r"^  (\w+) +=", block, re.MULTILINE)) - {"source"}
+
+    left_out = {"create_role", "role_arn", "bucket_owner"}  # its README says so
+    assert written == set(docs.blocks(docs.ROOT / "variables.tf", "variable")) - left_out

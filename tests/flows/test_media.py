@@ -160,7 +160,7 @@ def test_an_upload_with_links_is_rejected_on_a_route_without_media() -> None:
         world.run()
         upload = world.one_upload(upload_id)
         assert upload.status == Status.REJECTED
-        assert f"line 2: modelInput links to {uri}: set media = true on the route default" in upload.message
+        assert f"line 2: modelInput references {uri}: set media = true on the route default" in upload.message
         report = json.loads(body(world, f"s3://{world.bucket}/{upload.result_key}"))
         assert [(fault["line"], fault["recordId"]) for fault in report["faults"]] == [(2, "m1")]
 
@@ -171,7 +171,7 @@ def test_an_upload_that_links_another_bucket_is_rejected() -> None:
         world.run()
         upload = world.one_upload(upload_id)
         assert upload.status == Status.REJECTED
-        assert "line 1: modelInput links to s3://elsewhere/a.png, in another bucket" in upload.message
+        assert "line 1: modelInput references s3://elsewhere/a.png, in another bucket" in upload.message
 
 
 @pytest.mark.parametrize("key", ["processed/hr/salaries.png", "jobs/0123/in/media/a.png", "to-process.png"])
@@ -183,7 +183,7 @@ def test_an_upload_that_links_outside_the_media_prefixes_is_rejected(key: str) -
         world.run()
         upload = world.one_upload(upload_id)
         assert upload.status == Status.REJECTED
-        assert f"line 2: modelInput links to {outside}, outside to-process/: copy" in upload.message
+        assert f"line 2: modelInput references {outside}, outside to-process/: copy" in upload.message
         assert not copied
 
 
@@ -203,7 +203,7 @@ def test_a_link_outside_the_media_prefixes_is_not_copied_by_staging_either(
         assert world.one_upload(good).status == Status.COMPLETED
         upload = world.one_upload(bad)
         assert (upload.status, upload.error_count) == (Status.FAILED, 60)
-        assert f"Not run: modelInput links to {outside}, outside to-process/" in upload.message
+        assert f"Not run: modelInput references {outside}, outside to-process/" in upload.message
         assert {row["error"]["errorCode"] for row in world.result(upload)} == {"MediaNotAllowed"}
         assert len(copied) == 1
         assert not world.errors
@@ -252,7 +252,7 @@ def test_a_missing_object_ends_its_upload_by_name_and_no_other_upload_of_the_job
         assert world.one_upload(good).status == Status.COMPLETED
         upload = world.one_upload(bad)
         assert (upload.status, upload.success_count, upload.error_count) == (Status.FAILED, 0, 60)
-        assert f"modelInput links to {missing}, which does not exist" in upload.message
+        assert f"modelInput references {missing}, which does not exist" in upload.message
         answered = world.result(upload)
         assert len(answered) == 60
         assert {row["error"]["errorCode"] for row in answered} == {"MediaUnavailable"}
@@ -315,7 +315,7 @@ def test_an_object_that_is_larger_than_a_model_reads_ends_its_upload_by_name_bef
         assert world.one_upload(good).status == Status.COMPLETED
         upload = world.one_upload(bad)
         assert (upload.status, upload.error_count) == (Status.FAILED, 100)
-        words = f"modelInput links to {large}, which has 51 bytes. The most that a model reads is 50."
+        words = f"modelInput references {large}, which has 51 bytes. The most that a model reads is 50."
         assert words in upload.message
         answered = world.result(upload)
         assert {row["error"]["errorCode"] for row in answered} == {"MediaTooLarge"}

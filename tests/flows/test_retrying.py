@@ -84,7 +84,7 @@ def test_a_job_that_ends_every_run_holds_no_other_up_and_ends_itself() -> None:
         upload = world.one_upload(bad)
         assert (upload.status, upload.error_count) == (Status.FAILED, 5)
         assert "could not be submitted for a day, in 32 tries" in upload.message
-        assert "split the file or link smaller objects" in upload.message
+        assert "split the file or reference smaller objects" in upload.message
         assert all("split the file" in row["error"]["errorMessage"] for row in world.result(upload))
         assert len(kills) == retrying.MAX_TRIES
         assert 24 * HOUR < kills[-1] - kills[0] < 40 * HOUR

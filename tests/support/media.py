@@ -15,7 +15,7 @@ def asking(number: int, *uris: str) -> dict[str, Any]:
 
 
 def uris(line: bytes) -> list[str]:
-    return [link.uri for link in media.links(line)]
+    return [found.uri for found in media.references(line)]
 
 
 def moved(uri: str) -> str:

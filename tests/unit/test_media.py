@@ -1,4 +1,4 @@
-"""Images and videos that records link by S3 URI: found, checked, copied beside the staged input."""
+"""Images and videos that records reference by S3 URI: found, checked, copied beside the staged input."""
 
 import json
 import re
@@ -65,7 +65,7 @@ def check(record: dict[str, Any], allowed: bool = True, prefixes: tuple[str, ...
 
 def test_a_link_is_a_fault_with_advice_where_the_route_stages_no_media() -> None:
     with pytest.raises(
-        reading.RecordError, match=rf"links to {URI}: set media = true on the route films"
+        reading.RecordError, match=rf"references {URI}: set media = true on the route films"
     ) as told:
         check(asking(1, URI), allowed=False)
     assert told.value.record_id == "m1"
@@ -92,7 +92,7 @@ def test_a_link_that_cannot_be_staged_is_a_fault(uri: str, reason: str) -> None:
 )
 def test_a_link_outside_the_media_prefixes_is_a_fault_that_says_where_to_put_it(key: str) -> None:
     advice = "outside pictures/, films/: copy the object below one of them, or add its prefix to the input"
-    with pytest.raises(reading.RecordError, match=f"links to s3://{OURS}/{key}, {advice} media_prefixes"):
+    with pytest.raises(reading.RecordError, match=f"references s3://{OURS}/{key}, {advice} media_prefixes"):
         check(asking(1, URI, f"s3://{OURS}/{key}"), prefixes=("pictures/", "films/"))
 
 

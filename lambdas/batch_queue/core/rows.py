@@ -146,8 +146,8 @@ class Chunk:
 
     The records to run are bytes ``[start, end)`` of one object version: the upload itself on the first
     attempt, an object with the records to retry afterwards. ``whole``: the bytes are the whole object.
-    ``rewrite``: staging changes lines (a byte-order mark, blank lines, carriage returns, links to media), so
-    it streams the chunk. ``gone``: the chunk could not be staged, for the reason in ``message``;
+    ``rewrite``: staging changes lines (a byte-order mark, blank lines, carriage returns, media references),
+    so it streams the chunk. ``gone``: the chunk could not be staged, for the reason in ``message``;
     ``error_code`` is then the error code of its records, or "" if they cannot be read.
 
     ``records`` is how many records are left to run, and ``ids`` the ``digests.digest_sum`` of their

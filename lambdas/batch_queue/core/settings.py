@@ -12,7 +12,7 @@ from typing import Any
 class Settings:
     """The environment variables of the functions, typed. Prefixes end with ``/``; an unset name is "".
 
-    ``media_prefixes``: where the objects lie that an upload may link to. ``bucket_owner``: the account that
+    ``media_prefixes``: where the objects lie that an upload can reference. ``bucket_owner``: the account that
     owns the bucket, if it is another one than the queue's. ``row_retention_days``: how long the rows of what
     has ended are kept; None for ever. ``log_level``: the lowest level that is logged, by its name in
     ``logging``.

@@ -197,7 +197,7 @@ class Settlement:
         return left.records
 
     def _copy_media(self, folder: str, sources: Mapping[str, str]) -> None:
-        """Copies linked objects to keys below ``folder``, unless they are there.
+        """Copies referenced objects to keys below ``folder``, unless they are there.
 
         ``sources``: new key → key of the source. A missing object is found when the records are staged.
         """
@@ -265,7 +265,7 @@ class Settlement:
         """
         if chunk.error_code == media.NO_ROOM_CODE:
             give_back(
-                self._queue, chunk, self._job, "a job had no room for the objects that its records link"
+                self._queue, chunk, self._job, "a job had no room for the objects that its records reference"
             )
             return chunk.records
         message = chunk.message
@@ -285,8 +285,7 @@ class Settlement:
         records = outputs.unanswered(self._source(chunk), ())
         lines = (outputs.error_line(record, chunk.error_code, chunk.message) for _, record in records)
         part = self._part(chunk, "not-staged", lines)
-        errors = Counter({chunk.error_code: chunk.records})
-        counts = Counts(error=chunk.records)
+        errors, counts = Counter({chunk.error_code: chunk.records}), Counts(error=chunk.records)
         return self._close(chunk, [part], errors, counts, status=Status.FAILED, message=chunk.message)
 
     def _alone(self, chunk: Chunk) -> bool:
@@ -309,8 +308,7 @@ class Settlement:
         """Ends a chunk whose records do not run again: each has its last error, if a job has run it."""
         # Otherwise a part is missing, for which the end of the upload writes error lines.
         part = chunk.last_errors or names.settled_key(self._work, chunk.ref, "missing")
-        errors = Counter({"not run again": chunk.records})
-        counts = Counts(error=chunk.records)
+        errors, counts = Counter({"not run again": chunk.records}), Counts(error=chunk.records)
         return self._close(chunk, [part], errors, counts, status=Status.FAILED, message=message)
 
     # ------------------------------------------------------------------------------------------- pieces

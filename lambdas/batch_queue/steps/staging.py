@@ -17,14 +17,14 @@ from .run import Run
 
 # Denied access (by S3 or Bedrock) is retried by later runs until the job is this old.
 HEALING_SECONDS = 600.0
-# A run with less time than this begins to copy nothing: S3 copies the largest linked object (2 GB) in it at
-# 36 MB/s, and streams the largest chunk.
+# A run with less time than this begins to copy nothing: in it, S3 copies the largest referenced object (2 GB)
+# at 36 MB/s, or the largest chunk is streamed.
 STAGE_SECONDS = 60.0
 _SHOWN = 500  # characters of what S3 says
 
 
 class MediaError(Exception):
-    """Objects that a chunk links cannot be copied. The text is for the user; ``code`` says what follows."""
+    """Referenced objects cannot be copied. The text is for the user; ``code`` says what follows."""
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
@@ -136,10 +136,10 @@ class Staging:
         return chunk if self._queue.table.chunks.claim(chunk, job.job_id) else None
 
     def _stage(self, job: Job, chunk: Chunk, now: _Progress) -> bool:
-        """Copies a chunk's bytes, and the media that they link, into the job's input folder.
+        """Copies a chunk's bytes, and the media that they reference, into the job's input folder.
 
-        Returns False, with no file of the chunk staged, if the upload or a linked object cannot be copied, or
-        not into this job. Raises OutOfTimeError.
+        Returns False, with no file of the chunk staged, if the upload or a referenced object cannot be
+        copied, or not into this job. Raises OutOfTimeError.
         """
         if chunk.gone:  # as an earlier run of this job decided, whatever exists now
             return False
@@ -168,7 +168,7 @@ class Staging:
     # --------------------------------------------------------------------------------------------- media
 
     def _with_media(self, lines: Iterable[bytes], job: Job, chunk: Chunk, now: _Progress) -> Iterator[bytes]:
-        """Yields the lines with their links rewritten, and at the end copies the linked objects.
+        """Yields the lines with their references rewritten, and at the end copies the referenced objects.
 
         Raises MediaError if they may not or cannot be copied, or OutOfTimeError, so that the lines are not
         written either.
@@ -180,7 +180,7 @@ class Staging:
         if not new:
             return
         settings = self._queue.settings
-        # Records that run again link to copies, which are in the work area.
+        # Records that run again reference copies, which are in the work area.
         retried = chunk.key.startswith(settings.work_prefix)
         allowed = (*settings.media_prefixes, *((settings.work_prefix,) if retried else ()))
         if outside := {source for source in new.values() if not source.startswith(allowed)}:

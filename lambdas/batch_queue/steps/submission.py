@@ -142,7 +142,8 @@ class Submission:
             self._staging.release(job)
             message = (
                 f"{tried} Each failed, or ended while the input was staged: see the log of "
-                "process_batch_jobs. If it says that runs timed out, split the file or link smaller objects."
+                "process_batch_jobs. If it says that runs timed out, split the file or reference smaller "
+                "objects."
             )
         elif job.instead:
             message = f"{tried} See the log of process_batch_jobs for the error."

@@ -65,7 +65,7 @@ class Location:
 
     @property
     def folder(self) -> str:
-        """The folder that linked media must lie under."""
+        """The folder that referenced media must lie under."""
         return self.key.rpartition("/")[0] + "/" if self.is_file else self.prefix
 
 

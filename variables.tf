@@ -520,7 +520,7 @@ variable "lambda_architecture" {
 }
 
 variable "lambda_memory_size" {
-  description = "Memory of each function in MB. The default is enough for the longest line a model accepts (25 MB)."
+  description = "Memory of each function in MB. The default is enough for the longest line that a model accepts (25 MB) and for files of 50 million records; with less than 1,000 MB, a file can have 50,000 records for each MB."
   type        = number
   default     = 1024
   nullable    = false

@@ -6,12 +6,14 @@ import time
 from collections.abc import Mapping
 
 import boto3
+from botocore.config import Config
 
 from .aws.bedrock import Bedrock
 from .aws.bucket import Bucket
 from .aws.functions import Functions
 from .aws.listing import Listing
 from .aws.patience import Patience
+from .aws.pool import CONNECTIONS
 from .aws.runtime import Runtime
 from .aws.table import Table
 from .aws.telemetry import CLIENT_CONFIG, RUNTIME_CONFIG, log
@@ -27,7 +29,7 @@ def queue(environment: Mapping[str, str]) -> Queue:
     settings = from_environment(environment)
     log.setLevel(settings.log_level)
     patience = Patience()
-    s3 = boto3.client("s3", config=CLIENT_CONFIG)
+    s3 = boto3.client("s3", config=CLIENT_CONFIG.merge(Config(max_pool_connections=CONNECTIONS)))
     return Queue(
         settings,
         Table(boto3.resource("dynamodb", config=CLIENT_CONFIG).Table(settings.table), patience),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from batch_queue.aws.table import chunks
+from batch_queue.core import rows as rows_module
 from batch_queue.core.rows import Status
 from batch_queue.steps import intake
 
@@ -99,7 +103,12 @@ def test_reading_leaves_the_time_that_the_rest_takes(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("limit", "most", "says"), [("MAX_CHUNKS", 9, "9 chunks"), ("MAX_BYTES", 99, "99 is the maximum")]
+    ("limit", "most", "says"),
+    [
+        ("MAX_CHUNKS", 9, "9 chunks"),
+        ("MAX_RECORDS", 9, "9 records"),
+        ("MAX_BYTES", 99, "99 is the maximum"),
+    ],
 )
 def test_an_upload_too_large_to_be_joined_is_rejected_before_it_costs_anything(
     monkeypatch: pytest.MonkeyPatch, limit: str, most: int, says: str
@@ -116,7 +125,41 @@ def test_an_upload_too_large_to_be_joined_is_rejected_before_it_costs_anything(
         assert not world.chunks()
         assert not world.bedrock_jobs()
         # And one that is as large as it may be runs
-        fits = records(9) if limit == "MAX_CHUNKS" else [{"recordId": "a", "modelInput": {}}]
+        fits = records(9) if most == 9 else [{"recordId": "a", "modelInput": {}}]
         upload_id = world.upload("b.jsonl", lines(fits))
         world.run()
         assert world.one_upload(upload_id).status != Status.REJECTED
+
+
+def test_a_function_with_less_memory_takes_fewer_records_and_says_how_to_get_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake, "RECORDS_PER_MB", 5)
+    with World.open(ONES, config={"models": {"*": {"min_records": 1}}}) as world:
+        world.queue = replace(world.queue, settings=replace(world.settings, memory_mb=2))
+        upload_id = world.upload("a.jsonl", lines(records(11)))
+        world.run()
+        assert "more than 10 records: split it into several files, or raise lambda_memory_size" in (
+            world.one_upload(upload_id).message
+        )
+
+
+def test_a_row_names_the_jobs_of_its_first_chunks_and_the_summary_names_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rows_module, "NAMED_CHUNKS", 1)
+    monkeypatch.setattr(chunks, "NAMED_CHUNKS", 1)
+    faults = [{"outcome": "Expired", "fraction": 0.0, "times": 1}]
+    alone = replace(ONES, max_records_per_job=1)
+    with World.open(alone, config={"models": {"*": {"min_records": 1}}, "job_faults": faults}) as world:
+        # Given an upload of three chunks, each in a job of its own, of which one runs twice
+        upload_id = world.upload("a.jsonl", lines(records(3)))
+        world.run()
+        ran = {job.job_id: job for job in world.jobs()}
+        first = {job.arn for job in ran.values() if any(ref.number == 1 for ref in job.chunks)}
+        # Then its row names the jobs of the first chunk, for a row has an end; and its summary names all
+        assert len(ran) == 4
+        assert len(first) < 4
+        assert world.one_upload(upload_id).job_arns == first
+        summary = world.s3.get_object(Bucket=world.bucket, Key="processed/a.jsonl.summary.json")
+        assert json.loads(summary["Body"].read())["jobs"] == sorted(job.arn for job in ran.values())

@@ -209,8 +209,8 @@ MUTANTS = [
     Mutant(
         "parts are copied one after the other",
         "aws/pool.py",
-        "AT_ONCE = 10 ",
-        "AT_ONCE = 1 ",
+        "CONNECTIONS = 32",
+        "CONNECTIONS = 1",
         ("tests/unit/test_large_results.py",),
     ),
     Mutant(

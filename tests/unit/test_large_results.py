@@ -198,6 +198,7 @@ class Rows:
         pytest.param(10_000, 5_500_000, 1, id="50 million records, 55 GB, copied"),
         pytest.param(10_000, 4_500_000, 3, id="50 million records, 45 GB, streamed"),
         pytest.param(10_000, 25_000_000, 2, id="50 million records, 250 GB, copied"),
+        pytest.param(10_000, 160_000_000, 2, id="50 million records, 1.6 TB, copied"),
         pytest.param(100_000, 55_000, 10, id="as many chunks as an upload may have, of 50 records each"),
     ],
 )

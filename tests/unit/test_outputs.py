@@ -192,7 +192,7 @@ def test_a_plan_has_no_more_and_no_larger_parts_than_s3_accepts(
     assert len(parts) <= 10_000
     totals = [sum(span.size for span in part) for part in parts]
     assert all(total <= 5 << 30 for total in totals)
-    # What is streamed is in memory, ten parts at a time
+    # What is streamed is in memory, a few parts at a time
     assert all(total < 10 << 20 for total, part in zip(totals, parts, strict=True) if len(part) > 1)
 
 

@@ -190,7 +190,7 @@ class Bucket:
     def concatenate(self, keys: Sequence[str], key: str) -> str:
         """Joins objects, in order, into one at ``key``, which becomes visible only when it is complete.
 
-        S3 copies what is large enough, ten parts at once; the rest is streamed, in parts of less than 10 MiB.
+        S3 copies what is large enough, many parts at once; the rest is streamed, in parts of up to 10 MiB.
         Returns the version id ("" on an unversioned bucket). Raises ObjectGoneError, ObjectDeniedError,
         TooManyPartsError.
         """

@@ -9,10 +9,10 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-AT_ONCE = 10  # the size of a client's connection pool
+CONNECTIONS = 32
 
 
 def at_once(step: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Returns what a step gives for each item, in order; ``AT_ONCE`` are in flight."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    """Returns what a step gives for each item, in order; ``CONNECTIONS`` are in flight."""
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
         return list(pool.map(step, items))

@@ -12,6 +12,7 @@ from typing import Any
 from .cutting import MAX_LINE_BYTES
 from .digests import digest, digest_sum
 from .reading import lines
+from .rows import Counts
 
 # An output line holds its input line and the model's output, so it can be longer than any input line.
 MAX_OUTPUT_LINE_BYTES = 4 * MAX_LINE_BYTES
@@ -73,6 +74,10 @@ class Tally:
     def is_of(self, records: int, ids: int) -> bool:
         """Returns whether the file has ``records`` recordIds whose ``digest_sum`` is ``ids``."""
         return (len(self.seen), digest_sum(self.seen)) == (records, ids)
+
+    def counts(self, missing: int = 0) -> Counts:
+        """Returns the counts; ``missing`` records that the file does not have are errors."""
+        return Counts(self.success, self.error + missing, self.input_tokens, self.output_tokens)
 
 
 def manifest(raw: bytes) -> Manifest | None:

@@ -112,7 +112,7 @@ def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dic
         "stop_reasons": dict(sorted(_stop_reasons(chunks).items())),
         "attempts": max((chunk.runs for chunk in chunks), default=0),
         "chunks": len(chunks),
-        "jobs": sorted(upload.job_arns),
+        "jobs": sorted(upload.job_arns.union(*(chunk.job_arns for chunk in chunks))),
         "input_tokens": upload.input_tokens,
         "output_tokens": upload.output_tokens,
         **_cost(upload, route),

@@ -104,13 +104,18 @@ class Counts:
     output_tokens: int = 0
 
 
+# DynamoDB's 400 KB for an item are some 5,000 ARNs: the row of an upload names the jobs of this many chunks.
+NAMED_CHUNKS = 400
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
     """One object version under the input prefix, and its status.
 
     ``ready``: all its chunks are in the queue. ``unread``: S3 has denied access to the object so far, for the
     reason in ``message``; nothing else is known of it. ``expires_at``: when DynamoDB may delete the row,
-    in epoch seconds; None if the upload has not ended, or its rows are kept for ever.
+    in epoch seconds; None if the upload has not ended, or its rows are kept for ever. ``job_arns``: the jobs
+    of its first ``NAMED_CHUNKS`` chunks.
     """
 
     upload_id: str
@@ -160,7 +165,7 @@ class Chunk:
     its first attempt, and their records; a row of an earlier version may lack them. ``shard``: which
     partition of its route's queue has its place; 0 in rows of versions that had only one. ``asked``: by the
     hex digits of a recordId's digest, how often the model was invoked on demand without an answer that was
-    stored; ``asked_by``: which run counted that last.
+    stored; ``asked_by``: which run counted that last. ``job_arns``: the jobs that have ended with it.
     """
 
     upload_id: str
@@ -193,6 +198,7 @@ class Chunk:
     stop_reasons: Mapping[str, int] = field(default_factory=dict)
     asked: Mapping[str, int] = field(default_factory=dict)
     asked_by: str = ""
+    job_arns: frozenset[str] = frozenset()
     origin_start: int = 0
     origin_end: int = 0
     origin_records: int = 0

@@ -15,7 +15,7 @@ class Settings:
     ``media_prefixes``: where the objects lie that an upload can reference. ``bucket_owner``: the account that
     owns the bucket, if it is another one than the queue's. ``row_retention_days``: how long the rows of what
     has ended are kept; None for ever. ``log_level``: the lowest level that is logged, by its name in
-    ``logging``.
+    ``logging``. ``memory_mb``: the memory of the function, which Lambda sets.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Settings:
     row_retention_days: int | None = None
     job_vpc: Mapping[str, Any] = field(default_factory=dict)
     log_level: str = "INFO"
+    memory_mb: int = 1024
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -53,4 +54,5 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         row_retention_days=int(environment.get("ROW_RETENTION_DAYS") or 0) or None,
         job_vpc=json.loads(environment.get("JOB_VPC") or "{}"),
         log_level=environment.get("LOG_LEVEL", "INFO"),
+        memory_mb=int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE") or 1024),
     )

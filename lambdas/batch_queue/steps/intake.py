@@ -25,9 +25,12 @@ READ_SECONDS = 60.0
 STORE_SECONDS = 0.005
 # Looking for duplicates takes less time than this for each record: 100 seconds for 50 million.
 TWICE_SECONDS = 0.000_002
-# The largest upload: one invocation can store its chunks, and one can copy a result that is not much larger.
+# The largest upload: an invocation can store its chunks, and copy a result that is four times as large.
 MAX_CHUNKS = 100_000
 MAX_BYTES = 400_000_000_000
+# A recordId takes 8 to 11 bytes of memory until the file is read.
+MAX_RECORDS = 50_000_000
+RECORDS_PER_MB = 50_000
 # The rows of an upload that has ended are kept for at least a day.
 OLD_SECONDS = 86_400.0 - CLOCK_SECONDS
 # How many duplicate recordIds to look for at most. A report lists no more than a hundred.
@@ -183,6 +186,11 @@ class Intake:
             return size, _refused(reason)
         scan, again = self._kept(found, begun) if begun else (reading.Scan(), None)
 
+        most = min(MAX_RECORDS, settings.memory_mb * RECORDS_PER_MB)
+
+        def stop() -> bool:
+            return scan.records > most or out_of_time()
+
         def out_of_time() -> bool:
             then = STORE_SECONDS * len(scan.cuts) + TWICE_SECONDS * scan.records
             return run.has_less_than(READ_SECONDS + then)
@@ -198,7 +206,12 @@ class Intake:
                 allowed=route.media,
                 prefixes=settings.media_prefixes,
             )
-            reading.scan(rest(scan.offset), limits, scan, out_of_time, check)
+            reading.scan(rest(scan.offset), limits, scan, stop, check)
+            if scan.records > most:
+                return size, _refused(
+                    f"the file has more than {most:,} records: split it into several files"
+                    + (", or raise lambda_memory_size" if most < MAX_RECORDS else "")
+                )
             if len(scan.cuts) > MAX_CHUNKS:
                 return size, _refused(
                     f"the file has more than {MAX_CHUNKS:,} chunks of {limits.chunk_records:,} records or "

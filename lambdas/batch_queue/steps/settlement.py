@@ -133,7 +133,7 @@ class Settlement:
             tally = outputs.tally(self._output(key), may_run_again, known)
         missing = chunk.records - len(tally.seen)
         if key and not missing and not tally.again and not tally.untidy:
-            return self._close(_with_reasons(chunk, tally), [key], tally.errors_by_code, _counts(tally))
+            return self._close(_with_reasons(chunk, tally), [key], tally.errors_by_code, tally.counts())
         if may_run_again and (tally.again or missing > 0):
             return self._run_again(chunk, key, tally)
         return self._give_up(chunk, key, tally)
@@ -188,12 +188,13 @@ class Settlement:
             last_errors=last_errors,
             errors_by_code=Counter(chunk.errors_by_code) + tally.errors_by_code,
             stop_reasons=_with_reasons(chunk, tally).stop_reasons,
+            job_arns=self._jobs(chunk),
             origin_start=start,
             origin_end=end,
             origin_records=records,
         )
         words = reports.waits_again(self._job, left.records, self._ran)
-        self._queue.table.chunks.run_again(pending, self._job.job_id, _counts(tally), self._arn, words)
+        self._queue.table.chunks.run_again(pending, self._job.job_id, tally.counts(), self._arn, words)
         return left.records
 
     def _copy_media(self, folder: str, sources: Mapping[str, str]) -> None:
@@ -219,7 +220,7 @@ class Settlement:
             lines = chain(lines, self._errors(chunk, key, tally))
             errors[self._code] += missing
         part = self._part(chunk, "last", lines)
-        counts = _counts(tally, missing)
+        counts = tally.counts(missing)
         return self._close(_with_reasons(chunk, tally), [part], errors, counts, message=self._words)
 
     def _errors(self, chunk: Chunk, key: str, tally: Tally) -> Iterator[bytes]:
@@ -255,7 +256,7 @@ class Settlement:
         part = self._part(chunk, "output", outputs.settled(self._output(key), tally.seen))
         missing = max(0, chunk.records - len(tally.seen))
         errors = tally.errors_by_code + Counter({GONE_CODE: missing})
-        counts = _counts(tally, missing)
+        counts = tally.counts(missing)
         return self._close(_with_reasons(chunk, tally), [part], errors, counts, message=GONE)
 
     def _not_staged(self, chunk: Chunk) -> int:
@@ -331,9 +332,13 @@ class Settlement:
             parts=self._joined(chunk, (*chunk.parts, *parts)),
             errors_by_code=Counter(chunk.errors_by_code) + errors,
             runs=chunk.runs + (self._ran and not chunk.gone),
+            job_arns=self._jobs(chunk),
         )
         self._queue.table.chunks.settle(ended, counts, self._arn)
         return 0
+
+    def _jobs(self, chunk: Chunk) -> frozenset[str]:
+        return chunk.job_arns | ({self._arn} if self._arn else set())
 
     def _joined(self, chunk: Chunk, parts: tuple[str, ...]) -> tuple[str, ...]:
         """Returns the parts of a chunk that ends, as one object if its upload has other chunks.
@@ -379,10 +384,6 @@ class Settlement:
         source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
         stream = self._queue.bucket.stream(source, None if chunk.whole else (chunk.start, chunk.end))
         return reading.tidied(stream) if chunk.rewrite else stream
-
-
-def _counts(tally: Tally, missing: int = 0) -> Counts:
-    return Counts(tally.success, tally.error + missing, tally.input_tokens, tally.output_tokens)
 
 
 def _with_reasons(chunk: Chunk, tally: Tally) -> Chunk:

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from batch_queue.core import names
-from batch_queue.core.rows import Chunk, ChunkRef, Counts, Place, Status, Upload
+from batch_queue.core.rows import NAMED_CHUNKS, Chunk, ChunkRef, Counts, Place, Status, Upload
 
 from .dynamo import EXISTS, Dynamo, Expression
 from .items import chunk_item, chunk_key, chunk_of, place_item, place_key, place_of, queue_key, upload_key
@@ -160,8 +160,8 @@ class Chunks:
     def settle(self, chunk: Chunk, counts: Counts, job_arn: str = "") -> bool:
         """Stores how a chunk ended and adds the counts to its upload, in one transaction.
 
-        ``counts`` are those of the last attempt only. ``job_arn`` is added to the upload's jobs.
-        Returns False if the chunk had already ended.
+        ``counts`` are those of the last attempt only. ``job_arn`` is added to the jobs that the upload's row
+        names. Returns False if the chunk had already ended.
         """
         ended = Expression().set(
             {
@@ -171,6 +171,7 @@ class Chunks:
                 "errors_by_code": dict(chunk.errors_by_code),
                 "stop_reasons": dict(chunk.stop_reasons),
                 "runs": chunk.runs,
+                **({"job_arns": set(chunk.job_arns)} if chunk.job_arns else {}),
             }
         )
         return self._close_attempt(chunk, chunk.attempt, ended, counts, job_arn, chunks_open=-1)
@@ -234,6 +235,7 @@ class Chunks:
         message: str = "",
         also: Sequence[dict[str, Any]] = (),
     ) -> bool:
+        named = job_arn and chunk.number <= NAMED_CHUNKS
         change.values.update({":job": chunk.job_id, ":submitted": Status.SUBMITTED, ":had": attempt})
         mine = "job_id = :job AND #status = :submitted AND attempt = :had"
         added = (
@@ -246,7 +248,7 @@ class Chunks:
                     "input_tokens": counts.input_tokens,
                     "output_tokens": counts.output_tokens,
                     # Also if the run that stored the job's ARN died before it told its uploads.
-                    **({"job_arns": {job_arn}} if job_arn else {}),
+                    **({"job_arns": {job_arn}} if named else {}),
                 }
             )
             .set({"message": message} if message else {})

@@ -73,7 +73,8 @@ def chunk_item(chunk: Chunk) -> dict[str, Any]:
     """Converts a chunk to an item."""
     # `whole` defaults to True, so False must be stored. DynamoDB has no tuples.
     attributes = {**_filled(chunk, "upload_id"), "whole": chunk.whole, "parts": list(chunk.parts)}
-    return {**_keys(chunk_key(chunk.upload_id, chunk.number)), **attributes}
+    arns = {"job_arns": set(chunk.job_arns)} if chunk.job_arns else {}
+    return {**_keys(chunk_key(chunk.upload_id, chunk.number)), **attributes, **arns}
 
 
 def chunk_of(item: Mapping[str, Any]) -> Chunk:
@@ -81,7 +82,16 @@ def chunk_of(item: Mapping[str, Any]) -> Chunk:
     parts = tuple(item.get("parts", ()))
     # Rows of older versions do not have the runs: there, each attempt was one.
     known = {"runs": item["attempt"] - 1, **fields_of(Chunk, item)}
-    return Chunk(**{**known, "upload_id": item["pk"], "status": Status(item["status"]), "parts": parts})
+    arns = frozenset(item.get("job_arns", ()))
+    return Chunk(
+        **{
+            **known,
+            "upload_id": item["pk"],
+            "status": Status(item["status"]),
+            "parts": parts,
+            "job_arns": arns,
+        }
+    )
 
 
 def place_item(place: Place) -> dict[str, Any]:

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import examples
+
+examples.load()
+
 HERE = Path(__file__).parent
 #: Folders whose tests carry the marker of the same name.
 KINDS = ("unit", "flows", "faults", "terraform", "integration", "iam")

@@ -8,7 +8,7 @@ from batch_queue.core import joining, outputs, reports
 from batch_queue.core.digests import digest
 from batch_queue.core.joining import MAX_PART_BYTES, MIN_PART_BYTES
 from batch_queue.core.rows import Status
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.unit
@@ -179,7 +179,6 @@ SIZES = (
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(SIZES, st.integers(1, 1_000)), max_size=3), st.integers(0, 9))
 def test_a_plan_has_no_more_and_no_larger_parts_than_s3_accepts(
     runs: list[tuple[int, int]], among: int

@@ -8,9 +8,10 @@ import pytest
 from batch_queue.core.rows import Status
 from botocore.exceptions import ClientError
 
+from tests.flows.test_metrics import told
 from tests.flows.test_sweep import CONFIG, CUT, ONE_SLOT, put, swept, unversioned
 from tests.support.invariants import check
-from tests.support.world import Call, World, lines, records, statuses
+from tests.support.world import HAIKU, Call, World, lines, records, statuses
 
 pytestmark = pytest.mark.flows
 
@@ -83,6 +84,34 @@ def test_the_sweep_tries_again_also_what_was_overwritten(world: World, body: byt
     assert {upload.upload_id for upload in world.uploads()} == ids
     assert set(statuses(world)) == {Status.COMPLETED if len(body) > 1 else Status.REJECTED}
     assert pointers(world) == []
+
+
+def full(world: World) -> None:
+    """Somebody else holds the only slot of the route, for which another upload waits."""
+    world.before = None
+    world.upload("b.jsonl", lines(records(100)))
+    world.simulator.add_foreign(HAIKU, count=1, seconds=30 * 86_400.0)
+
+
+def removed(world: World) -> None:
+    """The route is no longer configured."""
+    world.table.delete_item(Key={"pk": "route", "sk": "default"})
+
+
+@pytest.mark.parametrize("held", [full, removed])
+def test_what_s3_denied_says_more_than_that_its_route_starts_no_job(
+    world: World, held: Callable[[World], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.before = deny()
+    upload_id = world.upload("a.jsonl", lines(records(100)))
+    world.run(lambda: bool(world.dead_letters))
+    held(world)
+    began = world.clock()
+    capsys.readouterr()
+    world.run(lambda: world.clock() > began + 3_600)
+    upload = world.one_upload(upload_id)
+    assert (upload.status, upload.message[:25]) == (Status.PENDING, "waiting: S3 denied access")
+    assert told(capsys, "OldestPendingAge")["OldestPendingAge"][-1] > 3_600
 
 
 def test_a_sweep_of_a_folder_tries_only_what_lies_there(world: World) -> None:

@@ -44,6 +44,8 @@ class Waits:
             one for job in jobs if job.status == Status.SUBMITTING and job.message for one in job.upload_ids
         }
         for upload in pending:
+            if upload.unread:  # what S3 denies says more
+                continue
             reason = _removed(upload.route)
             if route := routes.get(upload.route):
                 reason = f"waiting: no slot of {names.base_model(route.model_id)} is free"

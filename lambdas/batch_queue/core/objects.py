@@ -17,7 +17,8 @@ class NewObject:
 
     ``created_at``: the time of the event, or when the sweep found the object; the queue is ordered by it.
     ``modified_at``: S3's LastModified, which with the ETag identifies an object without a version id; "" if
-    unknown.
+    unknown. ``since``: since when the object exists, if nobody could tell so far whether it has run; "" if
+    ``created_at`` tells.
     """
 
     bucket: str
@@ -27,6 +28,7 @@ class NewObject:
     created_at: str
     sequencer: str = ""
     modified_at: str = ""
+    since: str = ""
 
     @property
     def upload_id(self) -> str:

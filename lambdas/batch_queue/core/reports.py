@@ -55,6 +55,16 @@ def denied(key: str, said: str) -> str:
     )
 
 
+def unclear(output_prefix: str) -> str:
+    """Returns the message of an upload of which S3 does not let the intake see whether it has run."""
+    return (
+        "waiting: S3 denied access to the summary or the rejection report of this upload, so the queue "
+        "cannot tell whether it has run. Allow the role of create_batch_queue to read the objects below "
+        f"{output_prefix}, and to use their KMS key. The next sweep tries again. To try at once, start a "
+        "sweep."
+    )
+
+
 def waits_again(job: Job, records: int, ran: bool) -> str:
     """Returns the message of an upload of which ``records`` return to the queue from a job that has ended.
 

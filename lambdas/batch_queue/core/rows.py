@@ -112,10 +112,10 @@ NAMED_CHUNKS = 400
 class Upload:
     """One object version under the input prefix, and its status.
 
-    ``ready``: all its chunks are in the queue. ``unread``: S3 has denied access to the object so far, for the
-    reason in ``message``; nothing else is known of it. ``expires_at``: when DynamoDB may delete the row,
-    in epoch seconds; None if the upload has not ended, or its rows are kept for ever. ``job_arns``: the jobs
-    of its first ``NAMED_CHUNKS`` chunks.
+    ``ready``: all its chunks are in the queue. ``unread``: S3 has so far denied access to the object, or
+    to what tells whether it has run, as ``message`` says; nothing else is known of it. ``expires_at``: when
+    DynamoDB may delete the row, in epoch seconds; None if the upload has not ended, or its rows are kept for
+    ever. ``job_arns``: the jobs of its first ``NAMED_CHUNKS`` chunks.
     """
 
     upload_id: str

@@ -15,7 +15,7 @@ from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 
 from .queue import Queue
 from .run import CLOCK_SECONDS, Run
-from .traces import Trace, Traces
+from .traces import Trace, Traces, UnclearError
 
 # A chunk is a tenth of what one file of a job may contain.
 CHUNKS_PER_FILE = 10
@@ -106,8 +106,6 @@ class Intake:
         known = self._queue.table.uploads.get(found.upload_id)
         if known is not None and not known.unread:
             return self._known(known)
-        if known is None and self._ran_before(found):
-            return None
         route = routes[names.route_name(found.key, self._queue.settings.input_prefix, routes)]
         upload = Upload(
             upload_id=found.upload_id,
@@ -121,11 +119,19 @@ class Intake:
             updated_at=self._queue.now(),
         )
         try:
+            if self._ran_before(found):
+                if known is not None:
+                    self._queue.table.uploads.forget(known.upload_id)
+                return None
             size, scan = self._scan(found, route, begun, run)
         except ObjectGoneError as error:
             return self._store(_ended(upload, Status.CANCELLED, error.told), [])
+        except UnclearError:
+            again = replace(found, since=found.since or found.created_at)
+            self._deny(known or upload, again, reports.unclear(self._queue.settings.output_prefix))
+            raise
         except ObjectDeniedError as error:
-            self._deny(known or upload, found, error)
+            self._deny(known or upload, found, reports.denied(upload.key, str(error)))
             raise
         return self._decide(upload, size, scan) if scan.done else None
 
@@ -138,9 +144,13 @@ class Intake:
         accepted = replace(upload, size_bytes=size, records=scan.records, chunks=count, chunks_open=count)
         return self._store(accepted, chunks)
 
-    def _deny(self, upload: Upload, found: NewObject, error: ObjectDeniedError) -> None:
-        """Stores that S3 denies access to an object, so that people see it and each sweep tries again."""
-        words = reports.denied(upload.key, str(error))
+    def _deny(self, upload: Upload, found: NewObject, words: str) -> None:
+        """Stores what S3 denies of an upload, so that people see it and each sweep tries again.
+
+        An object that only the sequencer of its event identifies is gone: nothing waits for it.
+        """
+        if not (found.version_id or found.modified_at):
+            return
         self._queue.table.uploads.deny(
             replace(upload, unread=True, message=words, updated_at=self._queue.now()), found
         )
@@ -154,19 +164,20 @@ class Intake:
         return Status.PENDING
 
     def _ran_before(self, found: NewObject) -> bool:
-        """Returns whether an object without a row has ended, or was in a job of another table.
+        """Returns whether an object that is not taken in has ended, or was in a job of another table.
 
-        Only an old event can be about such an object: one from before this table came into use, or so old
-        that the rows may have expired.
+        Raises UnclearError if S3 does not let us see. Only an old event can be about such an object: one from
+        before this table came into use, or so old that the rows may have expired.
         """
         began = names.epoch(self._queue.table.marks.began(self._queue.now()))
-        came = names.epoch(found.created_at)
+        since = found.since or found.created_at
+        came = names.epoch(since)
         other_table = came <= began + CLOCK_SECONDS
-        if not other_table and self._queue.age(found.created_at) < OLD_SECONDS:
+        if not other_table and self._queue.age(since) < OLD_SECONDS:
             return False
         trace = self._traces.of({found: came}, in_flight=other_table).get(found.upload_id)
         if trace == Trace.UNCLEAR:
-            raise ObjectDeniedError("S3 denied access to the summary or the rejection report of an upload")
+            raise UnclearError
         if trace:
             log.info("upload has run", extra={"upload_id": found.upload_id, "key": found.key, "is": trace})
         return trace is not None

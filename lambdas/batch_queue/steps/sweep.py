@@ -83,7 +83,8 @@ class Sweep:
 
         ``found``: versions that are uploads. Of these, ``known`` are in the table, ``young`` are below the
         minimum age, ``enqueued`` were handed over to ``function_name``, and the rest are what the bucket
-        tells (Trace). ``goes_on`` is 1 if another run does the rest. Raises EventError for an invalid event.
+        tells (Trace); ``unclear`` ones were handed over too. ``goes_on`` is 1 if another run does the rest.
+        Raises EventError for an invalid event.
         """
         run = Run(self._queue.clock, function_name, seconds_left)
         settings = self._queue.settings
@@ -137,14 +138,20 @@ class Sweep:
         counts.update(found=len(some), young=len(some) - len(old), known=sum(known.values()))
         counts.update(str(trace) for trace in traces.values())
         for found in objects:
+            trace = traces.get(found.upload_id)
             if found.upload_id in self._handed_over:
                 counts.update(enqueued=1)
-            elif found.upload_id not in traces and not known.get(found.upload_id):
-                # One after the other, to leave concurrency for the account's other functions. The intake
-                # looks up what identifies an object without a version id.
-                listed = asdict(found) | ({} if found.version_id else {"modified_at": ""})
-                self._queue.functions.wake(function_name, {"read_on": listed, "from": 0})
+            elif trace == Trace.UNCLEAR:  # the intake gives it a row, or can tell by then
+                self._wake(replace(found, since=names.iso(without_row[found])), function_name)
+            elif trace is None and not known.get(found.upload_id):
+                self._wake(found, function_name)
                 counts.update(enqueued=1)
+
+    def _wake(self, found: NewObject, function_name: str) -> None:
+        """Hands one object over. One after the other, to leave concurrency for other functions."""
+        # The intake looks up what identifies an object without a version id.
+        listed = asdict(found) | ({} if found.version_id else {"modified_at": ""})
+        self._queue.functions.wake(function_name, {"read_on": listed, "from": 0})
 
     def _retry_denied(self, prefix: str, function_name: str) -> None:
         """Hands over the objects that S3 did not let the intake read, also old versions."""

@@ -27,6 +27,10 @@ IN_FLIGHT = (
 )
 
 
+class UnclearError(Exception):
+    """S3 denied access to the summary or the rejection report of an upload."""
+
+
 class Trace(StrEnum):
     """What the bucket tells of an upload: it has ended, it was in a job, or S3 does not let us see."""
 
@@ -111,10 +115,12 @@ class Traces:
     def _fail(self, found: NewObject) -> None:
         """Ends an upload that was in a job as Failed: its summary first, then its row.
 
-        Does nothing if it has a row. The summary outlives the row and the files of the work area.
+        Does nothing if it has a row, unless S3 has denied so far what tells this. The summary outlives the
+        row and the files of the work area.
         """
         table, settings = self._queue.table, self._queue.settings
-        if table.uploads.get(found.upload_id) is not None:
+        known = table.uploads.get(found.upload_id)
+        if known is not None and not known.unread:
             return
         routes, now = table.models.routes(), self._queue.now()
         upload = Upload(

@@ -120,13 +120,22 @@ class Uploads:
         return [put, *([self._dynamo.deleting(denied_key(upload.upload_id))] if denied else [])]
 
     def deny(self, upload: Upload, found: NewObject) -> bool:
-        """Stores that an object cannot be read, and why. Returns False if the upload is taken in."""
+        """Stores that an object waits for S3's permission, and why. Returns False if it is taken in."""
         put = self._dynamo.putting(upload_item(upload), f"{NEW} OR {_DENIED}")
         pk, sk = denied_key(upload.upload_id)
         return self._dynamo.transact([put, self._dynamo.putting({"pk": pk, "sk": sk, **asdict(found)})])
 
+    def forget(self, upload_id: str) -> bool:
+        """Deletes the row of ``deny``: the upload has run. Returns False if the upload is taken in."""
+        return self._dynamo.transact(
+            [
+                self._dynamo.deleting(upload_key(upload_id), _DENIED),
+                self._dynamo.deleting(denied_key(upload_id)),
+            ]
+        )
+
     def denied(self) -> list[NewObject]:
-        """Returns the objects that could not be read so far."""
+        """Returns the objects that wait for S3's permission."""
         items = self._dynamo.query("pk = :pk", {":pk": denied_key("")[0]}, consistent=True)
         return [NewObject(**fields_of(NewObject, item)) for item in items]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,11 +10,12 @@ from batch_queue.core.rows import Status
 from botocore.exceptions import ClientError
 
 from tests.flows.test_metrics import told
-from tests.flows.test_sweep import CONFIG, CUT, ONE_SLOT, put, swept, unversioned
+from tests.flows.test_sweep import CONFIG, CUT, ONE_SLOT, put, small_pages, swept, unversioned
 from tests.support.invariants import check
 from tests.support.world import HAIKU, Call, World, lines, records, statuses
 
 pytestmark = pytest.mark.flows
+__all__ = ["small_pages"]
 
 
 def deny(operation: str = "HeadObject") -> Callable[[Call], None]:
@@ -84,6 +86,35 @@ def test_the_sweep_tries_again_also_what_was_overwritten(world: World, body: byt
     assert {upload.upload_id for upload in world.uploads()} == ids
     assert set(statuses(world)) == {Status.COMPLETED if len(body) > 1 else Status.REJECTED}
     assert pointers(world) == []
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_sweep_looks_at_the_time_while_it_retries_and_hands_each_over_once(world: World) -> None:
+    # Given more uploads that S3 denied than one run of a sweep can hand over, and one that lost its event
+    world.before = deny()
+    ids = {world.upload(f"{n}.jsonl", lines(records(100, f"r{n}-"))) for n in range(7)}
+    world.run(lambda: len(world.dead_letters) == 7)
+    ids.add(world.put("lost.jsonl", lines(records(100, "lost")))[0])
+    handed_over: list[str] = []
+    runs: list[Call] = []
+
+    def take_time(call: Call) -> None:
+        payload = json.loads(call.params["body"]) if call.operation == "Invoke" else {}
+        runs.extend([call] if payload.get("sweep") else [])
+        if found := payload.get("read_on"):
+            handed_over.append(found["key"])
+            world.clock.advance(430)
+
+    world.before = take_time
+    # When somebody sweeps
+    world.send("create", {"sweep": True})
+    world.run()
+    # Then it goes on in other runs, comes to its end, and no object is handed over twice
+    assert len(runs) > 3
+    assert len(handed_over) == len(set(handed_over)) == 8
+    assert [row["sk"] for row in world.rows() if row["pk"] == "table"].count("swept") == 1
+    assert {upload.upload_id for upload in world.uploads()} == ids
+    assert statuses(world) == {Status.COMPLETED: 8}
 
 
 def full(world: World) -> None:

@@ -70,7 +70,7 @@ def put_at(world: World, key: str, seconds: float) -> None:
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")
-    monkeypatch.setattr(sweep, "AT_ONCE", 2)
+    monkeypatch.setattr(sweep, "LOOKUP_BATCH", 2)
 
 
 # ------------------------------------------------------------------------------------------ lost and late

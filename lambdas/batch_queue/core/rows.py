@@ -34,6 +34,14 @@ class Status(StrEnum):
     CANCELLED = "Cancelled"
 
 
+class Taken(StrEnum):
+    """How far an upload with a row is taken in; ``WHOLE``: it has ended or is fully in the queue."""
+
+    WHOLE = "whole"
+    PARTLY = "partly"
+    UNREAD = "unread"
+
+
 # Bedrock's active statuses, in the order in which a job goes through them.
 ACTIVE = (Status.SUBMITTED, Status.VALIDATING, Status.SCHEDULED, Status.IN_PROGRESS, Status.STOPPING)
 TERMINAL = (

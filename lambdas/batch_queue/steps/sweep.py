@@ -6,25 +6,27 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any
 
 from batch_queue.aws.listing import Version
 from batch_queue.aws.telemetry import EventError, log
 from batch_queue.core import names
 from batch_queue.core.objects import NewObject, why_not
+from batch_queue.core.rows import Taken
 
 from .queue import Queue
 from .run import CLOCK_SECONDS, Run
 from .traces import Trace, Traces
 
 # How many objects are looked up and handed over between two looks at the time.
-AT_ONCE = 100
+LOOKUP_BATCH = 100
 # The sweep continues in another run when less time than this is left.
 STOP_SECONDS = 60.0
 # What was overwritten before is left out, however long ago the last sweep was: S3 keeps the summaries of old
 # versions for 30 days, without which a version that has ended could not be told from one that never ran.
 LOOK_BACK_SECONDS = 7 * 86_400.0
-KEYS = {"sweep", "prefix", "min_age_minutes", "from", "so_far", "began"}
+KEYS = {"sweep", "prefix", "min_age_minutes", "denied_from", "from", "so_far", "began"}
 COUNTS = ("found", "known", "young", *map(str, Trace), "enqueued")
 
 
@@ -32,12 +34,14 @@ COUNTS = ("found", "known", "young", *map(str, Trace), "enqueued")
 class Order:
     """What to sweep: objects below ``prefix``, at least ``min_age_minutes`` old, after the key ``after``.
 
+    ``denied_after``: the upload id after which to retry what S3 denied, which comes before the first key.
     ``began``: when its first run began (epoch seconds).
     """
 
     prefix: str
     began: float
     min_age_minutes: float = 0.0
+    denied_after: str = ""
     after: str = ""
 
     def takes(self, one: Version, now: float) -> bool:
@@ -63,7 +67,7 @@ def order(event: Mapping[str, Any], input_prefix: str, now: float) -> Order:
         raise EventError(
             f"min_age_minutes must be a number of 0 or more, not {age!r}: write 60, or leave it out"
         )
-    return Order(prefix, event.get("began", now), age, event.get("from", ""))
+    return Order(prefix, event.get("began", now), age, event.get("denied_from", ""), event.get("from", ""))
 
 
 class Sweep:
@@ -76,7 +80,6 @@ class Sweep:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._traces = Traces(queue)
-        self._handed_over: set[str] = set()
 
     def run(self, event: Mapping[str, Any], function_name: str, seconds_left: float) -> dict[str, int]:
         """Sweeps, or continues where an earlier run stopped. Returns the counts so far.
@@ -91,9 +94,9 @@ class Sweep:
         wanted = order(event, settings.input_prefix, self._queue.clock())
         event = {**event, "began": wanted.began}
         since = self._since()
-        if not wanted.after:
-            self._retry_denied(wanted.prefix, function_name)
         counts = Counter({name: event.get("so_far", {}).get(name, 0) for name in COUNTS})
+        if not wanted.after and (last := self._retry_denied(wanted, run)):
+            return self._go_on(event, {"denied_from": last}, counts, function_name)
         for page, end in self._queue.listing.versions(wanted.prefix, wanted.after):
             uploads = [
                 one
@@ -101,15 +104,15 @@ class Sweep:
                 if not why_not(settings.bucket, one.key, settings)
                 and (one.current or _overwritten(one, since))
             ]
-            for at in range(0, len(uploads), AT_ONCE):
-                some, left = uploads[at : at + AT_ONCE], uploads[at + AT_ONCE :]
+            for at in range(0, len(uploads), LOOKUP_BATCH):
+                some, left = uploads[at : at + LOOKUP_BATCH], uploads[at + LOOKUP_BATCH :]
                 self._hand_over(some, wanted, counts, function_name)
                 # Another run begins behind a key, and so would leave out what is left of this one.
                 whole = not left or left[0].key != some[-1].key
                 if whole and run.has_less_than(STOP_SECONDS):
-                    return self._go_on(event, some[-1].key, counts, function_name)
+                    return self._go_on(event, {"from": some[-1].key}, counts, function_name)
             if run.has_less_than(STOP_SECONDS):
-                return self._go_on(event, end, counts, function_name)
+                return self._go_on(event, {"from": end}, counts, function_name)
         if wanted.prefix == settings.input_prefix:
             self._queue.table.marks.sweep_ended(names.iso(wanted.began - wanted.min_age_minutes * 60))
         log.info("sweep ended", extra={"prefix": wanted.prefix, **counts})
@@ -135,15 +138,16 @@ class Sweep:
             if found.upload_id not in known
         }
         traces = self._traces.of(without_row)
-        counts.update(found=len(some), young=len(some) - len(old), known=sum(known.values()))
+        counts.update(found=len(some), young=len(some) - len(old), known=[*known.values()].count(Taken.WHOLE))
         counts.update(str(trace) for trace in traces.values())
         for found in objects:
             trace = traces.get(found.upload_id)
-            if found.upload_id in self._handed_over:
+            taken = known.get(found.upload_id)
+            if taken == Taken.UNREAD:  # handed over before the listing, also what was overwritten
                 counts.update(enqueued=1)
             elif trace == Trace.UNCLEAR:  # the intake gives it a row, or can tell by then
                 self._wake(replace(found, since=names.iso(without_row[found])), function_name)
-            elif trace is None and not known.get(found.upload_id):
+            elif trace is None and taken != Taken.WHOLE:
                 self._wake(found, function_name)
                 counts.update(enqueued=1)
 
@@ -153,14 +157,21 @@ class Sweep:
         listed = asdict(found) | ({} if found.version_id else {"modified_at": ""})
         self._queue.functions.wake(function_name, {"read_on": listed, "from": 0})
 
-    def _retry_denied(self, prefix: str, function_name: str) -> None:
-        """Hands over the objects that S3 did not let the intake read, also old versions."""
+    def _retry_denied(self, wanted: Order, run: Run) -> str:
+        """Hands over the objects that wait for S3's permission, also old versions.
+
+        Returns after which upload id another run has to go on, or "" if none is left.
+        """
         now = self._queue.now()
-        for found in self._queue.table.uploads.denied():
-            if found.key.startswith(prefix):
-                self._handed_over.add(found.upload_id)
-                again = asdict(replace(found, created_at=now))
-                self._queue.functions.wake(function_name, {"read_on": again, "from": 0})
+        waiting = self._queue.table.uploads.denied(wanted.denied_after)
+        while some := list(islice(waiting, LOOKUP_BATCH)):
+            for found in some:
+                if found.key.startswith(wanted.prefix):
+                    again = asdict(replace(found, created_at=now))
+                    self._queue.functions.wake(run.function_name, {"read_on": again, "from": 0})
+            if run.has_less_than(STOP_SECONDS):
+                return some[-1].upload_id
+        return ""
 
     def _object(self, one: Version, now: float) -> NewObject:
         """Returns the object as its event would describe it, but waiting from now on."""
@@ -174,10 +185,10 @@ class Sweep:
         )
 
     def _go_on(
-        self, event: Mapping[str, Any], after: str, counts: Counter[str], function_name: str
+        self, event: Mapping[str, Any], place: Mapping[str, str], counts: Counter[str], function_name: str
     ) -> dict[str, int]:
-        log.info("sweep continues in another run", extra={"after": after, **counts})
-        self._queue.functions.wake(function_name, {**event, "from": after, "so_far": dict(counts)})
+        log.info("sweep continues in another run", extra={"place": place, **counts})
+        self._queue.functions.wake(function_name, {**event, **place, "so_far": dict(counts)})
         return {**counts, "goes_on": 1}
 
 

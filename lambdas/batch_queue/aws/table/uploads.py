@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from batch_queue.aws.telemetry import SafeError
 from batch_queue.core.names import digest_of_cut
 from batch_queue.core.objects import NewObject
-from batch_queue.core.rows import TERMINAL, Chunk, Status, Upload, statuses_before
+from batch_queue.core.rows import TERMINAL, Chunk, Status, Taken, Upload, statuses_before
 
 from .chunks import Chunks
 from .dynamo import EXISTS, NEW, TRANSACTION, Dynamo, Expression
@@ -38,17 +38,14 @@ class Uploads:
         item = self._dynamo.get(upload_key(upload_id))
         return None if item is None else upload_of(item)
 
-    def taken_in(self, upload_ids: Sequence[str]) -> dict[str, bool]:
-        """Returns, for those uploads that have a row, whether they have ended or are fully in the queue.
-
-        Eventually consistent.
-        """
+    def taken_in(self, upload_ids: Sequence[str]) -> dict[str, Taken]:
+        """Returns how far those uploads that have a row are taken in. Eventually consistent."""
         found = self._dynamo.batch_get(
             [upload_key(upload_id) for upload_id in upload_ids],
-            ProjectionExpression="pk, #ready, #status",
+            ProjectionExpression="pk, #ready, #status, unread",
             ExpressionAttributeNames={"#ready": "ready", "#status": "status"},
         )
-        return {item["pk"]: bool(item.get("ready")) or item["status"] in TERMINAL for item in found}
+        return {item["pk"]: _taken(item) for item in found}
 
     def pending(self, limit: int) -> list[Upload]:
         """Returns up to ``limit`` pending uploads, oldest first. Eventually consistent."""
@@ -134,10 +131,11 @@ class Uploads:
             ]
         )
 
-    def denied(self) -> list[NewObject]:
-        """Returns the objects that wait for S3's permission."""
-        items = self._dynamo.query("pk = :pk", {":pk": denied_key("")[0]}, consistent=True)
-        return [NewObject(**fields_of(NewObject, item)) for item in items]
+    def denied(self, after: str = "") -> Iterator[NewObject]:
+        """Yields the objects that wait for S3's permission, by upload id; those behind ``after``."""
+        values = {":pk": denied_key("")[0], ":after": after or " "}  # a key is never empty
+        for item in self._dynamo.pages("pk = :pk AND sk > :after", values, consistent=True):
+            yield NewObject(**fields_of(NewObject, item))
 
     def enqueue(self, upload: Upload) -> None:
         """Puts an upload's chunks into the queue. Idempotent: each chunk is added once."""
@@ -226,3 +224,9 @@ class Uploads:
                 for key in some:
                     self._dynamo.update(key, {"expires_at": expires_at}, condition=EXISTS)
         self._dynamo.update(own, {"expires_at": expires_at}, condition=EXISTS)
+
+
+def _taken(item: Mapping[str, Any]) -> Taken:
+    if item.get("unread"):
+        return Taken.UNREAD
+    return Taken.WHOLE if item.get("ready") or item["status"] in TERMINAL else Taken.PARTLY

@@ -363,6 +363,49 @@ def test_an_event_from_after_the_table_came_into_use_costs_no_look_at_the_bucket
         assert calls.count("GetObject") == 1
 
 
+def test_a_new_table_over_an_empty_bucket_costs_one_look_at_it() -> None:
+    with World.open(ONE_SLOT) as world:
+        world.new_table()
+        calls: list[str] = []
+        world.before = lambda call: calls.append(call.operation) if call.function == "create" else None
+        for n in range(3):
+            world.invoke("create", world.put(f"{n}.jsonl", lines(records(100)))[1])
+        assert sorted(name for name in calls if name.startswith("List")) == [
+            "ListObjectVersions",
+            "ListObjectsV2",
+        ]
+        assert calls.count("GetObject") == 3
+
+
+def test_a_row_of_an_earlier_version_says_nothing_of_the_bucket() -> None:
+    with World.open(ONE_SLOT) as world:
+        late = leftovers(world)
+        world.new_table(since=world.clock())
+        for event in late.values():
+            assert world.invoke("create", event) is None
+        world.run()
+        assert max(sent(world).values()) == 1
+
+
+@pytest.mark.parametrize("left", ["jobs/", "processed/"])
+@pytest.mark.parametrize("deleted", [False, True], ids=["there", "deleted"])
+def test_whatever_is_left_of_an_upload_has_the_bucket_looked_at(left: str, deleted: bool) -> None:
+    with World.open(ONE_SLOT) as world:
+        # Given an upload that ended or runs, and nothing of any other
+        _, event = world.put("a.jsonl", lines(records(100)))
+        world.send("create", event)
+        world.run(lambda: bool(world.bedrock_jobs()) and (left == "jobs/" or world.at_rest()))
+        world.events.clear()
+        for key in _below(world, "processed/") if deleted else ():
+            world.s3.delete_object(Bucket=world.bucket, Key=key)
+        # When the table is replaced and the event comes again
+        world.new_table()
+        assert world.invoke("create", event) is None
+        world.run()
+        # Then it does not run again
+        assert len(world.bedrock_jobs()) == 1
+
+
 def test_since_when_a_table_is_in_use_is_stored_once() -> None:
     with World.open(ONE_SLOT) as world:
         world.new_table()
@@ -371,4 +414,4 @@ def test_since_when_a_table_is_in_use_is_stored_once() -> None:
             world.invoke("create", world.put(f"{n}.jsonl", lines(records(100)))[1])
             world.clock.advance(3600)
         (row,) = [row for row in world.rows() if row["pk"] == "table"]
-        assert row == {"pk": "table", "sk": "began", "at": names.iso(first)}
+        assert row == {"pk": "table", "sk": "began", "at": names.iso(first), "empty": True}

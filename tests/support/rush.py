@@ -94,7 +94,6 @@ class Rush:
         self.table = LimitedTable(self.turns, self.turns.sleep, limits, self._chance)
         fields = {name: value for name, value in asdict(ROUTE).items() if value is not None}
         self.table.put({"pk": "route", "sk": fields.pop("name"), **fields})
-        self.table.put({"pk": "table", "sk": "began", "at": names.iso(EPOCH - 86_400.0)})
 
     def queue(self) -> Queue:
         """The queue that the functions work on."""
@@ -106,7 +105,7 @@ class Rush:
             settings,
             Table(cast("Any", self.table), patience),
             cast("Any", _Bucket(self.turns)),
-            cast("Any", None),  # nothing is listed
+            cast("Any", _Listing(self.turns)),
             Functions(cast("Any", self), patience),
             self.turns,
             patience,
@@ -211,6 +210,19 @@ class _Bucket:
     def stream(self, _ref: object, _span: object = None) -> Iterator[bytes]:
         self._turns.sleep(LATENCY)
         yield BODY
+
+
+class _Listing:
+    """Stands for the bucket's listing: the queue has not written anything yet, and is asked only that."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+
+    def has_any(self, _prefix: str) -> bool:
+        self._turns.sleep(LATENCY)
+        return False
+
+    has_any_version = has_any
 
 
 class _Bedrock:

@@ -77,6 +77,15 @@ class Listing:
         for page in pages:
             yield [found["Key"] for found in page.get("Contents", [])]
 
+    def has_any(self, prefix: str) -> bool:
+        """Returns whether there is an object under a prefix."""
+        return bool(self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1).get("Contents"))
+
+    def has_any_version(self, prefix: str) -> bool:
+        """Returns whether there is a version of an object, or a delete marker, under a prefix."""
+        page = self._s3.list_object_versions(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
+        return bool(page.get("Versions") or page.get("DeleteMarkers"))
+
 
 def _in_order(entry: Any) -> tuple[str, float]:
     return entry["Key"], -entry["LastModified"].timestamp()

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError
+from batch_queue.aws.table.marks import Began
 from batch_queue.aws.telemetry import EventError, count_end, log
 from batch_queue.core import cutting, digests, doubles, media, names, reading, reports
 from batch_queue.core.objects import NewObject, ObjectRef, new_objects, why_not
@@ -169,10 +170,10 @@ class Intake:
         Raises UnclearError if S3 does not let us see. Only an old event can be about such an object: one from
         before this table came into use, or so old that the rows may have expired.
         """
-        began = names.epoch(self._queue.table.marks.began(self._queue.now()))
+        began = self._began()
         since = found.since or found.created_at
         came = names.epoch(since)
-        other_table = came <= began + CLOCK_SECONDS
+        other_table = not began.empty and came <= names.epoch(began.at) + CLOCK_SECONDS
         if not other_table and self._queue.age(since) < OLD_SECONDS:
             return False
         trace = self._traces.of({found: came}, in_flight=other_table).get(found.upload_id)
@@ -181,6 +182,15 @@ class Intake:
         if trace:
             log.info("upload has run", extra={"upload_id": found.upload_id, "key": found.key, "is": trace})
         return trace is not None
+
+    def _began(self) -> Began:
+        """Returns since when the table is in use, and whether the bucket was empty of traces then.
+
+        Nothing of this table writes a trace before this is stored, except a sweep that has found one. So what
+        the first run stores holds, also if others look at the same time.
+        """
+        marks = self._queue.table.marks
+        return marks.began() or marks.begin(self._queue.now(), empty=self._traces.none())
 
     # ------------------------------------------------------------------------------------------ reading
 

@@ -65,6 +65,12 @@ class Traces:
                 self._fail(found)
         return known
 
+    def none(self) -> bool:
+        """Returns whether the bucket has no trace of any upload; takes two requests."""
+        listing, settings = self._queue.listing, self._queue.settings
+        # A summary may exist as an old version only.
+        return not (listing.has_any(settings.work_prefix) or listing.has_any_version(settings.output_prefix))
+
     # -------------------------------------------------------------------------------------------- ended
 
     def _ended(self, one: tuple[NewObject, float]) -> Trace | None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .dynamo import NEW, Dynamo
 
 _BEGAN = ("table", "began")
 _SWEPT = ("table", "swept")
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """Since when the table is in use (ISO 8601). ``empty``: the bucket then had no trace of any upload."""
+
+    at: str
+    empty: bool
 
 
 class Marks:
@@ -18,15 +28,18 @@ class Marks:
     def __init__(self, dynamo: Dynamo) -> None:
         self._dynamo = dynamo
 
-    def began(self, now: str) -> str:
-        """Returns since when the table is in use: since ``now`` if nobody has asked before."""
+    def began(self) -> Began | None:
+        """Returns since when the table is in use; None if nobody has stored it yet."""
         for consistent in (False, True):
-            seen = self._dynamo.get(_BEGAN, consistent=consistent)
-            if seen is not None:
-                return str(seen["at"])
-            if self._dynamo.update(_BEGAN, {"at": now}, condition=NEW):
-                return now
-        return now
+            if seen := self._dynamo.get(_BEGAN, consistent=consistent):
+                return Began(str(seen["at"]), bool(seen.get("empty")))
+        return None
+
+    def begin(self, now: str, *, empty: bool) -> Began:
+        """Stores that the table is in use since ``now``, unless another run has. Returns what is stored."""
+        begun = Began(now, empty)
+        self._dynamo.update(_BEGAN, {"at": begun.at, "empty": begun.empty}, condition=NEW)
+        return self.began() or begun
 
     def swept(self) -> str:
         """Returns up to when everything was swept; "" if no sweep has come to its end."""

@@ -1,4 +1,4 @@
-"""Step 1: finds what the bucket tells of an upload that the table has no row of."""
+"""Step 1: finds out from the bucket whether an upload without a row has already run."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 from batch_queue.core.rows import Status
+from batch_queue.steps.assembly import STEP_SECONDS
 
 from tests.support.invariants import check
 from tests.support.routes import configured
@@ -100,4 +101,46 @@ def test_missing_parts_are_replaced_in_as_many_runs_as_it_takes(looks: int) -> N
         lost = [key for key in slow.wrote if "-lost-" in key]
         assert len(lost) == 23
         assert {slow.wrote[key] for key in lost} == {1}
+        assert not world.errors
+
+
+def test_missing_parts_of_rows_of_an_earlier_version_are_replaced_in_as_many_runs_as_it_takes() -> None:
+    again = {"job_faults": [{"outcome": "Expired", "fraction": 0.5, "times": 1}]}
+    with World.open(ROUTE, config={**CONFIG, **again}) as world:
+        # Given an upload whose parts are all deleted, and rows that do not say which records are theirs
+        rows = records(23 * RECORDS)
+        upload_id = world.upload("a.jsonl", lines(rows))
+        world.run(until=lambda: len(world.jobs()) == 2)
+        for chunk in world.chunks():
+            world.table.update_item(
+                Key={"pk": chunk.upload_id, "sk": f"chunk#{chunk.number:06d}"},
+                UpdateExpression="REMOVE origin_start, origin_end, origin_records",
+            )
+
+        # And a table that takes its time
+        times: dict[str, list[float]] = {}
+        wrote: Counter[str] = Counter()
+
+        def delete(call: Call) -> None:
+            listing = call.params["query_string"] if call.operation == "ListObjectsV2" else {}
+            if listing.get("prefix") == f"jobs/{upload_id}/settled/joined/":
+                world.before = None
+                world.after = slow
+                for key, _ in world.current(f"jobs/{upload_id}/settled/"):
+                    world.s3.delete_object(Bucket=world.bucket, Key=key)
+
+        def slow(call: Call) -> None:
+            if call.function == "collect":
+                times.setdefault(call.invocation.request_id, [world.clock()]).append(world.clock())
+                world.clock.advance(40.0 if call.operation == "TransactWriteItems" else 0.0)
+                wrote[unquote(call.params["url_path"])] += call.operation == "PutObject"
+
+        world.before = delete
+        world.run()
+        # Then several runs replace them, and one object has the lines of all
+        assert world.one_upload(upload_id).error_count == len(rows)
+        check(world, {upload_id: rows}, slots=1)
+        assert len(times) > 1
+        assert max(each[-1] - each[0] for each in times.values()) < TIMEOUTS["collect"] - STEP_SECONDS / 2
+        assert sum(count for key, count in wrote.items() if "-lost-" in key) == 1
         assert not world.errors

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from batch_queue.aws.bucket import Bucket
-from batch_queue.core.rows import Status, Upload
+from batch_queue.aws.table.chunks import Chunks
+from batch_queue.core.rows import TERMINAL, Chunk, Counts, Status, Upload
 from batch_queue.steps.mending import LOST_CODE, LOST_UPLOAD
 from batch_queue.steps.settlement import NOT_STAGED_CODE, RETRY_GONE
 from botocore.exceptions import ClientError
@@ -123,6 +124,49 @@ def test_a_part_that_is_missing_ends_the_upload_with_error_lines(
         assert codes(world, upload, rows) == {None: size - lost, LOST_CODE: lost}
         assert "deleted from the work area" in upload.message
         assert not world.errors
+
+
+@pytest.mark.parametrize("deaths", [(1,), (2,), (1, 1)], ids=str)
+@pytest.mark.parametrize(("older", "kept"), [(2, 3), (4, 1), (4, 2)], ids=["one", "not the first", "more"])
+def test_runs_that_die_while_they_mend_rows_of_an_earlier_version_lose_no_record(
+    older: int, kept: int, deaths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = {"job_faults": [{"outcome": "Expired", "fraction": 0.5, "times": older}]}
+    with World.open(ROUTE, config={**CONFIG, **again}) as world:
+        # Given two of four chunks whose parts were deleted before the last one came, and rows of chunks that
+        # ran again, which do not say which records they are
+        rows = records(40)
+        upload_id = world.upload("a.jsonl", lines(rows))
+        world.run(until=lambda: any(upload.chunks_open == 1 for upload in world.uploads()))
+        for chunk in world.chunks():
+            world.table.update_item(
+                Key={"pk": chunk.upload_id, "sk": f"chunk#{chunk.number:06d}"},
+                UpdateExpression="REMOVE origin_start, origin_end, origin_records",
+            )
+        last = next(chunk.number for chunk in world.chunks() if chunk.status not in TERMINAL)
+        gone = {1, 2, 3, 4} - {kept, last}
+        assert delete(world, *(f"/settled/{number:06d}-" for number in gone))
+        # When runs die, each after so many of the chunks that it mends
+        left = list(deaths)
+        mends: list[int] = []
+        mend = Chunks.mend
+
+        def dying(chunks: Chunks, had: Chunk, chunk: Chunk, counts: Counts) -> bool:
+            done = mend(chunks, had, chunk, counts)
+            mends.append(had.number)
+            if left and len(mends) == left[0]:
+                del left[0]
+                mends.clear()
+                world.kill()
+            return done
+
+        monkeypatch.setattr(Chunks, "mend", dying)
+        world.run()
+        # Then each record has one line all the same
+        upload = world.one_upload(upload_id)
+        assert not left
+        assert upload.status == Status.PARTIALLY_COMPLETED
+        assert codes(world, upload, rows) == {None: 20, LOST_CODE: 20}
 
 
 def test_where_the_upload_is_gone_too_its_message_says_so() -> None:

@@ -36,8 +36,8 @@ class Mending:
     def mend(self, upload: Upload, chunks: Sequence[Chunk], run: Run) -> None:
         """Replaces the missing parts of an upload's chunks by error lines, and says so in the chunks' rows.
 
-        The records are read from the upload itself: those of the chunk, or all if the chunk's row does not
-        say which they are. Any number of runs may repeat this. If time runs out first, ``run.unfinished``
+        The records are read from the upload itself: those of the chunk, or all if the row of any chunk does
+        not say which they are. Any number of runs may repeat this. If time runs out first, ``run.unfinished``
         says so; the chunks that were mended stay mended.
         """
         missing = self._missing(upload, [part for chunk in chunks for part in chunk.parts])
@@ -45,11 +45,11 @@ class Mending:
         log.warning(
             "parts of a result are missing", extra={"upload_id": upload.upload_id, "parts": len(missing)}
         )
-        known = [(chunk, origin) for chunk in lost if (origin := chunk.origin)]
-        if len(known) < len(lost):
-            self._mend_upload(upload, chunks, missing)
+        # By the rows of all chunks, so that a run after one that died does not decide otherwise.
+        if lost and not all(chunk.origin for chunk in chunks):
+            self._mend_upload(upload, chunks, lost[-1], missing, run)
             return
-        for chunk, origin in known:
+        for chunk, origin in [(chunk, origin) for chunk in lost if (origin := chunk.origin)]:
             if run.is_out_of_time(STEP_SECONDS):
                 return
             self._mend_chunk(upload, chunk, origin, missing)
@@ -71,16 +71,31 @@ class Mending:
         mended, after = self._mended(upload, chunk, [chunk], missing, (start, end), records)
         self._queue.table.chunks.mend(chunk, mended, _difference(after, before))
 
-    def _mend_upload(self, upload: Upload, chunks: Sequence[Chunk], missing: set[str]) -> None:
-        """Mends an upload as a whole: the first chunk gets the error lines, and counts the errors of all."""
-        before = Counts(success=upload.success_count, error=upload.error_count)
-        first, *others = chunks
-        mended, after = self._mended(upload, first, chunks, missing, None, upload.records)
+    def _mend_upload(
+        self,
+        upload: Upload,
+        chunks: Sequence[Chunk],
+        last: Chunk,
+        missing: set[str],
+        run: Run,
+    ) -> None:
+        """Mends an upload as a whole: one chunk gets the error lines, and counts the errors of all.
+
+        That chunk, ``last``, has a missing part and is mended last: each run until then finds the part
+        missing, and comes to the same lines and counts. Stops if another run has changed a chunk.
+        """
         table = self._queue.table.chunks
-        table.mend(first, mended, _difference(after, before))
-        for chunk in others:
-            left = tuple(part for part in chunk.parts if part not in missing)
-            table.mend(chunk, replace(chunk, parts=left, errors_by_code={}), Counts())
+        for chunk in chunks:
+            left = replace(chunk, parts=_without(chunk.parts, missing), errors_by_code={})
+            if chunk is last or left == chunk:
+                continue
+            if run.is_out_of_time(STEP_SECONDS) or not table.mend(chunk, left, Counts()):
+                return
+        if run.is_out_of_time(STEP_SECONDS):
+            return
+        before = Counts(success=upload.success_count, error=upload.error_count)
+        mended, after = self._mended(upload, last, chunks, missing, None, upload.records)
+        table.mend(last, mended, _difference(after, before))
 
     def _mended(
         self,
@@ -92,28 +107,28 @@ class Mending:
         records: int,
     ) -> tuple[Chunk, Counts]:
         """Returns a chunk with error lines for the records of ``scope`` that no part has, and all counts."""
-        bucket, settings = self._queue.bucket, self._queue.settings
         tally = outputs.tally(self._lines(scope, missing), may_run_again=False)
         lost = max(0, records - len(tally.seen))
-        parts = [part for part in chunk.parts if part not in missing]
-        words = LOST_LINES
-        try:
-            key = names.settled_key(
-                settings.work_prefix, chunk.ref, f"lost-{names.digest_of_keys(sorted(missing))}"
-            )
-            bucket.put_stream(key, self._error_lines(upload, span, tally))
-            parts.append(key)
-        except ObjectGoneError:
-            words = f"{LOST_LINES} {LOST_UPLOAD}"
+        parts = _without(chunk.parts, missing)
+        words = LOST_LINES if lost else chunk.message
+        if lost:
+            # The lines depend on what is there, and so does the key: no run writes others over them.
+            there = [part for each in scope for part in _without(each.parts, missing)]
+            what = f"lost-{names.digest_of_keys(there)}"
+            key = names.settled_key(self._queue.settings.work_prefix, chunk.ref, what)
+            try:
+                self._queue.bucket.put_stream(key, self._error_lines(upload, span, tally))
+                parts = (*parts, key)
+            except ObjectGoneError:
+                words = f"{LOST_LINES} {LOST_UPLOAD}"
         errors = tally.errors_by_code + Counter({LOST_CODE: lost})
-        mended = replace(chunk, parts=tuple(parts), errors_by_code=errors, message=words)
+        mended = replace(chunk, parts=parts, errors_by_code=errors, message=words)
         return mended, Counts(success=tally.success, error=tally.error + lost)
 
     def _lines(self, scope: Sequence[Chunk], missing: set[str]) -> Iterator[bytes]:
         for chunk in scope:
-            for part in chunk.parts:
-                if part not in missing:
-                    yield from self._queue.bucket.stream(ObjectRef(part))
+            for part in _without(chunk.parts, missing):
+                yield from self._queue.bucket.stream(ObjectRef(part))
 
     def _error_lines(self, upload: Upload, span: tuple[int, int] | None, tally: Tally) -> Iterator[bytes]:
         """Yields an error line for each record that no part has. Raises ObjectGoneError."""
@@ -121,6 +136,10 @@ class Mending:
         lines = reading.tidied(self._queue.bucket.stream(source, span))
         for _, record in outputs.unanswered(lines, tally.seen):
             yield outputs.error_line(record, LOST_CODE, LOST)
+
+
+def _without(parts: Sequence[str], missing: set[str]) -> tuple[str, ...]:
+    return tuple(part for part in parts if part not in missing)
 
 
 def _difference(one: Counts, other: Counts) -> Counts:

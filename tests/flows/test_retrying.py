@@ -90,19 +90,31 @@ def test_a_job_that_ends_every_run_holds_no_other_up_and_ends_itself() -> None:
         assert 24 * HOUR < kills[-1] - kills[0] < 40 * HOUR
 
 
-def test_what_a_given_up_job_had_staged_runs_in_another() -> None:
-    with World.open(configured("default", HAIKU, min_records_per_job=1), config=ANY_SIZE) as world:
-        # Given a job of three uploads, of which the second ends each run
-        ids = {name: world.upload(f"{name}.jsonl", lines(records(5, name))) for name in ("a", "bad", "c")}
+@pytest.mark.parametrize("gone", [False, True], ids=["", "behind a deleted upload"])
+def test_what_a_given_up_job_had_staged_runs_in_another(gone: bool) -> None:
+    route = configured("default", HAIKU, min_records_per_job=1, max_active_jobs=1)
+    with World.open(route, config=ANY_SIZE) as world:
+        # Given a job of uploads of which the third ends each run, and perhaps the first is deleted
+        ids: dict[str, str] = {}
+        for name in ("a", "b", "bad", "c"):
+            ids[name] = world.upload(f"{name}.jsonl", lines(records(5, name)))
+            world.clock.advance(1.0)
         taken_in(world)
+        if gone:
+            version = world.one_upload(ids["a"]).version_id
+            world.s3.delete_object(Bucket=world.bucket, Key="to-process/a.jsonl", VersionId=version)
         killing(world, "to-process/bad.jsonl")
         world.run(steps=4_000)
-        assert {name: world.one_upload(one).status for name, one in ids.items()} == {
-            "a": Status.COMPLETED,
+        # Then only that one fails
+        assert 4 in [len(job.chunks) for job in world.jobs()]
+        found = {name: world.one_upload(one) for name, one in ids.items()}
+        assert {name: upload.status for name, upload in found.items()} == {
+            "a": Status.CANCELLED if gone else Status.COMPLETED,
+            "b": Status.COMPLETED,
             "bad": Status.FAILED,
             "c": Status.COMPLETED,
         }
-        assert all(len(world.result(world.one_upload(one))) == 5 for one in ids.values())
+        assert all(len(world.result(found[name])) == 5 for name in ("b", "bad", "c"))
 
 
 def test_a_job_that_bedrock_does_not_answer_holds_no_other_up_and_keeps_its_records() -> None:

@@ -112,18 +112,20 @@ class Staging:
             now.records += ref.records if ready else 0
 
     def release(self, job: Job) -> None:
-        """Prepares a job that could not be staged to be ended, for the chunk alone that it stopped at.
+        """Prepares to end a job that could not be staged, so that only the chunk it stopped at fails.
 
-        The chunks that it staged return to the queue, where those behind that chunk still are.
+        The chunks that it staged return to the queue, where those behind that chunk still are. Those that
+        could not be copied keep their own reason.
         """
         folder = self._folder(job)
         there = self._queue.bucket.keys(folder)
         for ref in job.chunks:
             chunk = self._claim(ref, job)
-            if chunk and folder + ref.file_name not in there:
+            if chunk is None or chunk.gone:
+                continue
+            if folder + ref.file_name not in there:
                 return
-            if chunk:
-                give_back(self._queue, chunk, job, "a job was given up because of other records")
+            give_back(self._queue, chunk, job, "a job was given up because of other records")
 
     def _folder(self, job: Job) -> str:
         return names.input_folder(self._queue.settings.work_prefix, job.job_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -38,6 +38,21 @@ OLD_SECONDS = 86_400.0 - CLOCK_SECONDS
 MAX_SUSPECTS = 1_000
 
 
+class StateError(Exception):
+    """What an earlier run has read of an object cannot be read back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """From where a run reads an object: ``at``, which names a stored state, or is 0 for the beginning.
+
+    ``anew``: a state was missing before, and so the object is read from its beginning for the second time.
+    """
+
+    at: int | str = 0
+    anew: bool = False
+
+
 class Intake:
     """Turns objects into uploads. Safe to run twice on the same object, even at the same time."""
 
@@ -59,17 +74,18 @@ class Intake:
         run = Run(self._queue.clock, function_name, seconds_left)
         routes: dict[str, Route] = {}
         going_on = "read_on" in event
+        begun = Begun(event.get("from", 0), event.get("anew", False))
         objects = [NewObject(**event["read_on"])] if going_on else list(new_objects(event))
         wake = False
         for found in objects:
             if not self._foreign(found):
-                status = run.attempt(self._take, found, event.get("from", 0), routes, run, key=found.key)
+                status = run.attempt(self._take, found, begun, routes, run, key=found.key)
                 wake |= status == Status.PENDING
         if wake or run.errors:
             self._queue.functions.wake(self._queue.settings.process_function, {"reason": "uploads"})
         run.raise_first()
 
-    def _take(self, listed: NewObject, begun: int | str, routes: dict[str, Route], run: Run) -> Status | None:
+    def _take(self, listed: NewObject, begun: Begun, routes: dict[str, Route], run: Run) -> Status | None:
         """Calls ``take_in`` unless the object is gone. Fills ``routes`` when it first needs them."""
         found = self._identified(listed)
         if found is None:
@@ -96,13 +112,11 @@ class Intake:
             return None
         return replace(found, etag=etag, modified_at=names.iso(modified))
 
-    def take_in(
-        self, found: NewObject, routes: Mapping[str, Route], begun: int | str, run: Run
-    ) -> Status | None:
+    def take_in(self, found: NewObject, routes: Mapping[str, Route], begun: Begun, run: Run) -> Status | None:
         """Validates one object and stores its rows. Returns the upload's status, also if it is known.
 
         Returns None if the object was an upload of a table that is gone, or if time ran out first. What was
-        read is then stored, and another invocation continues from there (``begun``; 0 for the beginning).
+        read is then stored, and another invocation continues from there (``begun``).
         """
         known = self._queue.table.uploads.get(found.upload_id)
         if known is not None and not known.unread:
@@ -194,10 +208,11 @@ class Intake:
 
     # ------------------------------------------------------------------------------------------ reading
 
-    def _scan(self, found: NewObject, route: Route, begun: int | str, run: Run) -> tuple[int, reading.Scan]:
+    def _scan(self, found: NewObject, route: Route, begun: Begun, run: Run) -> tuple[int, reading.Scan]:
         """Returns the object's size in bytes and what it contains, as far as it was read.
 
-        ``done`` is False if another run has to read the rest. Raises ObjectGoneError, ObjectDeniedError.
+        ``done`` is False if another run has to read the rest. Raises ObjectGoneError, ObjectDeniedError, and
+        StateError if what an earlier run has stored cannot be read.
         """
         bucket, settings = self._queue.bucket, self._queue.settings
         ref = ObjectRef(found.key, found.version_id, found.etag)
@@ -205,7 +220,9 @@ class Intake:
         limits = chunk_limits(route)
         if reason := self._not_read(found, size):
             return size, _refused(reason)
-        scan, again = self._kept(found, begun) if begun else (reading.Scan(), None)
+        kept = self._kept(found, begun) if begun.at else None
+        scan, again = kept or (reading.Scan(), None)
+        anew = begun.anew or (bool(begun.at) and not kept)
 
         most = min(MAX_RECORDS, settings.memory_mb * RECORDS_PER_MB)
 
@@ -240,7 +257,7 @@ class Intake:
                     "max_records_per_file or max_bytes_per_file of its route"
                 )
             if not scan.done:
-                self._go_on(found, scan, None, run)
+                self._go_on(found, scan, None, anew, run)
                 return size, scan
             suspects = scan.ids.twice(MAX_SUSPECTS)
             scan.ids = digests.Ids()  # what follows needs the memory
@@ -252,7 +269,7 @@ class Intake:
         if again.done:
             scan.merge(again.faults)
         else:
-            self._go_on(found, scan, again, run)
+            self._go_on(found, scan, again, anew, run)
         return size, scan
 
     def _not_read(self, found: NewObject, size: int) -> str:
@@ -268,33 +285,51 @@ class Intake:
             )
         return ""
 
-    def _state_key(self, found: NewObject, begun: int | str) -> str:
-        return f"{self._queue.settings.work_prefix}reading/{found.upload_id}/{begun}"
+    def _state_key(self, found: NewObject, at: int | str) -> str:
+        return f"{self._queue.settings.work_prefix}reading/{found.upload_id}/{at}"
 
-    def _kept(self, found: NewObject, begun: int | str) -> tuple[reading.Scan, doubles.Doubles | None]:
-        """Returns what an earlier run has stored with ``_go_on``."""
-        key = self._state_key(found, begun)
+    def _kept(self, found: NewObject, begun: Begun) -> tuple[reading.Scan, doubles.Doubles | None] | None:
+        """Returns what an earlier run has stored with ``_go_on``, or None if it is gone.
+
+        Raises StateError if S3 denies access to it, or if it is gone for the second time: whatever deletes
+        it would otherwise have the object read without end.
+        """
+        key = self._state_key(found, begun.at)
+        try:
+            return self._state(key)
+        except ObjectGoneError as error:
+            if begun.anew:
+                raise StateError(f"{key} was deleted, and so was one before it") from error
+            log.warning("reading begins anew: its state is gone", extra={"key": found.key})
+            return None
+        except ObjectDeniedError as error:
+            raise StateError(f"S3 denied access to {key}: {error}") from error
+
+    def _state(self, key: str) -> tuple[reading.Scan, doubles.Doubles | None]:
         document = self._queue.bucket.read_json(f"{key}.json")
         if again := document.get("again"):
             return reading.Scan.from_document(document, digests.Ids()), doubles.Doubles.from_document(again)
         ids = digests.Ids.from_bytes(self._queue.bucket.stream(ObjectRef(f"{key}.ids")))
         return reading.Scan.from_document(document, ids), None
 
-    def _go_on(self, found: NewObject, scan: reading.Scan, again: doubles.Doubles | None, run: Run) -> None:
+    def _go_on(
+        self, found: NewObject, scan: reading.Scan, again: doubles.Doubles | None, anew: bool, run: Run
+    ) -> None:
         """Stores how far the reading came, and invokes the function again to continue.
 
         ``again``: how far the second reading came, which does not need the recordIds of the first.
         """
-        begun: int | str = scan.offset if again is None else f"again-{again.offset}"
-        key = self._state_key(found, begun)
+        at: int | str = scan.offset if again is None else f"again-{again.offset}"
+        key = self._state_key(found, at)
         document = scan.to_document()
         if again is None:
             self._queue.bucket.put_stream(f"{key}.ids", scan.ids.to_bytes())
         else:
             document["again"] = again.to_document()
         self._queue.bucket.put_json(f"{key}.json", document)
-        log.info("reading continues in another run", extra={"key": found.key, "begun": begun})
-        self._queue.functions.wake(run.function_name, {"read_on": asdict(found), "from": begun})
+        log.info("reading continues in another run", extra={"key": found.key, "begun": at})
+        event = {"read_on": asdict(found), "from": at, "anew": anew}
+        self._queue.functions.wake(run.function_name, event)
 
     # ----------------------------------------------------------------------------------------- storing
 

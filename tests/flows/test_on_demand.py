@@ -212,7 +212,7 @@ def test_a_batch_is_bounded_by_records_and_bytes(
 
 def test_a_record_that_was_asked_about_before_is_asked_about_alone() -> None:
     rows = [(b"x", {"recordId": f"r{at}"}) for at in range(5)]
-    again = {on_demand.mark_of({"recordId": "r2"}): 1}
+    again = {on_demand.asked_key({"recordId": "r2"}): 1}
     found = [[record["recordId"] for record in batch] for batch in on_demand.batches(iter(rows), again)]
     assert found == [["r0", "r1"], ["r2"], ["r3", "r4"]]
 

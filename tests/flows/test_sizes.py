@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from batch_queue.aws.patience import Patience
 from batch_queue.aws.table import Table
-from batch_queue.core import doubles
+from batch_queue.core import duplicates
 from batch_queue.core.digests import Ids, digest
 from batch_queue.core.rows import Status
 
@@ -312,7 +312,7 @@ def test_a_second_reading_that_runs_out_of_time_goes_on_in_other_runs(
     twice: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given digests that a few recordIds seem to share, or do, and a reading that takes all of a run's time
-    monkeypatch.setattr(doubles, "BYTES_A_LOOK", 5_000)
+    monkeypatch.setattr(duplicates, "BYTES_A_LOOK", 5_000)
     seeming = Ids.twice
     monkeypatch.setattr(Ids, "twice", lambda ids, most: seeming(ids, most) | {digest("r7")})
     with World.open(SMALL, config=CONFIG) as world:

@@ -356,7 +356,7 @@ MUTANTS = [
     ),
     Mutant(
         "a second reading that goes on has forgotten what it saw",
-        "core/doubles.py",
+        "core/duplicates.py",
         '            seen=set(document["seen"]),\n',
         "            seen=set(),\n",
         ("tests/unit/test_reading.py", "tests/flows/test_sizes.py"),

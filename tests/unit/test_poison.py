@@ -5,7 +5,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from batch_queue.core import cutting, digests, doubles, outputs, reading
+from batch_queue.core import cutting, digests, duplicates, outputs, reading
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +24,7 @@ def whole(data: bytes, size: int) -> reading.Scan:
     """Reads a file as the queue does: once, and a second time where recordIds seem to be doubled."""
     found = reading.scan(blocks(data, size), LIMITS)
     if suspects := found.ids.twice(1000):
-        found.merge(doubles.find(blocks(data, size), doubles.Doubles(suspects), LIMITS).faults)
+        found.merge(duplicates.find(blocks(data, size), duplicates.Duplicates(suspects), LIMITS).faults)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from batch_queue.core import cutting, digests, doubles, reading
+from batch_queue.core import cutting, digests, duplicates, reading
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +28,7 @@ def scan(data: bytes, block: int = 7, limits: cutting.Limits = LIMITS) -> readin
     """Reads all of it, a second time for doubled recordIds where there may be some."""
     found = reading.scan(cut(data, block), limits)
     if suspects := found.ids.twice(1000):
-        found.merge(doubles.find(cut(data, block), doubles.Doubles(suspects), limits).faults)
+        found.merge(duplicates.find(cut(data, block), duplicates.Duplicates(suspects), limits).faults)
     return found
 
 
@@ -103,17 +103,17 @@ def test_a_record_id_that_stands_twice_is_a_fault_on_the_later_line() -> None:
 
 def test_the_second_reading_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a file of doubled recordIds, and a reader that has time for a line or two
-    monkeypatch.setattr(doubles, "BYTES_A_LOOK", 1)
+    monkeypatch.setattr(duplicates, "BYTES_A_LOOK", 1)
     rows = [record(n) for n in (1, 2, 3, 1, 4, 3, 1)]
     data = b"\xef\xbb\xbf" + b"\r\n\n".join(rows)
     expected = scan(data).faults
-    found = doubles.Doubles(reading.scan([data], LIMITS).ids.twice(1000))
+    found = duplicates.Duplicates(reading.scan([data], LIMITS).ids.twice(1000))
     runs = 0
     while not found.done:
         runs += 1
         # When each run gets what the one before it has stored
-        found = doubles.Doubles.from_document(json.loads(json.dumps(found.to_document())))
-        found = doubles.find(cut(data[found.offset :], 7), found, LIMITS, lambda: True)
+        found = duplicates.Duplicates.from_document(json.loads(json.dumps(found.to_document())))
+        found = duplicates.find(cut(data[found.offset :], 7), found, LIMITS, lambda: True)
     # Then the faults are those of one reading
     assert found.faults == expected
     assert [fault.line for fault in found.faults] == [7, 11, 13]

@@ -1,6 +1,6 @@
 """The JSONL reader: validates a batch inference input as a stream and splits it into chunks.
 
-Memory is bounded by the maximum line length, whatever the size of the input.
+Memory is bounded by the longest line plus 8 bytes for each record, whatever the size of the input in bytes.
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ def scan(
 
     To continue an earlier scan, pass it as ``found``, and ``blocks`` that begin at ``found.offset``. The scan
     stops at a chunk boundary, or among blank lines before a chunk, when ``out_of_time`` returns True;
-    ``done`` is then False. The scan does not check that recordIds are unique: see ``doubles.find``.
+    ``done`` is then False. The scan does not check that recordIds are unique: see ``duplicates.find``.
     """
     found = found or Scan()
     began = start = at = found.offset

@@ -10,7 +10,7 @@ from typing import Any
 from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError
 from batch_queue.aws.table.marks import Began
 from batch_queue.aws.telemetry import EventError, count_end, log
-from batch_queue.core import cutting, digests, doubles, media, names, reading, reports
+from batch_queue.core import cutting, digests, duplicates, media, names, reading, reports
 from batch_queue.core.objects import NewObject, ObjectRef, new_objects, why_not
 from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 
@@ -263,8 +263,8 @@ class Intake:
             scan.ids = digests.Ids()  # what follows needs the memory
             if not suspects:
                 return size, scan
-            again = doubles.Doubles(suspects)
-        doubles.find(rest(again.offset), again, limits, out_of_time)
+            again = duplicates.Duplicates(suspects)
+        duplicates.find(rest(again.offset), again, limits, out_of_time)
         scan.done = again.done
         if again.done:
             scan.merge(again.faults)
@@ -288,7 +288,9 @@ class Intake:
     def _state_key(self, found: NewObject, at: int | str) -> str:
         return f"{self._queue.settings.work_prefix}reading/{found.upload_id}/{at}"
 
-    def _kept(self, found: NewObject, begun: Begun) -> tuple[reading.Scan, doubles.Doubles | None] | None:
+    def _kept(
+        self, found: NewObject, begun: Begun
+    ) -> tuple[reading.Scan, duplicates.Duplicates | None] | None:
         """Returns what an earlier run has stored with ``_go_on``, or None if it is gone.
 
         Raises StateError if S3 denies access to it, or if it is gone for the second time: whatever deletes
@@ -305,15 +307,17 @@ class Intake:
         except ObjectDeniedError as error:
             raise StateError(f"S3 denied access to {key}: {error}") from error
 
-    def _state(self, key: str) -> tuple[reading.Scan, doubles.Doubles | None]:
+    def _state(self, key: str) -> tuple[reading.Scan, duplicates.Duplicates | None]:
         document = self._queue.bucket.read_json(f"{key}.json")
         if again := document.get("again"):
-            return reading.Scan.from_document(document, digests.Ids()), doubles.Doubles.from_document(again)
+            return reading.Scan.from_document(document, digests.Ids()), duplicates.Duplicates.from_document(
+                again
+            )
         ids = digests.Ids.from_bytes(self._queue.bucket.stream(ObjectRef(f"{key}.ids")))
         return reading.Scan.from_document(document, ids), None
 
     def _go_on(
-        self, found: NewObject, scan: reading.Scan, again: doubles.Doubles | None, anew: bool, run: Run
+        self, found: NewObject, scan: reading.Scan, again: duplicates.Duplicates | None, anew: bool, run: Run
     ) -> None:
         """Stores how far the reading came, and invokes the function again to continue.
 

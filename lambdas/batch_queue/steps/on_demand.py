@@ -21,7 +21,7 @@ from .queue import Queue
 from .run import Run
 
 # How many records are in flight at once, and how large they are together: each is in memory several times.
-AT_ONCE = 8
+RECORDS_IN_FLIGHT = 8
 BATCH_BYTES = 16_000_000
 # A run with less time than this continues in a new one: the client may wait this long for an answer.
 BATCH_SECONDS = 660.0
@@ -81,11 +81,11 @@ class OnDemand:
         records = outputs.unanswered(reading.tidied(stream), seen)
         counts = _Counts(self._queue.table.chunks, chunk)
         try:
-            with ThreadPoolExecutor(AT_ONCE) as pool:
+            with ThreadPoolExecutor(RECORDS_IN_FLIGHT) as pool:
                 for batch in batches(records, chunk.asked):
                     if run.has_less_than(BATCH_SECONDS):
                         return False
-                    ask = counts.add({mark_of(record) for record in batch})
+                    ask = counts.add({asked_key(record) for record in batch})
                     parts += pool.map(partial(self._answer, job, key, ask), batch)
         except ObjectGoneError:
             if not parts:
@@ -106,7 +106,7 @@ class OnDemand:
 
     def _answer(self, job: Job, key: str, ask: Collection[str], record: dict[str, Any]) -> str:
         """Stores the output line of one record as an object of its own, and returns that object's key."""
-        mark = mark_of(record)
+        mark = asked_key(record)
         if mark in ask:
             line = self._line(job, record)
         else:
@@ -153,15 +153,15 @@ class _Counts:
 def batches(
     records: Iterable[tuple[bytes, dict[str, Any]]], asked: Mapping[str, int]
 ) -> Iterator[list[dict[str, Any]]]:
-    """Yields the records (each with its line) in batches of ``AT_ONCE`` and ``BATCH_BYTES`` at most.
+    """Yields the records (each with its line), ``RECORDS_IN_FLIGHT`` and ``BATCH_BYTES`` at most in a batch.
 
     A record that was asked about before is alone in its batch, because the run may have died of it.
     """
     batch: list[dict[str, Any]] = []
     size = 0
     for raw, record in records:
-        alone = mark_of(record) in asked
-        if batch and (alone or len(batch) == AT_ONCE or size + len(raw) > BATCH_BYTES):
+        alone = asked_key(record) in asked
+        if batch and (alone or len(batch) == RECORDS_IN_FLIGHT or size + len(raw) > BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(record)
@@ -173,6 +173,6 @@ def batches(
         yield batch
 
 
-def mark_of(record: Mapping[str, Any]) -> str:
-    """Returns 16 hex digits for a record's recordId."""
+def asked_key(record: Mapping[str, Any]) -> str:
+    """Returns the key of a record in ``Chunk.asked``: 16 hex digits for its recordId."""
     return f"{digests.digest(str(record['recordId'])):0{MARK_DIGITS}x}"

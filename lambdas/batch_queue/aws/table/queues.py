@@ -1,4 +1,4 @@
-"""Which routes have had a queue: the places of one that was removed are still there."""
+"""Which routes may have places in the queue, including routes that were removed."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ BYTES_A_LOOK = 16 << 20
 
 
 @dataclass(slots=True)
-class Doubles:
+class Duplicates:
     """The progress of the second reading.
 
     ``suspects``: the digests of ``Ids.twice``. ``offset`` and ``lines``: how many bytes and lines were read.
@@ -49,7 +49,7 @@ class Doubles:
         }
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Doubles:
+    def from_document(cls, document: dict[str, Any]) -> Duplicates:
         """The inverse of ``to_document``."""
         return cls(
             suspects=set(document["suspects"]),
@@ -62,10 +62,10 @@ class Doubles:
 
 def find(
     blocks: Iterable[bytes],
-    found: Doubles,
+    found: Duplicates,
     limits: Limits,
     out_of_time: Callable[[], bool] = lambda: False,
-) -> Doubles:
+) -> Duplicates:
     """Reads an input a second time to find the lines with a duplicate recordId, as faults.
 
     ``blocks`` begin at ``found.offset``. Most inputs have no suspects, and need no second reading. Stops

@@ -57,9 +57,7 @@ def test_every_kind_of_row_has_a_state() -> None:
     assert len(kinds) > 10
     # At the start of the cell, or of a list that the cell begins with.
     missing = [
-        kind
-        for kind in kinds
-        if not any(re.match(rf"([a-z]+, )*{kind}\b", cell) for cell in kinds_at_rest())
+        kind for kind in kinds if not any(re.match(rf"([a-z]+, )*{kind}\b", cell) for cell in kinds_at_rest())
     ]
     assert missing == []
 

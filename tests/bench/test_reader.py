@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from batch_queue.core import reading
-from batch_queue.steps.intake import chunk_limits
+from batch_queue.steps.validation import chunk_limits
 
 from tests.support.routes import configured
 

@@ -10,7 +10,7 @@ import pytest
 from batch_queue.aws.table import chunks
 from batch_queue.core import rows as rows_module
 from batch_queue.core.rows import Status
-from batch_queue.steps import intake
+from batch_queue.steps import validation
 
 from tests.support.invariants import check
 from tests.support.routes import configured
@@ -89,7 +89,7 @@ def test_chunks_that_another_run_puts_into_the_queue_meanwhile_do_not_keep_the_o
 
 @pytest.mark.parametrize("what", ["STORE_SECONDS", "TWICE_SECONDS"])
 def test_reading_leaves_the_time_that_the_rest_takes(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    monkeypatch.setattr(intake, what, 100.0)
+    monkeypatch.setattr(validation, what, 100.0)
     with World.open(ONES, config={"models": {"*": {"min_records": 1}}}) as world:
         runs: set[str] = set()
         world.before = lambda call: (
@@ -113,7 +113,7 @@ def test_reading_leaves_the_time_that_the_rest_takes(monkeypatch: pytest.MonkeyP
 def test_an_upload_too_large_to_be_joined_is_rejected_before_it_costs_anything(
     monkeypatch: pytest.MonkeyPatch, limit: str, most: int, says: str
 ) -> None:
-    monkeypatch.setattr(intake, limit, most)
+    monkeypatch.setattr(validation, limit, most)
     with World.open(ONES, config={"models": {"*": {"min_records": 1}}}) as world:
         upload_id = world.upload("a.jsonl", lines(records(10)))
         world.run()
@@ -134,7 +134,7 @@ def test_an_upload_too_large_to_be_joined_is_rejected_before_it_costs_anything(
 def test_a_function_with_less_memory_takes_fewer_records_and_says_how_to_get_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(intake, "RECORDS_PER_MB", 5)
+    monkeypatch.setattr(validation, "RECORDS_PER_MB", 5)
     with World.open(ONES, config={"models": {"*": {"min_records": 1}}}) as world:
         world.queue = replace(world.queue, settings=replace(world.settings, memory_mb=2))
         upload_id = world.upload("a.jsonl", lines(records(11)))

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 from batch_queue.core import names
 from batch_queue.core.rows import Status
-from batch_queue.steps import intake, sweep
+from batch_queue.steps import sweep, validation
 from batch_queue.steps.sweep import Sweep
 from moto.s3.models import s3_backends
 
@@ -557,7 +557,7 @@ def test_a_reading_that_got_lost_begins_again(monkeypatch: pytest.MonkeyPatch) -
         rows = records(42)
         upload_id, event = world.put("a.jsonl", lines(rows))
         with monkeypatch.context() as short:
-            short.setattr(intake, "READ_SECONDS", 10_000.0)
+            short.setattr(validation, "READ_SECONDS", 10_000.0)
             world.invoke("create", event)
         assert "read_on" in world.events[0][3]
         world.events.clear()

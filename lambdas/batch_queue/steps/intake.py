@@ -1,56 +1,25 @@
-"""Steps 1 and 2: validates a new object and stores it as an upload, Pending or Rejected."""
+"""Step 1: stores a new object as an upload, Pending or Rejected."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError
 from batch_queue.aws.table.marks import Began
 from batch_queue.aws.telemetry import EventError, count_end, log
-from batch_queue.core import cutting, digests, duplicates, media, names, reading, reports
+from batch_queue.core import cutting, names, reading, reports
 from batch_queue.core.objects import NewObject, ObjectRef, new_objects, why_not
 from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 
 from .queue import Queue
 from .run import CLOCK_SECONDS, Run
 from .traces import Trace, Traces, UnclearError
+from .validation import Begun, Validation
 
-# A chunk is a tenth of what one file of a job may contain.
-CHUNKS_PER_FILE = 10
-# Reading stops at a chunk boundary when less time than this is left.
-READ_SECONDS = 60.0
-# Storing a chunk and its place takes less time than this, as many are written at once.
-STORE_SECONDS = 0.005
-# Looking for duplicates takes less time than this for each record: 100 seconds for 50 million.
-TWICE_SECONDS = 0.000_002
-# The largest upload: an invocation can store its chunks, and copy a result that is four times as large.
-MAX_CHUNKS = 100_000
-MAX_BYTES = 400_000_000_000
-# A recordId takes 8 to 11 bytes of memory until the file is read.
-MAX_RECORDS = 50_000_000
-RECORDS_PER_MB = 50_000
 # The rows of an upload that has ended are kept for at least a day.
 OLD_SECONDS = 86_400.0 - CLOCK_SECONDS
-# How many duplicate recordIds to look for at most. A report lists no more than a hundred.
-MAX_SUSPECTS = 1_000
-
-
-class StateError(Exception):
-    """What an earlier run has read of an object cannot be read back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """From where a run reads an object: ``at``, which names a stored state, or is 0 for the beginning.
-
-    ``anew``: a state was missing before, and so the object is read from its beginning for the second time.
-    """
-
-    at: int | str = 0
-    anew: bool = False
 
 
 class Intake:
@@ -59,6 +28,7 @@ class Intake:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._traces = Traces(queue)
+        self._validation = Validation(queue)
 
     def run(self, event: Mapping[str, Any], function_name: str, seconds_left: float) -> None:
         """Takes in every object of an S3 event, or continues reading one where an earlier run stopped.
@@ -138,7 +108,7 @@ class Intake:
                 if known is not None:
                     self._queue.table.uploads.forget(known.upload_id)
                 return None
-            size, scan = self._scan(found, route, begun, run)
+            size, scan = self._validation.read(found, route, begun, run)
         except ObjectGoneError as error:
             return self._store(_ended(upload, Status.CANCELLED, error.told), [])
         except UnclearError:
@@ -206,135 +176,6 @@ class Intake:
         marks = self._queue.table.marks
         return marks.began() or marks.begin(self._queue.now(), empty=self._traces.none())
 
-    # ------------------------------------------------------------------------------------------ reading
-
-    def _scan(self, found: NewObject, route: Route, begun: Begun, run: Run) -> tuple[int, reading.Scan]:
-        """Returns the object's size in bytes and what it contains, as far as it was read.
-
-        ``done`` is False if another run has to read the rest. Raises ObjectGoneError, ObjectDeniedError, and
-        StateError if what an earlier run has stored cannot be read.
-        """
-        bucket, settings = self._queue.bucket, self._queue.settings
-        ref = ObjectRef(found.key, found.version_id, found.etag)
-        size = bucket.size(ref)
-        limits = chunk_limits(route)
-        if reason := self._not_read(found, size):
-            return size, _refused(reason)
-        kept = self._kept(found, begun) if begun.at else None
-        scan, again = kept or (reading.Scan(), None)
-        anew = begun.anew or (bool(begun.at) and not kept)
-
-        most = min(MAX_RECORDS, settings.memory_mb * RECORDS_PER_MB)
-
-        def stop() -> bool:
-            return scan.records > most or out_of_time()
-
-        def out_of_time() -> bool:
-            then = STORE_SECONDS * len(scan.cuts) + TWICE_SECONDS * scan.records
-            return run.has_less_than(READ_SECONDS + then)
-
-        def rest(offset: int) -> Iterator[bytes]:
-            return bucket.stream(ref, (offset, size) if offset else None)
-
-        if again is None:
-            check = partial(
-                media.check,
-                bucket=settings.bucket,
-                route=route.name,
-                allowed=route.media,
-                prefixes=settings.media_prefixes,
-            )
-            reading.scan(rest(scan.offset), limits, scan, stop, check)
-            if scan.records > most:
-                return size, _refused(
-                    f"the file has more than {most:,} records: split it into several files"
-                    + (", or raise lambda_memory_size" if most < MAX_RECORDS else "")
-                )
-            if len(scan.cuts) > MAX_CHUNKS:
-                return size, _refused(
-                    f"the file has more than {MAX_CHUNKS:,} chunks of {limits.chunk_records:,} records or "
-                    f"{limits.chunk_bytes:,} bytes: split it into several files, or raise "
-                    "max_records_per_file or max_bytes_per_file of its route"
-                )
-            if not scan.done:
-                self._go_on(found, scan, None, anew, run)
-                return size, scan
-            suspects = scan.ids.twice(MAX_SUSPECTS)
-            scan.ids = digests.Ids()  # what follows needs the memory
-            if not suspects:
-                return size, scan
-            again = duplicates.Duplicates(suspects)
-        duplicates.find(rest(again.offset), again, limits, out_of_time)
-        scan.done = again.done
-        if again.done:
-            scan.merge(again.faults)
-        else:
-            self._go_on(found, scan, again, anew, run)
-        return size, scan
-
-    def _not_read(self, found: NewObject, size: int) -> str:
-        """Returns why an object is rejected without reading it, or ""."""
-        settings = self._queue.settings
-        result = names.report_key(found.key, settings.input_prefix, settings.output_prefix)
-        if names.key_too_long(result):
-            over = len(result.encode()) - names.MAX_KEY_BYTES
-            return f"the keys of its results would be too long: shorten the name by {over} bytes"
-        if size > MAX_BYTES:
-            return (
-                f"the file has {size:,} bytes, and {MAX_BYTES:,} is the maximum: split it into several files"
-            )
-        return ""
-
-    def _state_key(self, found: NewObject, at: int | str) -> str:
-        return f"{self._queue.settings.work_prefix}reading/{found.upload_id}/{at}"
-
-    def _kept(
-        self, found: NewObject, begun: Begun
-    ) -> tuple[reading.Scan, duplicates.Duplicates | None] | None:
-        """Returns what an earlier run has stored with ``_go_on``, or None if it is gone.
-
-        Raises StateError if S3 denies access to it, or if it is gone for the second time: whatever deletes
-        it would otherwise have the object read without end.
-        """
-        key = self._state_key(found, begun.at)
-        try:
-            return self._state(key)
-        except ObjectGoneError as error:
-            if begun.anew:
-                raise StateError(f"{key} was deleted, and so was one before it") from error
-            log.warning("reading begins anew: its state is gone", extra={"key": found.key})
-            return None
-        except ObjectDeniedError as error:
-            raise StateError(f"S3 denied access to {key}: {error}") from error
-
-    def _state(self, key: str) -> tuple[reading.Scan, duplicates.Duplicates | None]:
-        document = self._queue.bucket.read_json(f"{key}.json")
-        if again := document.get("again"):
-            return reading.Scan.from_document(document, digests.Ids()), duplicates.Duplicates.from_document(
-                again
-            )
-        ids = digests.Ids.from_bytes(self._queue.bucket.stream(ObjectRef(f"{key}.ids")))
-        return reading.Scan.from_document(document, ids), None
-
-    def _go_on(
-        self, found: NewObject, scan: reading.Scan, again: duplicates.Duplicates | None, anew: bool, run: Run
-    ) -> None:
-        """Stores how far the reading came, and invokes the function again to continue.
-
-        ``again``: how far the second reading came, which does not need the recordIds of the first.
-        """
-        at: int | str = scan.offset if again is None else f"again-{again.offset}"
-        key = self._state_key(found, at)
-        document = scan.to_document()
-        if again is None:
-            self._queue.bucket.put_stream(f"{key}.ids", scan.ids.to_bytes())
-        else:
-            document["again"] = again.to_document()
-        self._queue.bucket.put_json(f"{key}.json", document)
-        log.info("reading continues in another run", extra={"key": found.key, "begun": at})
-        event = {"read_on": asdict(found), "from": at, "anew": anew}
-        self._queue.functions.wake(run.function_name, event)
-
     # ----------------------------------------------------------------------------------------- storing
 
     def _reject(self, upload: Upload, size: int, scan: reading.Scan) -> Status:
@@ -399,28 +240,6 @@ def _chunk(upload: Upload, number: int, cut: cutting.Cut, size: int) -> Chunk:
         rewrite=cut.rewrite,
         whole=(cut.start, cut.end) == (0, size),
     )
-
-
-def chunk_limits(route: Route) -> cutting.Limits:
-    """Returns the limits of a route's chunks: a tenth of a file, so that they spread over the slots."""
-    most_records = min(route.max_records_per_file, route.max_records_per_job)
-    most_bytes = min(route.max_bytes_per_file, route.max_bytes_per_job)
-    tenth = max(route.min_records_per_job, route.max_records_per_file // CHUNKS_PER_FILE)
-    return cutting.Limits(
-        chunk_records=min(most_records, tenth),
-        chunk_bytes=min(most_bytes, route.max_bytes_per_file // CHUNKS_PER_FILE),
-        least_records=route.min_records_per_job,
-        most_records=most_records,
-        most_bytes=most_bytes,
-        line_bytes=min(cutting.MAX_LINE_BYTES, most_bytes),
-    )
-
-
-def _refused(reason: str) -> reading.Scan:
-    """Returns what is known of an object that is not read to its end."""
-    scan = reading.Scan(done=True)
-    scan.add(reading.Fault(0, reason))
-    return scan
 
 
 def _ended(upload: Upload, status: Status, message: str) -> Upload:

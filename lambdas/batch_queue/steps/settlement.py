@@ -338,7 +338,7 @@ class Settlement:
         return 0
 
     def _jobs(self, chunk: Chunk) -> frozenset[str]:
-        return chunk.job_arns | ({self._arn} if self._arn else set())
+        return chunk.job_arns | {self._arn} - {""}
 
     def _joined(self, chunk: Chunk, parts: tuple[str, ...]) -> tuple[str, ...]:
         """Returns the parts of a chunk that ends, as one object if its upload has other chunks.

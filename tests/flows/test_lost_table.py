@@ -178,6 +178,23 @@ def test_an_archived_summary_tells_by_its_time(newer: bool) -> None:
         assert swept(world) == (numbers(found=1, done=1) if newer else numbers(found=1, enqueued=1))
 
 
+def test_an_archived_summary_that_is_deleted_meanwhile_says_nothing_of_its_upload() -> None:
+    with World.open(ONE_SLOT) as world:
+        world.new_table()
+        upload_id, event = world.put("a.jsonl", lines(records(100)))
+        key = "processed/a.jsonl.summary.json"
+        answer = world.s3.put_object(Bucket=world.bucket, Key=key, Body=b"{}", StorageClass="GLACIER")
+
+        def delete(call: Call) -> None:
+            if call.operation == "HeadObject" and key in call.params["url_path"]:
+                world.before = None
+                world.s3.delete_object(Bucket=world.bucket, Key=key, VersionId=answer["VersionId"])
+
+        world.before = delete
+        assert world.invoke("create", event) is None
+        assert world.one_upload(upload_id).status == Status.PENDING
+
+
 def deny_summaries(call: Call) -> None:
     if call.operation == "GetObject" and "summary.json" in call.params["url_path"]:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, call.operation)

@@ -98,9 +98,10 @@ class Traces:
         """Returns whether a summary or report is that of an upload. One that is archived is, by its time."""
         bucket = self._queue.bucket
         try:
-            document = json.loads(next(bucket.stream(ref), b""))
-        except ObjectArchivedError:
-            return bucket.identity(ref)[1] >= since
+            try:
+                document = json.loads(next(bucket.stream(ref), b""))
+            except ObjectArchivedError:
+                return bucket.identity(ref)[1] >= since
         except (ObjectGoneError, ValueError):
             return False
         return isinstance(document, dict) and document.get("upload_id") == upload_id

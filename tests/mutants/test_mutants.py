@@ -109,8 +109,8 @@ MUTANTS = [
     Mutant(
         "only the first partition of a queue is read",
         "aws/table/chunks.py",
-        "for shard in range(names.SHARDS)",
-        "for shard in range(1)",
+        "shard) for shard in range(names.SHARDS))",
+        "shard) for shard in range(1))",
         (PLACES,),
     ),
     Mutant(
@@ -131,8 +131,8 @@ MUTANTS = [
     Mutant(
         "the folder of a job is deleted although a chunk could not be settled",
         "steps/collector.py",
-        "        if not run.errors:\n            job = ",
-        "        if run:\n            job = ",
+        "        if not run.unfinished and not run.errors:\n            job = ",
+        "        if not run.unfinished:\n            job = ",
         (SOAK, CALLS),
     ),
     Mutant(
@@ -145,8 +145,8 @@ MUTANTS = [
     Mutant(
         "records that run again lose their media with their job",
         "steps/settlement.py",
-        "        copy_media(bucket, folder, sources)  # what",
-        "        # what",
+        "        self._copy_media(folder, sources)\n",
+        "",
         ("tests/flows/test_media.py",),
     ),
     Mutant(
@@ -272,8 +272,8 @@ MUTANTS = [
     Mutant(
         "a status may go back",
         "aws/table/uploads.py",
-        "            if_status=statuses_before(status),\n        )\n        if not moved",
-        "            if_status=tuple(Status),\n        )\n        if not moved",
+        "            if_status=statuses_before(status),\n        )\n        if moved",
+        "            if_status=tuple(Status),\n        )\n        if moved",
         (TABLE, FLOW, SOAK, CALLS),
     ),
     Mutant(

@@ -20,14 +20,15 @@ from unittest.mock import patch
 
 import pytest
 from batch_queue.core.rows import Route, Status
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from tests.local_aws.simulator import Fault
 from tests.support import world as world_module
 from tests.support.forks import Forks
 from tests.support.invariants import Watch, check
 from tests.support.routes import configured
-from tests.support.world import HAIKU, Call, World, lines, records
+from tests.support.soak import sent
+from tests.support.world import HAIKU, Call, Hook, World, lines, records
 
 pytestmark = pytest.mark.faults
 
@@ -72,7 +73,7 @@ def cycle(
     """
     with World.open(route, config=config) as world:
         world.keep_rows(1)
-        calls = fork_at_calls(world, forks, slow)
+        calls = fork_at_calls(world, forks, slow, only="collect" if slow else "")
         # So that a job is tried a second time, and how often is stored before.
         world.simulator.add_fault(Fault("server_error", "CreateModelInvocationJob", times=1))
         world.bedrock_events = False  # the schedule drives it: fewer rounds, the same calls
@@ -96,13 +97,62 @@ def cycle(
     return calls
 
 
-def fork_at_calls(world: World, forks: Forks, slow: float) -> Counter[str]:
-    """Has a world fork at each call. Gives the counts of the calls, as they then are."""
+def unclear(forks: Forks) -> Counter[str]:
+    """Events come to a new table while S3 denies what tells whether their uploads have run; then a sweep.
+
+    One of the uploads has ended in the table before, and one is new. Each call of the intake and of the sweep
+    is also lived through with each fault, in a copy. Gives how often each call is made.
+    """
+    with World.open(LONG, config={"models": CONFIG["models"]}) as world:
+        world.bedrock_events = False
+        done, again = world.put("done.jsonl", lines(records(LEAST, "done")))
+        world.send("create", again)
+        world.run()
+        lost = {done, *(job.job_id for job in world.jobs())}
+        world.new_table()
+        rows = records(LEAST, "new")
+        new, event = world.put("new.jsonl", lines(rows))
+        calls = fork_at_calls(world, forks, 0.0, only="create")
+        may = world.before
+        world.before = denied_after(may)
+        world.send("create", {"Records": [*again["Records"], *event["Records"]]})
+        world.run(lambda: not world.events and not world.jobs())
+        waiting = {upload.upload_id for upload in world.uploads() if upload.unread}
+        assert waiting == {done, new}, "both have a row that says what S3 denies"
+        assert len(world.dead_letters) == 1
+        world.before = may
+        world.send("create", {"sweep": True})
+        world.run()
+        assert [upload.upload_id for upload in world.uploads()] == [new], "what had ended has no row any more"
+        check(world, {new: rows}, slots=1, lost=lost)
+        assert not [row for row in world.rows() if row["pk"] == "denied"]
+        assert set(sent(world).values()) == {1}, "no record is paid for twice"
+    return calls
+
+
+def denied_after(other: Hook | None) -> Hook:
+    """A hook by which S3 denies the intake what the queue has written for people, after another hook."""
+
+    def before(call: Call) -> None:
+        if other:
+            other(call)
+        if call.function == "create" and "/processed/" in call.params["url_path"]:
+            answer: Any = {"Error": {"Code": "AccessDenied", "Message": "the policy says no"}}
+            raise ClientError(answer, call.operation)
+
+    return before
+
+
+def fork_at_calls(world: World, forks: Forks, slow: float, only: str = "") -> Counter[str]:
+    """Has a world fork at each call of a function, or of all. Gives the counts of the calls by then.
+
+    ``slow``: how long each call takes, in seconds.
+    """
     calls: Counter[str] = Counter()
     begun: set[str] = set()
 
     def before(call: Call) -> None:
-        if slow and call.function != "collect":
+        if only and call.function != only:
             return
         calls[f"{call.function}: {call.operation}"] += 1
         name = f"call {call.number}, {call.function}: {call.operation}"
@@ -116,7 +166,7 @@ def fork_at_calls(world: World, forks: Forks, slow: float) -> Counter[str]:
                 world.kill()
 
     def after(call: Call) -> None:
-        if slow and call.function != "collect":
+        if only and call.function != only:
             return
         world.clock.advance(slow)
         if call.operation.startswith(READS):
@@ -154,6 +204,10 @@ def test_a_fault_at_any_call_of_collectors_that_take_several_runs_loses_nothing_
     with patch.object(world_module, "GROUP", 2):
         calls = live_through(lambda forks: cycle(forks, bodies, LONG, config, SLOW))
     assert calls["collect: Invoke"] >= 3
+
+
+def test_a_fault_at_any_call_of_a_new_table_that_may_not_see_what_has_run_pays_for_nothing_twice() -> None:
+    live_through(unclear)
 
 
 def live_through(history: Callable[[Forks], Counter[str]]) -> Counter[str]:

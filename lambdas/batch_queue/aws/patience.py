@@ -17,11 +17,12 @@ MARGIN_SECONDS = 15.0
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 5.0
 _DOUBLINGS = 7
+_RANDOM = random.SystemRandom()
 
 
 def jittered(longest: float) -> None:
     """Sleeps for up to ``longest`` seconds, so that runs that met once do not meet again."""
-    time.sleep(random.uniform(0, longest))  # noqa: S311 - nothing secret
+    time.sleep(_RANDOM.uniform(0, longest))
 
 
 class Patience:

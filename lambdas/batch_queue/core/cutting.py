@@ -15,6 +15,7 @@ from .digests import digest_sum
 MAX_LINE_BYTES = 25_100_000
 # The most lines whose ends are remembered, at 16 bytes each.
 MAX_RECENT = 100_000
+_LEAST_CUTS = 2  # that can be cut anew together
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,9 @@ def with_tail(cuts: Sequence[Cut], tail: Cut, limits: Limits, recent: Recent) ->
     if tail.records >= limits.least_records:
         return found
     behind = 0  # the records behind the first cut that is to be cut anew
-    for count in range(2, len(found) + 1):
+    for count in range(_LEAST_CUTS, len(found) + 1):
         behind += found[1 - count].records
-        if count > 2 and behind > len(recent.ends):  # noqa: PLR2004 - two can be joined without knowing more
+        if count > _LEAST_CUTS and behind > len(recent.ends):  # two can be joined without knowing more
             break
         for parts in (count - 1, count):
             if again := _again(found[-count:], parts, limits, recent):

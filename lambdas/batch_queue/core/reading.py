@@ -179,7 +179,7 @@ def parse_line(raw: bytes) -> dict[str, Any]:
     if body != raw.rfind(b'"modelInput"'):
         _check_once(raw, "modelInput")
     # If the line ends with an object, that is the modelInput, and a second recordId can only precede it.
-    end = body if len(value) == 2 and raw.endswith(b"}}") else len(raw)  # noqa: PLR2004 (the two keys)
+    end = body if len(value) == _OWN_KEYS and raw.endswith(b"}}") else len(raw)
     if raw.find(b'"recordId"', raw.find(b'"recordId"') + 1, end) >= 0:
         _check_once(raw, "recordId")
     return value
@@ -207,6 +207,7 @@ def _check_once(raw: bytes, name: str) -> None:
         raise RecordError(f"{name} appears more than once in the line: keep one of them")
 
 
+_OWN_KEYS = 2  # recordId and modelInput
 _EXAMPLE = '{"recordId": "…", "modelInput": {…}}'
 
 

@@ -53,7 +53,6 @@ def upload_item(upload: Upload) -> dict[str, Any]:
         "status_key": f"upload#{upload.status}",
         "order_key": f"{upload.created_at}#{upload.upload_id}",
         **_filled(upload, "upload_id"),
-        **({"job_arns": set(upload.job_arns)} if upload.job_arns else {}),
     }
 
 
@@ -73,8 +72,7 @@ def chunk_item(chunk: Chunk) -> dict[str, Any]:
     """Converts a chunk to an item."""
     # `whole` defaults to True, so False must be stored. DynamoDB has no tuples.
     attributes = {**_filled(chunk, "upload_id"), "whole": chunk.whole, "parts": list(chunk.parts)}
-    arns = {"job_arns": set(chunk.job_arns)} if chunk.job_arns else {}
-    return {**_keys(chunk_key(chunk.upload_id, chunk.number)), **attributes, **arns}
+    return {**_keys(chunk_key(chunk.upload_id, chunk.number)), **attributes}
 
 
 def chunk_of(item: Mapping[str, Any]) -> Chunk:
@@ -146,10 +144,13 @@ def _keys(key: Key) -> dict[str, str]:
 
 
 def _filled(row: Any, leave_out: str) -> dict[str, Any]:
-    """Returns the non-empty fields of a row; an empty field is not stored and reads as its default."""
+    """Returns the non-empty fields of a row; an empty field is not stored and reads as its default.
+
+    DynamoDB has no frozen sets.
+    """
     values = {field.name: getattr(row, field.name) for field in fields(row) if field.name != leave_out}
     return {
-        name: value
+        name: set(value) if isinstance(value, frozenset) else value
         for name, value in values.items()
         if value is not False and value not in (None, "", frozenset(), ())
     }

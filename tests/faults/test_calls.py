@@ -20,15 +20,16 @@ from unittest.mock import patch
 
 import pytest
 from batch_queue.core.rows import Route, Status
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import ConnectionClosedError
 
 from tests.local_aws.simulator import Fault
 from tests.support import world as world_module
+from tests.support.errors import denying
 from tests.support.forks import Forks
 from tests.support.invariants import Watch, check
 from tests.support.routes import configured
 from tests.support.soak import sent
-from tests.support.world import HAIKU, Call, Hook, World, lines, records
+from tests.support.world import HAIKU, Call, World, lines, records
 
 pytestmark = pytest.mark.faults
 
@@ -114,7 +115,7 @@ def unclear(forks: Forks) -> Counter[str]:
         new, event = world.put("new.jsonl", lines(rows))
         calls = fork_at_calls(world, forks, 0.0, only="create")
         may = world.before
-        world.before = denied_after(may)
+        world.before = denying("GetObject", "/processed/", after=may)
         world.send("create", {"Records": [*again["Records"], *event["Records"]]})
         world.run(lambda: not world.events and not world.jobs())
         waiting = {upload.upload_id for upload in world.uploads() if upload.unread}
@@ -128,19 +129,6 @@ def unclear(forks: Forks) -> Counter[str]:
         assert not [row for row in world.rows() if row["pk"] == "denied"]
         assert set(sent(world).values()) == {1}, "no record is paid for twice"
     return calls
-
-
-def denied_after(other: Hook | None) -> Hook:
-    """A hook by which S3 denies the intake what the queue has written for people, after another hook."""
-
-    def before(call: Call) -> None:
-        if other:
-            other(call)
-        if call.function == "create" and "/processed/" in call.params["url_path"]:
-            answer: Any = {"Error": {"Code": "AccessDenied", "Message": "the policy says no"}}
-            raise ClientError(answer, call.operation)
-
-    return before
 
 
 def fork_at_calls(world: World, forks: Forks, slow: float, only: str = "") -> Counter[str]:

@@ -16,22 +16,15 @@ from batch_queue.core.rows import Job, Status
 from batch_queue.steps import on_demand
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
-from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
 from tests.local_aws.simulator import Fault
 from tests.support import world as worlds
+from tests.support.errors import aws_error
 from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records, statuses
 
 pytestmark = pytest.mark.flows
-
-
-def aws_error(code: str, status: int = 400, message: str = "no") -> ClientError:
-    answer: Any = {
-        "Error": {"Code": code, "Message": message},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-    }
-    return ClientError(answer, "Operation")
 
 
 def test_what_a_run_must_not_miss_is_read_with_strong_consistency() -> None:

@@ -1,6 +1,7 @@
 """What costs a record one of its attempts, and what does not: a job that never began is no attempt."""
 
 import json
+from functools import partial
 
 import pytest
 from batch_queue.aws.table.items import chunk_of
@@ -156,6 +157,10 @@ def test_a_job_that_bedrock_fails_for_a_passing_reason_before_it_begins_costs_no
         ]
 
 
+def asked_for(world: World, jobs: int) -> bool:
+    return len(world.bedrock_jobs()) == jobs
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_job_that_somebody_stops_before_it_begins_costs_an_attempt(count: int) -> None:
     # So that who stops a job of the queue time and again gets rid of its records.
@@ -164,7 +169,7 @@ def test_a_job_that_somebody_stops_before_it_begins_costs_an_attempt(count: int)
         only_scheduled(world)
         upload_id = world.upload("a.jsonl", lines(records(5)))
         for number in range(1, count + 1):
-            world.run(lambda number=number: len(world.bedrock_jobs()) == number)  # type: ignore[misc]
+            world.run(partial(asked_for, world, number))
             arn = world.bedrock_jobs()[-1]["jobArn"]
             world.simulator.call("StopModelInvocationJob", {"jobIdentifier": arn})
         world.run()

@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from batch_queue.core.rows import Status
-from botocore.exceptions import ClientError
 
 from tests.flows.test_metrics import told
 from tests.flows.test_sweep import CONFIG, CUT, ONE_SLOT, put, small_pages, swept, unversioned
+from tests.support.errors import denying
 from tests.support.invariants import check
-from tests.support.world import HAIKU, Call, World, lines, records, statuses
+from tests.support.world import HAIKU, Call, Hook, World, lines, records, statuses
 
 pytestmark = pytest.mark.flows
 __all__ = ["small_pages"]
 
 
-def deny(operation: str = "HeadObject") -> Callable[[Call], None]:
+def deny(operation: str = "HeadObject") -> Hook:
     """A bucket or key policy denies the intake to read uploads."""
-
-    def before(call: Call) -> None:
-        if (
-            call.function == "create"
-            and call.operation == operation
-            and "to-process" in call.params["url_path"]
-        ):
-            answer = {"Error": {"Code": "AccessDenied", "Message": "the policy says no"}}
-            raise ClientError(answer, call.operation)  # type: ignore[arg-type]  # half of an answer
-
-    return before
+    return denying(operation, "/to-process/")
 
 
 def pointers(world: World) -> list[str]:
     return [row["sk"] for row in world.rows() if row["pk"] == "denied"]
+
+
+def failed(world: World, times: int) -> bool:
+    return len(world.errors) == times
 
 
 @pytest.fixture
@@ -50,7 +45,7 @@ def test_each_try_says_what_s3_denied_and_the_event_ends_as_a_dead_letter(
     world.before = deny(operation)
     upload_id = world.upload("a/b.jsonl", lines(records(100)))
     for tries in range(1, 4):
-        world.run(lambda tries=tries: len(world.errors) == tries)  # type: ignore[misc]  # bound now
+        world.run(partial(failed, world, tries))
         upload = world.one_upload(upload_id)
         assert upload.status == Status.PENDING
         assert upload.message == (

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from batch_queue.core import names
 from batch_queue.core.rows import Status, Upload
-from botocore.exceptions import ClientError
 
 from tests.flows.test_sweep import CONFIG, CUT, ONE_SLOT, SWEEP, numbers, put, put_at, swept, unversioned
+from tests.support.errors import denying
 from tests.support.routes import configured
 from tests.support.soak import sent
 from tests.support.world import HAIKU, Call, World, lines, records, statuses
@@ -195,9 +195,7 @@ def test_an_archived_summary_that_is_deleted_meanwhile_says_nothing_of_its_uploa
         assert world.one_upload(upload_id).status == Status.PENDING
 
 
-def deny_summaries(call: Call) -> None:
-    if call.operation == "GetObject" and "summary.json" in call.params["url_path"]:
-        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, call.operation)
+deny_summaries = denying("GetObject", "summary.json")
 
 
 def test_where_a_summary_may_not_be_read_its_upload_waits_and_the_others_go_on() -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 from batch_queue.core.rows import Status
 
+from tests.support.errors import aws_error
 from tests.support.invariants import check
 from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records
-
-from .test_adversity import aws_error
 
 pytestmark = pytest.mark.flows
 

@@ -10,11 +10,11 @@ from batch_queue.core import retrying
 from batch_queue.core.rows import Job, Status
 
 from tests.local_aws.simulator import Fault
+from tests.support.errors import aws_error
 from tests.support.media import asking
 from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records
 
-from .test_adversity import aws_error
 from .test_media import CONVERSE, NOVA, media_copies, put
 
 pytestmark = pytest.mark.flows

@@ -9,10 +9,10 @@ from batch_queue.core.rows import Status
 from batch_queue.steps import submission
 
 from tests.local_aws.simulator import Fault
+from tests.support.errors import aws_error
 from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records
 
-from .test_adversity import aws_error
 from .test_metrics import told
 
 pytestmark = pytest.mark.flows

@@ -26,6 +26,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConn
 
 from tests.support.routes import configured
 
+from .errors import aws_error
 from .invariants import Watch, check
 from .world import HAIKU, RETRY_SECONDS, SCHEDULE_SECONDS, Call, Invocation, World, lines, records
 
@@ -366,8 +367,8 @@ class Life:
         """Nothing runs for weeks, in which the bucket's rules delete what is old enough."""
         self.world.clock.advance(WEEKS)
         self._next_schedule = self.world.clock() + SCHEDULE_SECONDS
-        found = self.world.s3.list_object_versions(Bucket=self.world.bucket, Prefix="to-process/")
-        self._too_old |= {one["VersionId"] for one in found.get("Versions", []) if not one["IsLatest"]}
+        versions = self._uploaded().get("Versions", [])
+        self._too_old |= {one["VersionId"] for one in versions if not one["IsLatest"]}
         expired = self.world.expire()
         self._faults["weeks without a run"] += 1
         self._faults["expired object"] += len(expired)
@@ -542,10 +543,10 @@ class Life:
         reads = call.function == "create" and call.operation in ("GetObject", "HeadObject")
         if reads and world.clock() < self._denied_until and "/to-process/" in call.params["url_path"]:
             self._faults["denied upload"] += 1
-            raise self._answer(call, "AccessDenied", 403)
+            raise aws_error("AccessDenied", 403, operation=call.operation)
         if call.operation == "CreateModelInvocationJob" and self._is_unanswered(call):
             self._faults["unanswered"] += 1
-            raise self._answer(call, "InternalServerException", 500)
+            raise aws_error("InternalServerException", 500, operation=call.operation)
         if world.clock() > invocation.deadline:
             self._faults["time-out"] += 1
             self._kill(invocation)
@@ -588,8 +589,8 @@ class Life:
         if kind == "connection":
             return EndpointConnectionError(endpoint_url=ENDPOINT)
         if kind == "throttled":
-            return self._answer(call, "ThrottlingException", 400)
-        return self._answer(call, "InternalServerError", 500)
+            return aws_error("ThrottlingException", 400, operation=call.operation)
+        return aws_error("InternalServerError", 500, operation=call.operation)
 
     def _is_unanswered(self, call: Call) -> bool:
         """Whether Bedrock answers no call for this job: once for two jobs or so, so that a life ends."""
@@ -598,13 +599,6 @@ class Life:
             few = sum(self._unanswered.values()) < 2
             self._unanswered[name] = few and self._chance.random() < self.plan.unanswered
         return self._unanswered[name]
-
-    def _answer(self, call: Call, code: str, status: int) -> ClientError:
-        answer: Any = {
-            "Error": {"Code": code, "Message": code},
-            "ResponseMetadata": {"HTTPStatusCode": status},
-        }
-        return ClientError(answer, call.operation)
 
     def _after(self, call: Call) -> None:
         if call.operation == "InvokeModel":
@@ -696,12 +690,16 @@ class Life:
                 named.add(json.loads(body["Body"].read())["upload_id"])
         return named
 
+    def _uploaded(self) -> Any:
+        """The versions and delete markers below the input prefix, as S3 lists them."""
+        return self.world.s3.list_object_versions(Bucket=self.world.bucket, Prefix="to-process/")
+
     def _listed(self) -> set[str]:
         """The uploads whose version a sweep finds: the current one of its key, and those it has overwritten.
 
         A new table does not know since when, and nobody looks for what was overwritten weeks ago.
         """
-        found = self.world.s3.list_object_versions(Bucket=self.world.bucket, Prefix="to-process/")
+        found = self._uploaded()
         deleted = {one["Key"] for one in found.get("DeleteMarkers", [])}
         listed = {
             (one["Key"], one["VersionId"])

@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from batch_queue.aws.table import chunks
 from batch_queue.core import rows as rows_module
 from batch_queue.core.rows import Status
 from batch_queue.steps import validation
@@ -148,7 +147,6 @@ def test_a_row_names_the_jobs_of_its_first_chunks_and_the_summary_names_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rows_module, "NAMED_CHUNKS", 1)
-    monkeypatch.setattr(chunks, "NAMED_CHUNKS", 1)
     faults = [{"outcome": "Expired", "fraction": 0.0, "times": 1}]
     alone = replace(ONES, max_records_per_job=1)
     with World.open(alone, config={"models": {"*": {"min_records": 1}}, "job_faults": faults}) as world:

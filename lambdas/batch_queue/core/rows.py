@@ -240,6 +240,11 @@ class ChunkRef:
     records: int
 
     @property
+    def is_named(self) -> bool:
+        """Whether the row of the upload names the jobs of this chunk."""
+        return self.number <= NAMED_CHUNKS
+
+    @property
     def file_name(self) -> str:
         """The name of the staged file; it has only characters that Bedrock's ``s3Uri`` pattern allows."""
         return f"{self.upload_id}-{self.number:06d}.jsonl"

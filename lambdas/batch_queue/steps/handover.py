@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from batch_queue.core import names, reports, rows
+from batch_queue.core import names, reports
 from batch_queue.core.rows import ACTIVE, TERMINAL, Chunk, Counts, Job, Status
 
 from .queue import Queue
@@ -45,7 +45,7 @@ def _request_collect(queue: Queue, job: Job, collector: str, seconds: float) -> 
 
 def advance_uploads(queue: Queue, job: Job, arn: str = "") -> None:
     """Moves the uploads of a job to the job's status, and adds ``arn`` to the rows that name their jobs."""
-    names_it = {ref.upload_id for ref in job.chunks if ref.number <= rows.NAMED_CHUNKS}
+    names_it = {ref.upload_id for ref in job.chunks if ref.is_named}
     for upload_id in job.upload_ids:
         named = arn if upload_id in names_it else ""
         queue.table.uploads.advance(

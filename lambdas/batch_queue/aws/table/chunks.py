@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from batch_queue.core import names
-from batch_queue.core.rows import NAMED_CHUNKS, Chunk, ChunkRef, Counts, Place, Status, Upload
+from batch_queue.core.rows import Chunk, ChunkRef, Counts, Place, Status, Upload
 
 from .dynamo import EXISTS, Dynamo, Expression
 from .items import chunk_item, chunk_key, chunk_of, place_item, place_key, place_of, queue_key, upload_key
@@ -235,7 +235,7 @@ class Chunks:
         message: str = "",
         also: Sequence[dict[str, Any]] = (),
     ) -> bool:
-        named = job_arn and chunk.number <= NAMED_CHUNKS
+        named = job_arn and chunk.ref.is_named
         change.values.update({":job": chunk.job_id, ":submitted": Status.SUBMITTED, ":had": attempt})
         mine = "job_id = :job AND #status = :submitted AND attempt = :had"
         added = (

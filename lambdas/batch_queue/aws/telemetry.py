@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
-from functools import wraps
-from typing import Any
+from collections.abc import Mapping
+from contextlib import ContextDecorator
 
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -20,8 +19,6 @@ from batch_queue.core.rows import Status
 
 log = logging.getLogger("batch_queue")
 log.setLevel(logging.INFO)
-
-Handler = Callable[[dict[str, Any], Any], Any]
 
 
 class SafeError(Exception):
@@ -49,17 +46,18 @@ def discreet(error: BaseException) -> FailedError:
     return FailedError(text).with_traceback(error.__traceback__)
 
 
-def discreetly(handler: Handler) -> Handler:
+class _Discreetly(ContextDecorator):
     """Wraps a handler so that it raises only loggable errors: Lambda logs the whole text of an error."""
 
-    @wraps(handler)
-    def guarded(event: dict[str, Any], context: Any) -> Any:
-        try:
-            return handler(event, context)
-        except Exception as error:  # noqa: BLE001 - raised again in its loggable form
+    def __enter__(self) -> None:
+        """Begins the handler's run."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception):
             raise discreet(error) from None
 
-    return guarded
+
+discreetly = _Discreetly()
 
 
 class _Discretion(logging.Filter):

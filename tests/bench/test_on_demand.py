@@ -27,6 +27,7 @@ from batch_queue.steps.run import Run
 from botocore.awsrequest import AWSResponse
 
 from tests.support.answers import Body
+from tests.support.memory import peak_kib
 
 pytestmark = pytest.mark.bench
 
@@ -94,10 +95,6 @@ def line(number: int, kind: str) -> bytes:
     return json.dumps({"recordId": f"r{number}", "modelInput": body}).encode() + b"\n"
 
 
-def peak_kib() -> int:
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-
-
 def run(kind: str) -> int:
     """Runs the records on demand; returns the peak memory of the process in KiB."""
     with TemporaryFile() as source:
@@ -116,12 +113,10 @@ def run(kind: str) -> int:
         table: Any = Table(chunk)
         nobody: Any = None
         queue = Queue(Settings("n", "t", "b"), table, Bucket(s3, "b"), nobody, nobody, time.time, nobody)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         assert OnDemand(queue, Runtime(models)).run(job, Run(time.time, "f", math.inf))
         return peak_kib()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 @pytest.mark.parametrize("kind", ["InvokeModel", "Converse"])
 def test_the_largest_records_fit_into_the_memory_of_the_function(kind: str) -> None:
     path = os.pathsep.join([str(ROOT / "lambdas"), str(ROOT)])

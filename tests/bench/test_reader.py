@@ -20,9 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LIMITS = chunk_limits(configured("default", "anthropic.claude-3-haiku-20240307-v1:0"))
 BLOCK = 1 << 20
 MEMORY = """
-import json, pathlib, resource
+import json
 from batch_queue.core import reading
 from tests.bench.test_reader import LIMITS, line
+from tests.support.memory import peak_kib
 
 def blocks(size):
     number = given = 0
@@ -31,16 +32,9 @@ def blocks(size):
         number, given = number + 1000, given + len(block)
         yield block
 
-def peak():
-    # Linux hands ru_maxrss on from the process that started this one; VmHWM begins anew.
-    status = pathlib.Path("/proc/self/status")
-    if status.exists():
-        return int(status.read_text().split("VmHWM:")[1].split()[0])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
 found = reading.scan(blocks(1_000_000_000), LIMITS)
 assert not found.ids.twice(1) and not found.fault_count and found.done
-print(json.dumps({"records": found.records, "bytes": found.offset, "peak_kib": peak()}))
+print(json.dumps({"records": found.records, "bytes": found.offset, "peak_kib": peak_kib()}))
 """
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import logging
 import queue
 import random
 import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,6 +29,8 @@ from .errors import ConfigError, ConnectionLostError
 from .events import put_events_entry
 from .faults import Fault
 from .wire import Response, respond, response
+
+log = logging.getLogger(__name__)
 
 _CONTROL = "/_simulator/"
 _EMIT_TRIES = 8
@@ -151,8 +153,8 @@ class SimulatorServer:
         while not self._ended.wait(self._interval):
             try:
                 self.drain()
-            except Exception as error:  # noqa: BLE001 - shown; time must go on for the other jobs
-                _complain("ticker", error)
+            except Exception:  # time must go on for the other jobs
+                log.exception("simulator: ticker")
 
     def pause(self, seconds: float) -> None:
         """Return when `seconds` of simulated time have passed, as the clock runs, stands or is moved.
@@ -175,8 +177,8 @@ class SimulatorServer:
                     return
                 try:
                     result = step.run()
-                except Exception as error:  # noqa: BLE001 - shown, and tried again as S3's own faults are
-                    _complain("step", error)
+                except Exception as error:  # tried again as S3's own faults are
+                    log.exception("simulator: step")
                     result = error
                 with self.lock:
                     step.finish(result)
@@ -277,11 +279,6 @@ class SimulatorServer:
             return {"status": "ok"}
 
 
-def _complain(where: str, error: Exception) -> None:
-    print(f"simulator: {where}:", file=sys.stderr)
-    traceback.print_exception(error)
-
-
 def _only(body: Mapping[str, Any], *known: str) -> None:
     for name in body:
         if name not in known:
@@ -313,8 +310,8 @@ class _Handler(BaseHTTPRequestHandler):
         except ConnectionLostError:
             self.close_connection = True
             return
-        except Exception as error:  # noqa: BLE001 - shown; the caller gets an answer whatever happens
-            _complain(f"{self.command} {self.path}", error)
+        except Exception:  # the caller gets an answer whatever happens
+            log.exception("simulator: %s %s", self.command, self.path)
             answer = response(500, {"message": "The simulator itself failed."}, "InternalServerException")
         self.send_response(answer.status)
         for name, value in answer.headers.items():

@@ -27,6 +27,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,8 @@ class Output:
 class ProcessRuntimeExecutor(RuntimeExecutor):
     """One execution environment: a child process and the Runtime API that it talks to."""
 
-    def __init__(self, id: str, function_version: FunctionVersion) -> None:  # noqa: A002 (LocalStack's own name)
-        super().__init__(id=id, function_version=function_version)
+    def __init__(self, environment_id: str, function_version: FunctionVersion) -> None:
+        super().__init__(environment_id, function_version)
         self.process: subprocess.Popen[bytes] | None = None
         self.output: Output | None = None
         self.server: ThreadingHTTPServer | None = None
@@ -357,78 +358,81 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
 
     # The Runtime API
 
-    def _serve(self) -> ThreadingHTTPServer:  # noqa: C901 (one short handler for each path)
-        executor = self
-
-        class Handler(BaseHTTPRequestHandler):
-            """What the runtime interface client asks for."""
-
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *args: Any) -> None:
-                """Keep quiet."""
-
-            def reply(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
-                """Send one answer."""
-                self.send_response(status)
-                for name, value in (headers or {}).items():
-                    self.send_header(name, value)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def do_GET(self) -> None:
-                """Hand out the next invocation, as soon as there is one."""
-                if self.path != f"{API}/invocation/next":
-                    return self.reply(404)
-                executor.ready.set()
-                invocation = executor.pending.get()
-                if invocation is None:
-                    self.close_connection = True
-                    return None
-                payload = invocation.payload
-                return self.reply(
-                    200,
-                    payload["payload"].encode(),
-                    {
-                        "Lambda-Runtime-Aws-Request-Id": invocation.id,
-                        "Lambda-Runtime-Deadline-Ms": str(invocation.deadline_ms),
-                        "Lambda-Runtime-Invoked-Function-Arn": payload["invoked-function-arn"],
-                        "Lambda-Runtime-Trace-Id": payload.get("trace-id") or "",
-                    },
-                )
-
-            def body(self) -> bytes:
-                """Read the request's body, also a chunked one."""
-                if "chunked" not in (self.headers.get("Transfer-Encoding") or "").lower():
-                    return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                parts = []
-                while size := int(self.rfile.readline().split(b";")[0], 16):
-                    parts.append(self.rfile.read(size))
-                    self.rfile.readline()
-                self.rfile.readline()
-                return b"".join(parts)
-
-            def do_POST(self) -> None:
-                """Take an answer or an error."""
-                body = self.body()
-                invocation = executor.current
-                if self.path == f"{API}/init/error":
-                    executor.init_error = body
-                elif invocation and self.path == f"{API}/invocation/{invocation.id}/response":
-                    invocation.finish(body, error=False)
-                elif invocation and self.path == f"{API}/invocation/{invocation.id}/error":
-                    invocation.finish(body, error=True)
-                else:
-                    return self.reply(404)
-                return self.reply(202, b'{"status":"OK"}')
-
-        server = ThreadingHTTPServer((HOST, 0), Handler)
+    def _serve(self) -> ThreadingHTTPServer:
+        server = ThreadingHTTPServer((HOST, 0), partial(RuntimeApi, self))
         server.daemon_threads = True
         server.block_on_close = False
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
         return server
+
+
+class RuntimeApi(BaseHTTPRequestHandler):
+    """What the runtime interface client asks for."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, executor: ProcessRuntimeExecutor, *arguments: Any) -> None:
+        self.executor = executor
+        super().__init__(*arguments)  # answers the requests of the connection
+
+    def log_message(self, *args: Any) -> None:
+        """Keep quiet."""
+
+    def reply(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
+        """Send one answer."""
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        """Hand out the next invocation, as soon as there is one."""
+        if self.path != f"{API}/invocation/next":
+            return self.reply(404)
+        self.executor.ready.set()
+        invocation = self.executor.pending.get()
+        if invocation is None:
+            self.close_connection = True
+            return None
+        payload = invocation.payload
+        return self.reply(
+            200,
+            payload["payload"].encode(),
+            {
+                "Lambda-Runtime-Aws-Request-Id": invocation.id,
+                "Lambda-Runtime-Deadline-Ms": str(invocation.deadline_ms),
+                "Lambda-Runtime-Invoked-Function-Arn": payload["invoked-function-arn"],
+                "Lambda-Runtime-Trace-Id": payload.get("trace-id") or "",
+            },
+        )
+
+    def body(self) -> bytes:
+        """Read the request's body, also a chunked one."""
+        if "chunked" not in (self.headers.get("Transfer-Encoding") or "").lower():
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def do_POST(self) -> None:
+        """Take an answer or an error."""
+        body = self.body()
+        invocation = self.executor.current
+        if self.path == f"{API}/init/error":
+            self.executor.init_error = body
+        elif invocation and self.path == f"{API}/invocation/{invocation.id}/response":
+            invocation.finish(body, error=False)
+        elif invocation and self.path == f"{API}/invocation/{invocation.id}/error":
+            invocation.finish(body, error=True)
+        else:
+            return self.reply(404)
+        return self.reply(202, b'{"status":"OK"}')
 
 
 class ProcessRuntimeExecutorPlugin(RuntimeExecutorPlugin):
@@ -436,7 +440,7 @@ class ProcessRuntimeExecutorPlugin(RuntimeExecutorPlugin):
 
     name = "process"
 
-    def load(self, *args: Any, **kwargs: Any) -> type[ProcessRuntimeExecutor]:  # noqa: ARG002 (the plug-in manager passes them)
+    def load(self, *_args: Any, **_kwargs: Any) -> type[ProcessRuntimeExecutor]:
         """Return the executor's class."""
         return ProcessRuntimeExecutor
 

@@ -13,6 +13,7 @@ from batch_queue.steps.mending import LOST_CODE, LOST_UPLOAD
 from batch_queue.steps.settlement import NOT_STAGED_CODE, RETRY_GONE
 from botocore.exceptions import ClientError
 
+from tests.support.errors import aws_error
 from tests.support.invariants import check
 from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records
@@ -246,7 +247,7 @@ def test_records_that_never_ran_and_cannot_be_staged_end_with_an_error_line_each
             if call.function == "process" and "/retry/" in str(
                 (call.params["url_path"], call.params["headers"])
             ):
-                raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, call.operation)
+                raise aws_error("AccessDenied", 403, operation=call.operation)
 
         world.before = deny
         world.run()

@@ -13,6 +13,7 @@ from batch_queue.core.rows import Status
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 
 from tests.local_aws.simulator import Fault
+from tests.support import errors
 from tests.support.routes import configured
 from tests.support.world import HAIKU, HANDLERS, Call, Context, World, lines, records, statuses
 
@@ -56,8 +57,8 @@ def kept() -> Iterator[Kept]:
 
 
 def aws_error(code: str, status: int, operation: str) -> ClientError:
-    answer: Any = {"Error": {"Code": code, "Message": WORDS}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(answer, operation)
+    """An error whose message must not be logged."""
+    return errors.aws_error(code, status, WORDS, operation)
 
 
 def what_lambda_logs(world: World) -> list[str]:

@@ -12,15 +12,15 @@ import pytest
 from batch_queue.core import names
 from batch_queue.core.rows import Status
 from batch_queue.steps import on_demand
-from botocore.exceptions import ClientError
 
+from tests.support.errors import aws_error
 from tests.support.routes import configured
 from tests.support.world import HAIKU, REGION, RETRY_SECONDS, Call, World, lines, records
 
 pytestmark = pytest.mark.flows
 
 ROUTE = configured("default", HAIKU, undersized="on_demand", pack_wait_minutes=0)
-DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "PutObject")
+DENIED = aws_error("AccessDenied", 403, operation="PutObject")
 DAYS = 3 * 96  # steps of a schedule of 15 minutes
 
 

@@ -174,7 +174,8 @@ locals {
       {
         sid = "SettleUploads"
         actions = [
-          "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+          "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem",
+          "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
         ]
         resources = [local.table_arn]
       },

@@ -228,7 +228,11 @@ resource "aws_cloudwatch_event_rule" "job_state" {
   event_pattern = jsonencode({
     source      = ["aws.bedrock"]
     detail-type = ["Batch Inference Job State Change"]
-    detail      = { batchJobName = [{ prefix = "${var.name}-" }] }
+    detail = {
+      batchJobName = [{ prefix = "${var.name}-" }]
+      # Nothing depends on these: the row of a job has them by the schedule's next run.
+      status = [{ anything-but = ["Submitted", "Validating", "Scheduled"] }]
+    }
   })
 }
 

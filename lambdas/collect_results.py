@@ -6,16 +6,21 @@ import os
 from functools import cache
 from typing import Any
 
-from batch_queue import clients
-from batch_queue.aws.runtime import Runtime
-from batch_queue.aws.telemetry import discreetly
-from batch_queue.steps.collector import Collector
-from batch_queue.steps.queue import Queue
+from batch_queue.start import start
+
+with start():
+    from batch_queue import clients
+    from batch_queue.aws.runtime import Runtime
+    from batch_queue.aws.telemetry import RUNTIME_CONFIG, discreetly
+    from batch_queue.steps.collector import Collector
+    from batch_queue.steps.queue import Queue
 
 
 @cache
 def _dependencies() -> tuple[Queue, Runtime]:
-    return clients.queue(os.environ), clients.runtime()
+    with start():
+        runtime = clients.lazily(lambda: Runtime(clients.client("bedrock-runtime", RUNTIME_CONFIG)))
+        return clients.queue(os.environ, later=["lambda"]), runtime
 
 
 @discreetly
@@ -26,3 +31,8 @@ def handler(event: dict[str, Any], context: Any) -> None:
     collector = Collector(queue.within(seconds_left), runtime)
     # Lambda's retries of an event have its request id.
     collector.collect(event["job_id"], context.function_name, seconds_left, context.aws_request_id)
+
+
+# Lambda's own variable. AWS advises to make clients at the start (Lambda developer guide: best practices).
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    _dependencies()

@@ -6,16 +6,20 @@ import os
 from functools import cache
 from typing import Any
 
-from batch_queue import clients
-from batch_queue.aws.telemetry import discreetly
-from batch_queue.steps.intake import Intake
-from batch_queue.steps.queue import Queue
-from batch_queue.steps.sweep import Sweep
+from batch_queue.start import start
+
+with start():
+    from batch_queue import clients
+    from batch_queue.aws.telemetry import discreetly
+    from batch_queue.steps.intake import Intake
+    from batch_queue.steps.queue import Queue
+    from batch_queue.steps.sweep import Sweep
 
 
 @cache
 def _dependencies() -> Queue:
-    return clients.queue(os.environ)
+    with start():
+        return clients.queue(os.environ, later=["lambda"])
 
 
 @discreetly
@@ -30,3 +34,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int] | None:
         return Sweep(queue).run(event, context.function_name, seconds_left)
     Intake(queue).run(event, context.function_name, seconds_left)
     return None
+
+
+# Lambda's own variable. AWS advises to make clients at the start (Lambda developer guide: best practices).
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    _dependencies()

@@ -6,27 +6,48 @@ import os
 from functools import cache
 from typing import Any
 
-from batch_queue import clients
-from batch_queue.aws.bedrock import Bedrock
-from batch_queue.aws.telemetry import discreetly, log
-from batch_queue.core.names import job_id_of
-from batch_queue.steps.processor import Processor
-from batch_queue.steps.queue import Queue
+from batch_queue.start import start
+
+with start():
+    from batch_queue import clients
+    from batch_queue.aws.bedrock import Bedrock
+    from batch_queue.aws.telemetry import discreetly, log
+    from batch_queue.core.names import job_id_of
+    from batch_queue.core.rows import Status
+    from batch_queue.steps.processor import Processor
+    from batch_queue.steps.queue import Queue
 
 
 @cache
 def _dependencies() -> tuple[Queue, Bedrock]:
-    return clients.queue(os.environ), clients.bedrock()
+    with start():
+        # Only a run that submits a job needs S3.
+        return clients.queue(os.environ, later=["lambda", "s3"]), Bedrock(clients.client("bedrock"))
 
 
 @discreetly
 def handler(event: dict[str, Any], context: Any) -> None:
-    """Runs the processor whatever woke it; the event says only that it is worth a look."""
+    """Stores what an event of Bedrock tells, or looks at everything, and fills the slots.
+
+    A wake-up by another function (it has a ``reason``) only fills the slots. The schedule, and whatever else
+    invokes the function, has it look at everything.
+    """
     queue, bedrock = _dependencies()
-    name = event.get("detail", {}).get("batchJobName")
-    if name is not None and job_id_of(queue.settings.name, name) is None:
-        log.info("event of a job that is not ours ignored", extra={"job_name": name})
-        return
     seconds_left = context.get_remaining_time_in_millis() / 1000
     processor = Processor(queue.within(seconds_left), bedrock)
+    job = event.get("detail", {})
+    if (name := job.get("batchJobName")) is not None:
+        job_id = job_id_of(queue.settings.name, name)
+        if job_id is None:
+            log.info("event of a job that is not ours ignored", extra={"job_name": name})
+            return
+        if not processor.heard(job_id, job["batchJobArn"], Status(job["status"])):
+            return
+    elif "reason" not in event:
+        processor.look(context.function_name, seconds_left)
     processor.run(context.aws_request_id, context.function_name, seconds_left)
+
+
+# Lambda's own variable. AWS advises to make clients at the start (Lambda developer guide: best practices).
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    _dependencies()

@@ -19,7 +19,7 @@ import pytest
 from batch_queue.aws.bucket import Bucket
 from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.telemetry import CLIENT_CONFIG, RUNTIME_CONFIG
-from batch_queue.core.rows import Chunk, Job, Status
+from batch_queue.core.rows import Chunk, Intent, Job, Status
 from batch_queue.core.settings import Settings
 from batch_queue.steps.on_demand import OnDemand
 from batch_queue.steps.queue import Queue
@@ -73,11 +73,16 @@ class AWS:
 
 
 class Table:
-    """The one chunk."""
+    """The one chunk, and the job that runs it."""
 
-    def __init__(self, chunk: Chunk) -> None:
+    def __init__(self, chunk: Chunk, kind: str) -> None:
         self._chunk = chunk
+        self._intent = Intent((chunk.ref,), {"modelInvocationType": kind})
         self.chunks = self
+        self.jobs = self
+
+    def intent(self, *_: Any) -> Intent:
+        return self._intent
 
     def get(self, *_: Any) -> Chunk:
         return self._chunk
@@ -107,12 +112,13 @@ def run(kind: str) -> int:
         models.meta.events.register("before-send.bedrock-runtime", aws.model)
         chunk = Chunk("u", 1, "default", "source", 0, size, RECORDS, "", job_id="j", status=Status.SUBMITTED)
         job = Job(
-            "j", "n", "default", "amazon.nova-lite-v1:0", Status.IN_PROGRESS, (chunk.ref,),
-            {"modelInvocationType": kind}, "", instead="on_demand", arn="on-demand",
+            "j", "n", "default", "amazon.nova-lite-v1:0", Status.IN_PROGRESS,
+            "", instead="on_demand", arn="on-demand",
         )  # fmt: skip
-        table: Any = Table(chunk)
+        table: Any = Table(chunk, kind)
         nobody: Any = None
-        queue = Queue(Settings("n", "t", "b"), table, Bucket(s3, "b"), nobody, nobody, time.time, nobody)
+        settings, bucket = Settings("n", "t", "b"), Bucket(s3, "b")
+        queue = Queue(settings, table, bucket, nobody, nobody, time.time, nobody)
         assert OnDemand(queue, Runtime(models)).run(job, Run(time.time, "f", math.inf))
         return peak_kib()
 

@@ -68,7 +68,7 @@ def test_one_upload_that_cannot_be_staged_does_not_hold_up_the_others() -> None:
         good = [world.upload(f"{n}.jsonl", lines(records(100))) for n in range(3)]
 
         def forbid(call: Call) -> None:
-            if call.function == "process" and "bad.jsonl" in str(call.params.get("url_path")):
+            if call.function == "process" and "bad.jsonl" in str(call.params["headers"]):
                 raise aws_error("InvalidRequest", 400)
 
         world.before = forbid

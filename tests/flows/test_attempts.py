@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from batch_queue.aws.table.items import chunk_of
 from batch_queue.core.rows import Status, Upload
-from batch_queue.steps import settlement
+from batch_queue.steps import outcome
 
 from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records
@@ -177,7 +177,7 @@ def test_a_job_that_somebody_stops_before_it_begins_costs_an_attempt(count: int)
 
 
 def test_records_whose_jobs_do_not_start_end_at_last_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settlement, "UNSTARTED_DAYS", 3)
+    monkeypatch.setattr(outcome, "UNSTARTED_DAYS", 3)
     with World.open(configured("default", HAIKU)) as world:
         only_scheduled(world)
         upload_id = world.upload("a.jsonl", lines(records(100)))

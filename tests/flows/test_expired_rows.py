@@ -49,7 +49,7 @@ def test_every_row_of_what_has_ended_expires(world: World) -> None:
     world.run()
     assert passing(world) == set()
     ends = [row["expires_at"] for row in world.rows() if "expires_at" in row]
-    assert len(ends) == 5  # three uploads, a chunk and a job
+    assert len(ends) == 6  # three uploads, a chunk, a job and what it runs
     assert min(ends) > world.clock() + DAY - 3600
     assert max(ends) <= world.clock() + DAY
     world.clock.advance(DAY + 1)

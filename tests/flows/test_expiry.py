@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from batch_queue.aws.bucket import Bucket
+from batch_queue.aws.bucket import PUT_PART_BYTES, Bucket
 from batch_queue.aws.table.chunks import Chunks
 from batch_queue.core.rows import TERMINAL, Chunk, Counts, Status, Upload
+from batch_queue.steps import collector
 from batch_queue.steps.mending import LOST_CODE, LOST_UPLOAD
 from batch_queue.steps.settlement import NOT_STAGED_CODE, RETRY_GONE
 from botocore.exceptions import ClientError
@@ -270,7 +271,7 @@ def test_what_a_version_before_this_one_left_in_the_jobs_folder_is_not_deleted_w
                 (output,) = [key for key in world.ever(f"jobs/{job.job_id}/out/") if ".jsonl.out" in key]
                 delete(world, "/settled/")
                 world.table.update_item(
-                    Key={"pk": upload_id, "sk": f"chunk#{job.chunks[0].number:06d}"},
+                    Key={"pk": upload_id, "sk": f"chunk#{world.runs(job).chunks[0].number:06d}"},
                     UpdateExpression="SET parts = :parts",
                     ExpressionAttributeValues={":parts": [output]},
                 )
@@ -283,7 +284,7 @@ def test_what_a_version_before_this_one_left_in_the_jobs_folder_is_not_deleted_w
         assert {row["recordId"] for row in world.result(upload)} == {row["recordId"] for row in rows}
 
 
-def test_the_usual_upload_costs_no_look_at_a_folder_of_its_own() -> None:
+def test_the_usual_upload_costs_one_look_at_the_folder_of_its_job() -> None:
     with World.open(ROUTE, config=CONFIG) as world:
         listed: list[str] = []
 
@@ -295,13 +296,20 @@ def test_the_usual_upload_costs_no_look_at_a_folder_of_its_own() -> None:
         world.upload("a.jsonl", lines(records(10)))
         world.run()
         (job,) = world.jobs()
-        assert listed == [f"jobs/{job.job_id}/out/", f"jobs/{job.job_id}/", f"jobs/{job.job_id}/"]
+        assert listed == [f"jobs/{job.job_id}/"]
         assert world.left() == []
 
 
-def test_what_killed_runs_left_unfinished_is_deleted_with_the_folder() -> None:
+@pytest.mark.parametrize(
+    ("part_bytes", "count"), [(100, 10), (PUT_PART_BYTES, 20)], ids=["a large object", "a part of an upload"]
+)
+def test_what_killed_runs_left_unfinished_is_deleted_with_the_folder(
+    monkeypatch: pytest.MonkeyPatch, part_bytes: int, count: int
+) -> None:
+    # Given a job with an object that may have been written in parts
+    monkeypatch.setattr(collector, "PUT_PART_BYTES", part_bytes)
     with World.open(ROUTE, config=CONFIG) as world:
-        world.upload("a.jsonl", lines(records(10)))
+        world.upload("a.jsonl", lines(records(count)))
         world.run(until=lambda: bool(world.bedrock_jobs()))
         (job,) = world.jobs()
         for key in (f"jobs/{job.job_id}/in/x", "jobs/another/in/x", "processed/x"):

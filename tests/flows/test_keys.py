@@ -70,7 +70,7 @@ def test_without_an_owner_a_job_names_none() -> None:
         world.upload("a.jsonl", lines(records(2)))
         world.run()
         (job,) = world.jobs()
-        assert "s3BucketOwner" not in json.dumps(job.request)
+        assert "s3BucketOwner" not in json.dumps(world.runs(job).request)
 
 
 def test_the_work_area_is_where_the_settings_say() -> None:

@@ -63,7 +63,7 @@ def test_what_had_not_begun_to_run_runs_once() -> None:
         ids = [world.upload(f"{n}.jsonl", lines(records(100, f"r{n}-"))) for n in range(3)]
         world.invoke("create", world.events[0][3])
         world.invoke("process", {})
-        running = {ref.upload_id for job in world.jobs() for ref in job.chunks}
+        running = {ref.upload_id for job in world.jobs() for ref in world.runs(job).chunks}
         assert 0 < len(running) < len(ids)
         world.new_table()
         world.events.clear()

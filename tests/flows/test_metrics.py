@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from batch_queue.aws.patience import Patience
-from batch_queue.aws.table import Table
 from batch_queue.core import names
 from batch_queue.core.rows import Chunk, Status, Upload
 
@@ -30,7 +28,7 @@ def waits(world: World, number: int, created: float, queued: float) -> None:
     key = f"to-process/{number}.jsonl"
     chunk = Chunk(upload_id, 1, "default", key, 0, 10, 1, stamp, queued_at=names.iso(queued))
     upload = Upload(upload_id, world.bucket, key, "default", Status.IN_PROGRESS, stamp)
-    assert Table(world.table, Patience()).uploads.add(upload, [chunk])
+    assert world.unhooked().uploads.add(upload, [chunk])
 
 
 def test_the_age_of_what_waits_is_told_also_behind_chunks_that_run_again(

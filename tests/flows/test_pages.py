@@ -1,8 +1,6 @@
 """Answers that come in pages: what stands on the second one counts too."""
 
 import pytest
-from batch_queue.aws.patience import Patience
-from batch_queue.aws.table import Table
 from batch_queue.core.rows import Status
 
 from tests.support.routes import configured
@@ -33,4 +31,4 @@ def test_rows_beyond_the_first_megabyte_are_read_too() -> None:
         for number in range(60):
             world.put_route(configured(f"route{number:02d}", HAIKU, tags={"Ballast": "x" * 40_000}))
         # When they are read, then none is missing
-        assert len(Table(world.table, Patience()).models.routes()) == 61
+        assert len(world.unhooked().models.routes()) == 61

@@ -7,8 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from batch_queue.aws.patience import Patience
-from batch_queue.aws.table import Table
 from batch_queue.core import duplicates
 from batch_queue.core.digests import Ids, digest
 from batch_queue.core.rows import Status
@@ -147,7 +145,7 @@ def test_an_upload_that_is_cut_by_other_limits_after_a_crash_has_each_record_in_
         world.run(until=lambda: bool(world.uploads()))
         # Then its chunks are of one cut
         upload = world.one_upload(upload_id)
-        chunks = sorted(Table(world.table, Patience()).chunks.of(upload), key=lambda chunk: chunk.start)
+        chunks = sorted(world.unhooked().chunks.of(upload), key=lambda chunk: chunk.start)
         assert sum(chunk.records for chunk in chunks) == len(rows)
         assert all(one.end == other.start for one, other in pairwise(chunks))
 
@@ -256,9 +254,18 @@ def test_uploads_whose_events_come_late_wait_for_each_other() -> None:
         # Given uploads that are too small alone, and whose events come after they would have waited
         put = [world.put(f"{number}.jsonl", lines(records(60, f"u{number}-"))) for number in range(10)]
         world.clock.advance(20 * 60)
-        # When the events come, a second after each other
+        # When the events come, a second after each other, also while the processor waits for them
         for delay, (_, event) in enumerate(put):
             world.send("create", event, delay=delay)
+
+        def sleep(seconds: float) -> None:
+            world.clock.advance(seconds)
+            due = [each for each in world.events if each[2] == "create" and each[0] <= world.clock()]
+            world.events[:] = sorted(each for each in world.events if each not in due)
+            for each in due:
+                world.invoke("create", each[3])
+
+        world.pause = sleep
         world.run()
         # Then all of them run
         assert statuses(world) == {Status.COMPLETED: 10}
@@ -281,7 +288,7 @@ def test_the_age_of_what_waits_is_told_also_of_an_upload_that_has_begun(
         world.run(until=lambda: bool(world.bedrock_jobs()))
         world.simulator.add_foreign(HAIKU, count=1, seconds=1_000_000)
         world.run(until=lambda: bool([job for job in world.jobs() if job.collected_at]) and not world.events)
-        assert world.one_upload(upload_id).status == Status.IN_PROGRESS
+        assert world.one_upload(upload_id).status == Status.SUBMITTED
         # When three hours later the processor looks
         world.clock.advance(3 * 3600)
         capsys.readouterr()

@@ -127,7 +127,7 @@ def test_two_sweeps_at_once_make_one_upload_of_each_object() -> None:
         world.before = None
         world.run()
         check(world, rows, slots=1)
-        assert sum(len(job.chunks) for job in world.jobs()) == 2
+        assert sum(len(world.runs(job).chunks) for job in world.jobs()) == 2
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 4], ids=["cut", "chunks", "upload", "places"])

@@ -39,7 +39,7 @@ def test_the_rest_of_an_upload_says_that_its_route_was_removed(capsys: pytest.Ca
     with World.open(route, config=ANY_SIZE) as world:
         upload_id = world.upload("chat/a.jsonl", lines(records(10)))
         world.run(
-            lambda: world.one_upload(upload_id).status == Status.IN_PROGRESS if world.uploads() else False
+            lambda: world.one_upload(upload_id).status == Status.SUBMITTED if world.uploads() else False
         )
         # When its route is removed
         world.table.delete_item(Key={"pk": "route", "sk": "chat"})
@@ -49,7 +49,7 @@ def test_the_rest_of_an_upload_says_that_its_route_was_removed(capsys: pytest.Ca
         world.run(lambda: world.clock() > began + 3 * HOUR)
         # Then the row and the alarm's metric say so, until the route is back
         upload = world.one_upload(upload_id)
-        assert upload.status == Status.IN_PROGRESS
+        assert upload.status == Status.SUBMITTED
         assert upload.message == "waiting: the route chat is no longer configured. Add it again."
         assert told(capsys, "OldestPendingAge")["OldestPendingAge"][-1] > 3 * HOUR
         world.put_route(route)

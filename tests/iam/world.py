@@ -6,14 +6,14 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 from uuid import uuid4
 
 from batch_queue.core import names
 from batch_queue.core.rows import TERMINAL
-from boto3.dynamodb.conditions import Key
+from boto3.dynamodb.conditions import Attr, Key
 
 from tests.iam.statements import Roles
 from tests.local_aws.bedrock import Bedrock
@@ -52,16 +52,19 @@ SIMULATOR = {
             "queue_seconds": 0.1,
             "validation_seconds": 0.1,
             "schedule_seconds": 0.1,
+            "stopping_seconds": 0.1,
             "records_per_second": 2000.0,
         }
     }
 }
 #: Seconds that a feature may take; it takes some two.
 PATIENCE = 40.0
-#: Seconds until what failed has come to its end: tries in vain may have set it aside for a minute.
-REST = 100.0
-#: How many looks in a row, 0.05 s apart, see no function run when the queue is at rest.
-QUIET = 3
+#: Seconds between two runs of the processor that a feature asks for while it waits. As long as one of them
+#: holds the lease, no other function sends a wake-up.
+PUSH_SECONDS = 0.5
+#: How many looks in a row, 0.05 s apart, see no function run when the queue is at rest, nor one that is tried
+#: again.
+QUIET = 4
 #: The time-out, in seconds, of a function that shall not end its work in one run. Its leases last as long.
 SHORT = 5
 ENDED = {str(status) for status in TERMINAL}
@@ -147,6 +150,7 @@ class World:
         aws = session(self.ministack.endpoint)
         self.aws = aws
         self.s3, self.lambda_, self.sqs, self.logs = (aws.client(n) for n in ("s3", "lambda", "sqs", "logs"))
+        self.jobs = session(self.bedrock.endpoint).client("bedrock")
         self.iam, ec2 = aws.client("iam"), aws.client("ec2")
         self.key_arn = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
         net = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
@@ -177,9 +181,22 @@ class World:
         self.bucket = str(self.outputs["bucket_name"])
         self.table = aws.resource("dynamodb").Table(self.outputs["table_name"])
         self.functions = {key: value["name"] for key, value in self.outputs["functions"].items()}
-        names = {key: value["name"] for key, value in self.outputs["roles"].items()}
-        self.roles = Roles(self.iam, names)
+        self.roles = Roles(self.iam, {key: value["name"] for key, value in self.outputs["roles"].items()})
+        self._know_times()
         self.tell(f"terraform: applied after {time.monotonic() - began:.0f} s")
+
+    def _know_times(self) -> None:
+        """Has the queue know that a job starts at once: it does not wait for further uploads then."""
+        for model in (MODEL_ID, NOVA):
+            self.table.put_item(
+                Item={
+                    "pk": "model",
+                    "sk": names.base_model(model),
+                    "overhead_ms": 0,
+                    "records_per_1000_s": 2_000_000,
+                    "jobs": 1,
+                }
+            )
 
     # ----------------------------------------------------------------------------------------- pieces
 
@@ -204,14 +221,16 @@ class World:
     ) -> None:
         """Waits until ``look`` is true, running the processor meanwhile. Raises DeniedError at a denial."""
         end = time.monotonic() + patience
+        next_push = time.monotonic() + PUSH_SECONDS
         while True:
             if entries := self.denied():
                 raise DeniedError(entries)
             if look():
                 return
             assert time.monotonic() < end, f"{what} did not happen within {patience:.0f} s"
-            if push:
+            if push and time.monotonic() >= next_push:
                 self.invoke("process_batch_jobs", {})
+                next_push = time.monotonic() + PUSH_SECONDS
             time.sleep(0.1)
 
     def idle(self) -> None:
@@ -225,12 +244,12 @@ class World:
         """Brings to its end what features that failed have left."""
         self.idle()
         self.watch()
-        self.until(self._rests, "rest", patience=REST)
+        self.until(self._rests, "rest")
         self._made.clear()
         self.idle()
 
     def _rests(self) -> bool:
-        """Whether every upload has ended. Collects again what a collector failed at, as the queue would."""
+        """Whether every upload has ended. Tries again at once what failed, as the queue would later."""
         rows = {upload: self.row(upload) for upload in self._made}
         # An upload that was never taken in has ended as a dead letter, without a row or with one saying why.
         open_ = [
@@ -238,12 +257,37 @@ class World:
             for upload, row in rows.items()
             if row.get("status", "") not in {"", *ENDED} and "unread" not in row
         ]
+        if open_:
+            self._hurry()
         for upload in open_:
             chunks = Key("pk").eq(upload) & Key("sk").begins_with("chunk#")
             for chunk in self.table.query(KeyConditionExpression=chunks)["Items"]:
                 if job := chunk.get("job_id"):
                     self.invoke("collect_results", {"job_id": job})
         return not open_
+
+    def _hurry(self) -> None:
+        """Has the processor try at once what the queue has set aside for minutes."""
+        table, found = self.table, Key("pk").eq("active")
+        for pointer in table.query(KeyConditionExpression=found)["Items"]:
+            with suppress(table.meta.client.exceptions.ConditionalCheckFailedException):
+                table.update_item(
+                    Key={"pk": pointer["sk"], "sk": "job"},
+                    UpdateExpression="SET tries = :one",
+                    ConditionExpression="#status = :submitting",
+                    ExpressionAttributeNames={"#status": "status"},
+                    ExpressionAttributeValues={":one": 1, ":submitting": "Submitting"},
+                )
+        for place in table.scan(FilterExpression=Attr("not_before").gt(0) & Attr("pk").begins_with("queue#"))[
+            "Items"
+        ]:
+            with suppress(table.meta.client.exceptions.ConditionalCheckFailedException):
+                table.update_item(
+                    Key={"pk": place["pk"], "sk": place["sk"]},
+                    UpdateExpression="SET not_before = :now",
+                    ConditionExpression="attribute_exists(pk)",
+                    ExpressionAttributeValues={":now": 0},
+                )
 
     def invoke(self, function: str, event: Any) -> str:
         """Invokes a function and waits for it; gives its error, or ""."""
@@ -260,6 +304,11 @@ class World:
         upload_id = names.upload_id(self.bucket, key, self.put(key, body))
         self._made.append(upload_id)
         return upload_id
+
+    def nobody_woke_it(self) -> None:
+        """Waits until no function runs, and forgets the last wake-up, so that the next one is sent."""
+        self.idle()
+        self.table.delete_item(Key={"pk": "control", "sk": "lease"})
 
     def row(self, upload_id: str) -> dict[str, Any]:
         found: dict[str, Any] = self.table.get_item(Key={"pk": upload_id, "sk": "upload"}).get("Item", {})
@@ -406,16 +455,26 @@ class World:
     def foreign(self) -> None:
         """Others' jobs hold the slots, so an upload waits; deleted meanwhile, it is cancelled."""
         refused = self._refused()
-        self.simulator.foreign(MODEL_ID, count=5, seconds=2.5)
-        key = f"to-process/{uuid4().hex}.jsonl"
-        version = self.put(key, lines([ask(0), ask(1)]))
-        upload = names.upload_id(self.bucket, key, version)
-        self.until(lambda: bool(self.row(upload)), "the intake", push=False)
-        self.invoke("process_batch_jobs", {})
-        assert self._refused() == refused, "a job was asked for while there was no slot"
-        self._half_enqueued(upload, key, version)
-        self.s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
+        with self._no_slot():
+            key = f"to-process/{uuid4().hex}.jsonl"
+            version = self.put(key, lines([ask(0), ask(1)]))
+            upload = names.upload_id(self.bucket, key, version)
+            self.until(lambda: bool(self.row(upload)), "the intake", push=False)
+            self.invoke("process_batch_jobs", {})
+            assert self._refused() == refused, "a job was asked for while there was no slot"
+            self._half_enqueued(upload, key, version)
+            self.s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
         self.ended(upload, status="Cancelled")
+
+    @contextmanager
+    def _no_slot(self) -> Iterator[None]:
+        """Others' jobs hold all slots of the first route until the end."""
+        arns = self.simulator.foreign(MODEL_ID, count=5, seconds=10 * PATIENCE)
+        try:
+            yield
+        finally:
+            for arn in arns:
+                self.jobs.stop_model_invocation_job(jobIdentifier=arn)
 
     def _half_enqueued(self, upload: str, key: str, version: str) -> None:
         """The event is delivered again after a run that died while it put a large upload into the queue."""
@@ -439,6 +498,64 @@ class World:
             self.ended(self.upload(lines([ask(n) for n in range(6)])))
         finally:
             self.simulator.configure(job_faults=[])
+
+    def intake_wakes(self) -> None:
+        """An upload runs though nobody but its intake wakes the processor."""
+        self.ended(self._submitted_alone())
+
+    def collector_wakes(self) -> None:
+        """Records of an expired job run again though nobody but its collector wakes the processor."""
+        fault = {"outcome": "Expired", "fraction": 0.0, "times": 1, "model_id": MODEL_ID}
+        self.simulator.configure(job_faults=[fault])
+        try:
+            upload = self._submitted_alone()
+            job = self._expired_alone(upload)
+            self.nobody_woke_it()
+            assert not self.invoke("collect_results", {"job_id": job})
+            self.until(lambda: self._job_of(upload) not in {"", job}, "the next job", push=False)
+            self.ended(upload)
+        finally:
+            self.simulator.configure(job_faults=[])
+
+    def _submitted_alone(self) -> str:
+        """Uploads a file that becomes a job though nobody runs the processor here; gives the upload's id."""
+        self.nobody_woke_it()
+        upload = self.upload(lines([ask(n) for n in range(FEW)]))
+        self.until(lambda: self.row(upload).get("status") == "Submitted", "the job", push=False)
+        self.idle()
+        return upload
+
+    def _expired_alone(self, upload: str) -> str:
+        """Stores that an upload's job has expired, as a run does that dies before it invokes the collector.
+
+        The collector that a run invokes may meet the lease of this run, and would then send no wake-up. Gives
+        the job's id.
+        """
+        job = self._job_of(upload)
+        key = {"pk": job, "sk": "job"}
+        arn = self.table.get_item(Key=key)["Item"]["arn"]
+
+        def expired() -> bool:
+            return bool(self.jobs.get_model_invocation_job(jobIdentifier=arn)["status"] == "Expired")
+
+        self.until(expired, "the end of the job", push=False)
+        self.table.update_item(
+            Key=key,
+            UpdateExpression="SET #status = :status, status_key = :key, ended_at = :now, updated_at = :now,"
+            " collect_requested_at = :now",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={
+                ":status": "Expired",
+                ":key": "job#Expired",
+                ":now": names.iso(time.time()),
+            },
+        )
+        return job
+
+    def _job_of(self, upload: str) -> str:
+        """The id of the job that has the first chunk of an upload, or ""."""
+        chunk = self.table.get_item(Key={"pk": upload, "sk": "chunk#000001"})["Item"]
+        return str(chunk.get("job_id", ""))
 
     def left_over(self) -> None:
         """One record that is left of an expired job finds no company, and its error stands in the result."""
@@ -493,7 +610,7 @@ class World:
             upload = self.upload(lines([show(0)]), "nova/")
             self.until(functools.partial(self._went_on, "collect_results"), "going on of collect_results")
         # MiniStack may have killed the run that was to go on, which the schedule would make good later.
-        job = self.table.get_item(Key={"pk": upload, "sk": "chunk#000001"})["Item"]["job_id"]
+        job = self._job_of(upload)
 
         def look() -> bool:
             self.invoke("collect_results", {"job_id": job})
@@ -582,9 +699,9 @@ class World:
         """All of them by name, in the order in which they run."""
         found = [
             self.log, self.rejected, self.denied_before, self.gone_before, self.good, self.on_demand,
-            self.dead_letters, self.foreign, self.retried, self.left_over, self.media, self.media_retried,
-            self.media_on_demand, self.profile, self.untidy, self.cut, self.sweep, self.lost_rows,
-            self.unversioned, self.broken_answers, self.broken_staging, self.broken_result, self.going_on,
-            self.answering_on,
+            self.dead_letters, self.foreign, self.intake_wakes, self.collector_wakes, self.retried,
+            self.left_over, self.media, self.media_retried, self.media_on_demand, self.profile, self.untidy,
+            self.cut, self.sweep, self.lost_rows, self.unversioned, self.broken_answers, self.broken_staging,
+            self.broken_result, self.going_on, self.answering_on,
         ]  # fmt: skip
         return {each.__name__: each for each in found}

@@ -30,7 +30,7 @@ SERVER = Path(__file__).with_name("ministack_server.py")
 REQUIREMENTS = ROOT / "requirements" / "ministack.txt"
 START_TIMEOUT = 60.0
 #: Seconds from an asynchronous invocation that failed to its first retry (AWS: 60).
-RETRY_DELAY = 0.2
+RETRY_DELAY = 0.05
 
 
 @dataclass

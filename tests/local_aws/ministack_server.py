@@ -12,6 +12,7 @@ do on behalf of a role, which is added here:
   of an upload; SQS needs both of who sends to an encrypted queue (their guides on SSE-KMS).
 - S3 answers 403, not 404, for a missing object to a caller who may not list the bucket (GetObject).
 - S3 and EventBridge invoke a function only where its resource policy lets them.
+- A function runs with the time-out that it has by then, also for an event from before an update.
 
 The control is under /_local_aws/: busy, journal, evaluate, authorize, session, service, faults.
 """
@@ -301,6 +302,19 @@ def route_async_failure(target_arn: str, func_name: str, event: Any, result: Any
         _route_async_failure(target_arn, func_name, event, result)
 
 
+_acquire_worker = lambda_svc.acquire_worker
+
+
+def acquire_worker(name: str, config: Mapping[str, Any], *arguments: Any, **named: Any) -> Any:
+    """Lends an environment that has the function's time-out of this moment.
+
+    MiniStack 1.5.33 tries an event again with the configuration of when it came. An environment that is made
+    for it would keep an old time-out for all events after it.
+    """
+    timeout = lambda_svc._functions[name]["config"]["Timeout"]
+    return _acquire_worker(name, {**config, "Timeout": timeout}, *arguments, **named)
+
+
 _deliver_event_to_lambda = s3._deliver_event_to_lambda
 _invoke_target = eventbridge._invoke_target
 
@@ -407,6 +421,7 @@ def main() -> None:
     ministack._dispatch_service_request = dispatch
     lambda_svc._emit_lambda_logs = emit_lambda_logs
     lambda_svc._route_async_failure = route_async_failure
+    lambda_svc.acquire_worker = acquire_worker
     s3._deliver_event_to_lambda = deliver_event_to_lambda
     eventbridge._invoke_target = invoke_target
     ministack.app = app

@@ -31,6 +31,7 @@ ASSEMBLY = "tests/flows/test_assembly.py"
 LOST = "tests/flows/test_lost_table.py"
 PAGES = "tests/flows/test_pages.py"
 WAITING = "tests/flows/test_waiting.py"
+WAKE_UPS = "tests/flows/test_wake_ups.py"
 CALLS = "tests/faults/test_calls.py"
 SOAK = "tests/faults/test_soak.py"
 
@@ -74,15 +75,57 @@ MUTANTS = [
     Mutant(
         "every run takes the lease",
         "aws/table/lease.py",
-        'condition="attribute_not_exists(#owner) OR #until < :now OR #owner = :owner"',
-        'condition="attribute_not_exists(#owner) OR #until >= :now OR #until < :now OR #owner = :owner"',
+        'condition=f"attribute_not_exists(#owner) OR #until < :now OR {ours}"',
+        'condition=f"attribute_not_exists(#owner) OR #until >= :now OR #until < :now OR {ours}"',
         (LEASE,),
+    ),
+    Mutant(
+        "Lambda's retry of a run that was killed waits until the lease runs out",
+        "aws/table/lease.py",
+        "        if retry_of:\n",
+        "        if not retry_of:\n",
+        (LEASE,),
+    ),
+    Mutant(
+        "a wake-up that is needed is not sent",
+        "aws/table/lease.py",
+        "        if _is_on_its_way(seen, now):\n            return False\n",
+        "        if not _is_held(seen, now):\n            return False\n",
+        (LEASE,),
+    ),
+    Mutant(
+        "a run that was woken leaves the mark that its wake-up is on the way",
+        "aws/table/lease.py",
+        'remove=("woken", "sent_at"),',
+        'remove=("woken",),',
+        (LEASE,),
+    ),
+    Mutant(
+        "a group of which another job has one chunk is not claimed at all",
+        "aws/table/chunks.py",
+        "        if len(chunks) == 1:\n            return ()\n",
+        "        if chunks:\n            return ()\n",
+        (TABLE,),
+    ),
+    Mutant(
+        "the uploads of a job that was submitted by a run that died are not told",
+        "aws/table/jobs.py",
+        "told=job.job_id not in untold)",
+        "told=bool(job.arn))",
+        (TABLE, CALLS),
+    ),
+    Mutant(
+        "Lambda's retry of an event whose job is stored as ended does nothing",
+        "steps/refresh.py",
+        "            return status in TERMINAL\n",
+        "            return False\n",
+        (WAKE_UPS, CALLS),
     ),
     Mutant(
         "a run that finds the lease taken leaves no mark",
         "aws/table/lease.py",
-        '        if held and ("woken" in seen or self._mark(now)):\n',
-        "        if held:\n",
+        '        if _is_held(seen, now) and not mine and ("woken" in seen or self._mark(now)):\n',
+        "        if _is_held(seen, now) and not mine:\n",
         (LEASE,),
     ),
     Mutant(
@@ -116,16 +159,16 @@ MUTANTS = [
     Mutant(
         "an upload ends before its result is in place",
         "steps/finish.py",
-        "        version = self._assembly.join(upload.upload_id, parts, key, run)\n",
+        "        version = self._assembly.join(upload.upload_id, parts, key, run, self._sizes)\n",
         "        self._queue.table.uploads.finish(replace(upload, status=Status.COMPLETED, result_key=key))\n"
-        "        version = self._assembly.join(upload.upload_id, parts, key, run)\n",
+        "        version = self._assembly.join(upload.upload_id, parts, key, run, self._sizes)\n",
         (TABLE, SOAK, CALLS),
     ),
     Mutant(
         "a job counts as collected before its chunks are settled",
         "steps/collector.py",
-        "        written = self._written(job)\n        route ",
-        "        written = self._written(job)\n        self._finish_job(job, None)\n        route ",
+        "        written = self._written(job, there)\n",
+        "        written = self._written(job, there)\n        self._finish_job(job)\n",
         (TABLE, SOAK, CALLS),
     ),
     Mutant(
@@ -138,8 +181,8 @@ MUTANTS = [
     Mutant(
         "a chunk that ends leaves its part in the folder of its job",
         "steps/settlement.py",
-        " or self._alone(chunk):\n            return parts\n",
-        " or chunk:\n            return parts\n",
+        "        if kept or chunk.upload_id in self._only:\n",
+        "        if kept or chunk:\n",
         (EXPIRY, SOAK),
     ),
     Mutant(
@@ -152,23 +195,23 @@ MUTANTS = [
     Mutant(
         "a collector takes for lost what another one has deleted",
         "steps/finish.py",
-        "        if upload is None or upload.status in TERMINAL:\n            return chunks\n",
-        "        if upload is None:\n            return chunks\n",
+        "        if upload is None or upload.status in TERMINAL:\n",
+        "        if upload is None:\n",
         (CALLS,),
     ),
     Mutant(
         "the folder of an upload is not deleted by the run after the one that ended it",
         "steps/finish.py",
-        "        if upload.chunks_open:\n            return False\n",
-        "        if upload.chunks_open or upload.status in TERMINAL:\n"
-        "            return not upload.chunks_open\n",
+        "if one in found and not found[one].chunks_open]\n",
+        "if one in found and not found[one].chunks_open and found[one].status not in TERMINAL]\n",
         (CALLS, SOAK),
     ),
     Mutant(
         "a collector settles chunks without a look at its time",
         "steps/collector.py",
-        "            if not run.is_out_of_time(STEP_SECONDS):\n                again",
-        "            if run:\n                again",
+        "                if run.is_out_of_time(STEP_SECONDS):\n                    return None\n"
+        "                return run.attempt(settlement.prepare",
+        "                return run.attempt(settlement.prepare",
         (ASSEMBLY,),
     ),
     Mutant(
@@ -181,7 +224,7 @@ MUTANTS = [
     Mutant(
         "groups that are joined are joined again",
         "steps/assembly.py",
-        "            if key not in there and not ",
+        "            if key not in known and not ",
         "            if not ",
         (ASSEMBLY,),
     ),
@@ -209,8 +252,8 @@ MUTANTS = [
     Mutant(
         "parts are copied one after the other",
         "aws/pool.py",
-        "CONNECTIONS = 32",
-        "CONNECTIONS = 1",
+        "\nAT_ONCE = 32",
+        "\nAT_ONCE = 1",
         ("tests/unit/test_large_results.py",),
     ),
     Mutant(
@@ -235,24 +278,52 @@ MUTANTS = [
         (CHUNKS,),
     ),
     Mutant(
-        "reading leaves no time to store what was read",
+        "reading leaves no time to look for duplicates",
         "steps/validation.py",
-        "then = STORE_SECONDS * len(scan.cuts) + TWICE_SECONDS * scan.records",
-        "then = 0.0",
+        "run.has_less_than(READ_SECONDS + TWICE_SECONDS * scan.records)",
+        "run.has_less_than(READ_SECONDS)",
         (CHUNKS,),
+    ),
+    Mutant(
+        "chunks are stored without a look at the time",
+        "aws/table/chunks.py",
+        "            if stop():\n                raise UnfinishedError\n",
+        "",
+        (CHUNKS,),
+    ),
+    Mutant(
+        "an upload is stored though another run has split it differently",
+        "aws/table/uploads.py",
+        'self._dynamo.checking(key, "cut = :cut", cut=digest)',
+        'self._dynamo.checking(key, "attribute_exists(cut)")',
+        (CHUNKS,),
+    ),
+    Mutant(
+        "a chunk that was in the queue is put there once more",
+        "aws/table/chunks.py",
+        'new = f"attribute_not_exists(placed) OR {EXPIRES}"',
+        'new = ""',
+        (CHUNKS, "tests/flows/test_sweep.py"),
+    ),
+    Mutant(
+        "a batch of chunks is not settled if one of them is",
+        "steps/settlement.py",
+        "            if not chunks.close(some, self._job.job_id) and len(some) > 1:\n",
+        "            if not chunks.close(some, self._job.job_id) and not some:\n",
+        (EXPIRY, CALLS),
     ),
     Mutant(
         "chunks that a run has stored are stored again by the next one",
         "aws/table/uploads.py",
-        "            left = [chunk for chunk in chunks if chunk.number not in there]\n",
-        "            left = [chunk for chunk in chunks if chunk.number or there]\n",
+        "enumerate(cuts, start=1) if number not in placed]\n",
+        "enumerate(cuts, start=1) if number or placed]\n",
         (CHUNKS,),
     ),
     Mutant(
         "a chunk in the queue keeps those out that are put there with it",
         "aws/table/chunks.py",
-        "            if not self._enqueue(some):  #",
-        "            if self._enqueue(some) is None:  #",
+        "            if not self._add(some):  #",
+        "            if self._add(some) is None:  #",
         (CHUNKS,),
     ),
     Mutant(
@@ -369,6 +440,41 @@ MUTANTS = [
         ("tests/unit/test_scheduling.py",),
     ),
     Mutant(
+        "a run reads only what fits into the free slots",
+        "core/scheduling.py",
+        "    return free_slots(routes, running)[model] + sum(busy)\n",
+        "    return free_slots(routes, running)[model] + 0 * sum(busy)\n",
+        ("tests/unit/test_scheduling.py",),
+    ),
+    Mutant(
+        "the jobs of a route with few slots are made for all slots of its model",
+        "core/scheduling.py",
+        "    return max(share, job_size(left[route.name], [*own, *others[:within]], estimate))\n",
+        "    return share\n",
+        ("tests/unit/test_scheduling.py",),
+    ),
+    Mutant(
+        "uploads that still arrive are not waited for",
+        "core/gathering.py",
+        "            found[model] = until\n",
+        "            pass\n",
+        ("tests/unit/test_gathering.py", "tests/unit/test_makespan.py"),
+    ),
+    Mutant(
+        "what fills all slots waits for more",
+        "core/gathering.py",
+        "for name, places in ready.items()) >= full:",
+        "for name, places in ready.items()) > 2 * full:",
+        ("tests/unit/test_gathering.py",),
+    ),
+    Mutant(
+        "an estimate that is out of date stays",
+        "core/scheduling.py",
+        "SURPRISE = 2.0\n",
+        "SURPRISE = 1e9\n",
+        ("tests/unit/test_scheduling.py", "tests/unit/test_makespan.py"),
+    ),
+    Mutant(
         "a record that failed for good runs again",
         "core/outputs.py",
         "elif may_run_again and passing(code):",
@@ -406,7 +512,7 @@ MUTANTS = [
     Mutant(
         "a job that cannot be looked up is never submitted again",
         "steps/submission.py",
-        "return self._create(job)\n            if arn:",
+        "return self._create(job, intent)\n            if arn:",
         "return job\n            if arn:",
         (WAITING,),
     ),

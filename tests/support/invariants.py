@@ -61,7 +61,10 @@ def check(
         assert sum("modelOutput" in row for row in found) == upload.success_count
     assert world.simulator.peak(world.model_id) <= slots
     runs = Counter(
-        (ref.upload_id, ref.number, ref.attempt) for job in world.jobs() if job.arn for ref in job.chunks
+        (ref.upload_id, ref.number, ref.attempt)
+        for job in world.jobs()
+        if job.arn
+        for ref in world.runs(job).chunks
     )
     assert all(count == 1 for count in runs.values()), f"a chunk attempt ran in two jobs: {runs}"
     names = Counter(job["jobName"] for job in world.bedrock_jobs())

@@ -93,6 +93,8 @@ def condition(expression: str) -> Callable[[Item, Mapping[str, str], Mapping[str
             return f"(get({match.group(1)!r}) {which} MISSING)"
         if text.startswith(":"):
             return f"values[{text!r}]"
+        if text == "begins_with":
+            return text
         if text in _WORDS:
             return _WORDS[text]
         return f"get({text!r})" if re.match(r"[#\w]", text) else text
@@ -100,7 +102,12 @@ def condition(expression: str) -> Callable[[Item, Mapping[str, str], Mapping[str
     code = compile(" ".join(word(found) for found in _TOKEN.finditer(expression)), "<condition>", "eval")
 
     def holds(item: Item, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
-        scope = {"MISSING": MISSING, "values": values, "get": lambda n: item.get(names.get(n, n), MISSING)}
+        scope = {
+            "MISSING": MISSING,
+            "values": values,
+            "get": lambda n: item.get(names.get(n, n), MISSING),
+            "begins_with": lambda one, start: isinstance(one, str) and one.startswith(start),
+        }
         return bool(eval(code, scope))  # noqa: S307 - the expressions are the functions' own
 
     return holds
@@ -144,15 +151,16 @@ def _refused(code: str, *reasons: str) -> ClientError:
 
 
 class LimitedTable:
-    """Stands for boto3's Table and its client. ``sleep`` lets time pass; ``clock`` is in seconds."""
+    """A table that takes and gives plain values; ``typed.py`` makes a client of it.
+
+    ``sleep`` lets time pass; ``clock`` is in seconds.
+    """
 
     name = "queue"
 
     def __init__(
         self, clock: Callable[[], float], sleep: Callable[[float], None], limits: Limits, chance: Random
     ) -> None:
-        self.meta = self
-        self.client = self
         self.calls: Counter[str] = Counter()
         self.throttled: Counter[str] = Counter()
         self._clock = clock

@@ -34,6 +34,7 @@ from batch_queue.steps.queue import Queue
 from tests.support.limits import LATENCY, LimitedTable, Limits
 from tests.support.routes import configured
 from tests.support.turns import Turns
+from tests.support.typed import TypedClient
 from tests.support.world import HAIKU, HANDLERS, RETRY_SECONDS, TIMEOUTS, Context, lines, records
 
 CONCURRENCY = 1000
@@ -103,12 +104,13 @@ class Rush:
         patience = Patience(self.turns, pause=lambda most: self.turns.sleep(self._chance.uniform(0, most)))
         return Queue(
             settings,
-            Table(cast("Any", self.table), patience),
+            Table(cast("Any", TypedClient(self.table)), self.table.name, patience),
             cast("Any", _Bucket(self.turns)),
             cast("Any", _Listing(self.turns)),
             Functions(cast("Any", self), patience),
             self.turns,
             patience,
+            self.turns.sleep,
         )
 
     def run(self) -> Told:

@@ -385,7 +385,9 @@ class Life:
         for actor in self._actors:
             actor.invocation.dead = True
         self._ended_before |= self._named_by_reports()
-        self._ran_before |= {ref.upload_id for job in self.world.jobs() if job.arn for ref in job.chunks}
+        self._ran_before |= {
+            ref.upload_id for job in self.world.jobs() if job.arn for ref in self.world.runs(job).chunks
+        }
         self._lost |= {job.job_id for job in self.world.jobs()} | {
             one.upload_id for one in self.world.uploads()
         }

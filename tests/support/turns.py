@@ -46,6 +46,20 @@ class Turns:
         self._pass_on()
         baton.acquire()
 
+    def park(self, keep: Callable[[threading.Lock], None]) -> None:
+        """Has the actor that calls it wait until the baton that ``keep`` gets is given to ``unpark``."""
+        baton = threading.Lock()
+        baton.acquire()
+        keep(baton)
+        self._pass_on()
+        baton.acquire()
+        if self._error is not None:
+            raise SystemExit
+
+    def unpark(self, baton: threading.Lock) -> None:
+        """Lets a parked actor go on, at the time that it is now."""
+        heapq.heappush(self._due, (self.now, next(self._order), None, baton))
+
     def run(self) -> None:
         """Lets everything happen. Raises the first error that an actor did not handle itself."""
         known = threading.stack_size(STACK_BYTES)
@@ -56,6 +70,8 @@ class Turns:
             threading.stack_size(known)
             for free, _ in self._idle:
                 free.release()
+            self._idle.clear()
+            self._done.clear()
         if self._error is not None:
             raise self._error
 

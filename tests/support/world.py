@@ -15,7 +15,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self, cast
 from unittest.mock import patch
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, unquote
 
 import boto3
 import collect_results
@@ -37,10 +37,10 @@ from batch_queue.aws.listing import Listing
 from batch_queue.aws.patience import Patience
 from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.table import Table
-from batch_queue.aws.table.dynamo import plain
-from batch_queue.aws.table.items import chunk_of, job_of, upload_of
+from batch_queue.aws.table.items import chunk_of, intent_of, job_of, upload_of
+from batch_queue.aws.table.values import values_of
 from batch_queue.core import names
-from batch_queue.core.rows import TERMINAL, Chunk, Job, Route, Status, Upload
+from batch_queue.core.rows import TERMINAL, Chunk, Intent, Job, Route, Status, Upload
 from batch_queue.core.settings import Settings
 from batch_queue.steps import assembly, on_demand
 from batch_queue.steps.queue import Queue
@@ -53,6 +53,7 @@ from moto.dynamodb import models as moto_dynamodb
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.moto_api._internal import mock_random
 from moto.s3 import models as moto_s3
+from moto.s3.models import s3_backends
 
 from tests.local_aws.simulator import Config, Simulator, VirtualClock, attach
 from tests.support import lifecycle
@@ -71,6 +72,8 @@ HANDLERS = {
     "collect": collect_results.handler,
 }
 GROUP = 4  # chunks whose parts are joined at once: so few that uploads of the tests have several groups
+# The statuses that the rule of Bedrock's events leaves out (``job_state`` in main.tf).
+PASSING = ("Submitted", "Validating", "Scheduled")
 SCHEDULE_SECONDS = 900.0
 SWEEP_SECONDS = 86_400.0
 RETRY_SECONDS = (60.0, 120.0)  # Lambda retries an asynchronous event twice, after a minute and two more
@@ -162,8 +165,29 @@ class _CurrentSimulator:
         return getattr(_worlds[-1].simulator, name)
 
 
+class _End:
+    """How a call ended, at once."""
+
+    def __init__(self, function: Callable[[Any], Any], item: Any) -> None:
+        with ExitStack() as stack:
+            stack.push(self._keep)
+            self._result = function(item)
+
+    def _keep(self, _: object, error: BaseException | None, __: object) -> bool:
+        self._error = error
+        return isinstance(error, Exception)
+
+    def result(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
 class _Serial:
-    """A pool that does what it is given in the caller's thread: one seed, one order of calls."""
+    """A pool that does what it is given in the caller's thread: one seed, one order of calls.
+
+    What comes behind a step that fails has begun too, as if all of them had been side by side.
+    """
 
     def __init__(self, max_workers: int) -> None:
         self._max_workers = max_workers
@@ -175,7 +199,8 @@ class _Serial:
         return
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        return [function(item) for item in items]
+        ends = [_End(function, item) for item in items]
+        return [end.result() for end in ends]
 
 
 def _before(model: Any, params: Any, **_: Any) -> None:
@@ -199,6 +224,20 @@ def _wake(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
     _worlds[-1].send(params["url_path"].split("/")[3], json.loads(params["body"]))
     response = AWSResponse(params["url"], 202, HTTPHeaders(), io.BytesIO(b""))
     return response, {"StatusCode": 202, "ResponseMetadata": {"HTTPStatusCode": 202}}
+
+
+def _if_match(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
+    """Has moto refuse to copy an object that was overwritten, as S3 does."""
+    wanted = params["headers"].get("x-amz-copy-source-if-match")
+    if not wanted:
+        return None
+    bucket, _slash, key = unquote(params["headers"]["x-amz-copy-source"]).lstrip("/").partition("/")
+    found = s3_backends[ACCOUNT]["global"].get_object(bucket, key)
+    if found is None or found.etag == wanted:
+        return None
+    error = {"Code": "PreconditionFailed", "Message": "The object was overwritten."}
+    response = AWSResponse(params["url"], 412, HTTPHeaders(), io.BytesIO(b""))
+    return response, {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 412}}
 
 
 #: Nobody here reads the user agent, which costs as much to build as a small answer.
@@ -227,21 +266,17 @@ def _plain_dynamodb() -> Any:
 @cache
 def _client(service: str) -> Any:
     """A handler's client: every call of it passes the hooks of the world that is open."""
-    client = _session().client(service, region_name=REGION, config=CLIENT_CONFIG)
-    if service == "lambda":
+    config = DYNAMODB_CONFIG if service == "dynamodb" else CLIENT_CONFIG
+    client = _session().client(service, region_name=REGION, config=config)
+    if service == "s3":
+        for operation in ("CopyObject", "UploadPartCopy"):
+            client.meta.events.register(f"before-call.s3.{operation}", _if_match)
+    elif service == "lambda":
         client.meta.events.register("before-call.lambda.*", _wake)
     elif service.startswith("bedrock"):
         attach(cast("Simulator", _CurrentSimulator()), client)
     _hook(client)
     return client
-
-
-@cache
-def _dynamodb() -> Any:
-    """The handlers' DynamoDB: every call of it passes the hooks of the world that is open."""
-    resource = _session().resource("dynamodb", region_name=REGION, config=DYNAMODB_CONFIG)
-    _hook(resource.meta.client)
-    return resource
 
 
 @cache
@@ -432,17 +467,21 @@ class World:
         patience = Patience(self.time, pause=self._pause)
         self.queue = Queue(
             settings,
-            Table(_dynamodb().Table(settings.table), patience),
+            Table(_client("dynamodb"), settings.table, patience),
             Bucket(_client("s3"), settings.bucket),
             Listing(_client("s3"), settings.bucket),
             Functions(_client("lambda"), patience),
             self.time,
             patience,
+            self._sleep,
         )
         self.runtime = Runtime(_client("bedrock-runtime"), pause=lambda _: None)
 
     def _pause(self, longest: float) -> None:
         self.pause(longest)
+
+    def _sleep(self, seconds: float) -> None:
+        self.pause(seconds)
 
     def time(self) -> float:
         """The time (epoch seconds) as the running handler sees it."""
@@ -514,7 +553,9 @@ class World:
         heapq.heappush(self.events, entry)
 
     def _bedrock_event(self, event: dict[str, Any]) -> None:
-        if self.bedrock_events and event["detail"]["batchJobName"].startswith(f"{NAME}-"):
+        detail = event["detail"]
+        ours = detail["batchJobName"].startswith(f"{NAME}-") and detail["status"] not in PASSING
+        if self.bedrock_events and ours:
             self.send("process", event)
 
     def s3_event(self, key: str, version: str, etag: str) -> dict[str, Any]:
@@ -609,7 +650,12 @@ class World:
     def rows(self) -> list[dict[str, Any]]:
         """Every row of the table, read past the API: the tests look often, and moto's API is slow."""
         table = dynamodb_backends[ACCOUNT][REGION].tables[self.settings.table]
-        return [plain(item.to_regular_json()) for item in table.all_items()]
+        return [values_of(item.to_json()["Attributes"]) for item in table.all_items()]
+
+    def unhooked(self) -> Table:
+        """The queue's table, for calls that do not pass the hooks."""
+        client = _session().client("dynamodb", region_name=REGION, config=DYNAMODB_CONFIG)
+        return Table(client, self.settings.table, Patience())
 
     def _items(self, sk_prefix: str) -> list[dict[str, Any]]:
         return [row for row in self.rows() if row["sk"].startswith(sk_prefix)]
@@ -621,7 +667,12 @@ class World:
         return [chunk_of(item) for item in self._items("chunk#")]
 
     def jobs(self) -> list[Job]:
-        return [job_of(item) for item in self._items("job")]
+        return [job_of(item) for item in self._items("job") if item["sk"] == "job"]
+
+    def runs(self, job: Job) -> Intent:
+        """What a job runs: nothing if that row has expired."""
+        found = [row for row in self.rows() if (row["pk"], row["sk"]) == (job.job_id, "intent")]
+        return intent_of(found[0] if found else {})
 
     def one_upload(self, upload_id: str) -> Upload:
         (found,) = [upload for upload in self.uploads() if upload.upload_id == upload_id]

@@ -229,7 +229,7 @@ run "permissions" {
 
   assert {
     condition = { for statement in data.aws_iam_policy_document.role["collect_results"].statement : statement.sid => [toset(statement.actions), toset(statement.resources)] } == {
-      SettleUploads         = [toset(["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
+      SettleUploads         = [toset(["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
       ReadAndClearWorkArea  = [toset(["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject"]), toset([for part in ["in", "out", "retry", "settled"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/${part}/*"])]
       WriteWorkArea         = [toset(["s3:PutObject"]), toset([for part in ["out", "retry", "settled"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/${part}/*"])]
       FindUnfinishedUploads = [toset(["s3:ListBucketMultipartUploads"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
@@ -286,7 +286,10 @@ run "triggers" {
     condition = jsondecode(aws_cloudwatch_event_rule.job_state.event_pattern) == {
       source      = ["aws.bedrock"]
       detail-type = ["Batch Inference Job State Change"]
-      detail      = { batchJobName = [{ prefix = "br-batch-inference-" }] }
+      detail = {
+        batchJobName = [{ prefix = "br-batch-inference-" }]
+        status       = [{ anything-but = ["Submitted", "Validating", "Scheduled"] }]
+      }
     }
     error_message = "The event rule takes Bedrock's state changes of our jobs only."
   }

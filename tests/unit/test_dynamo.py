@@ -18,19 +18,15 @@ KEY = ("pk", "sk")
 
 
 class FakeTable:
-    """Stands for boto3's Table and clients: each call raises the next of ``errors``, then succeeds.
+    """Stands for botocore's clients: each call raises the next of ``errors``, then succeeds.
 
     The first ``unprocessed`` batches that it reads are left as they are.
     """
-
-    name = "queue"
 
     def __init__(self, *errors: ClientError, unprocessed: int = 0) -> None:
         self.errors = list(errors)
         self.unprocessed = unprocessed
         self.calls: list[dict[str, Any]] = []
-        self.meta = self
-        self.client = self
 
     def call(self, **arguments: Any) -> dict[str, Any]:
         self.calls.append(arguments)
@@ -77,7 +73,7 @@ def error(code: str) -> ClientError:
 def opened(*errors: ClientError, unprocessed: int = 0) -> tuple[Dynamo, FakeTable, Clock]:
     clock = Clock()
     table = FakeTable(*errors, unprocessed=unprocessed)
-    return Dynamo(cast("Any", table), Patience(clock, SECONDS, clock.pause)), table, clock
+    return Dynamo(cast("Any", table), "queue", Patience(clock, SECONDS, clock.pause)), table, clock
 
 
 Operation = Callable[[Dynamo], object]
@@ -131,7 +127,7 @@ def test_a_call_that_cannot_be_right_is_not_tried_again(call: Operation) -> None
 def test_outside_of_an_invocation_nothing_is_tried_again(call: Operation) -> None:
     table = FakeTable(error("ThrottlingException"))
     with pytest.raises(ClientError):
-        call(Dynamo(cast("Any", table), Patience()))
+        call(Dynamo(cast("Any", table), "queue", Patience()))
 
 
 def test_keys_that_a_batch_leaves_are_read_again_as_long_as_there_is_time() -> None:

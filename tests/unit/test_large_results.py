@@ -176,14 +176,14 @@ class Rows:
         ]
         self.uploads = self.chunks = self.models = self
 
-    def get(self, _: str) -> Upload:
-        return self.upload
+    def all(self, _: object) -> dict[str, Upload]:
+        return {"u": self.upload}
+
+    def only(self, _: object) -> dict[str, Chunk]:
+        return {}
 
     def of(self, _: Upload) -> list[Chunk]:
         return self._chunks
-
-    def routes(self) -> dict[str, Any]:
-        return {}
 
     def finish(self, upload: Upload) -> bool:
         self.upload = upload
@@ -225,7 +225,9 @@ def test_a_result_of_any_size_is_put_together_in_runs_that_end_in_time(
     with patch.object(pool, "ThreadPoolExecutor", pool_of(s3)):
         while rows.upload.status != Status.COMPLETED:
             began = s3.now
-            Finish(queue).upload("u", Run(queue.clock, "collect", TIMEOUT))
+            run = Run(queue.clock, "collect", TIMEOUT)
+            Finish(queue, {}, {}).uploads(["u"], run)
+            assert not run.errors
             runs.append(s3.now - began)
             assert max(runs) < TIMEOUT
             assert len(runs) <= most_runs

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from batch_queue.core import joining, outputs, reports
+from batch_queue.core import answers, joining, outputs, reports
 from batch_queue.core.digests import digest
 from batch_queue.core.joining import MAX_PART_BYTES, MIN_PART_BYTES
 from batch_queue.core.rows import Status
@@ -92,7 +92,7 @@ def test_a_record_that_stands_twice_counts_and_stands_once() -> None:
     ],
 )
 def test_tokens_are_those_that_the_answer_tells_of(answer: Any, used: tuple[int, int]) -> None:
-    assert outputs.tokens(answer) == used
+    assert answers.tokens(answer) == used
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_tokens_are_those_that_the_answer_tells_of(answer: Any, used: tuple[int,
     ],
 )
 def test_the_stop_reason_is_the_models_own_word(answer: Any, reason: str) -> None:
-    assert outputs.stop_reason(answer) == reason
+    assert answers.stop_reason(answer) == reason
 
 
 def test_stop_reasons_are_counted_for_answers_and_few_of_them_apart() -> None:
@@ -126,7 +126,7 @@ def test_stop_reasons_are_counted_for_answers_and_few_of_them_apart() -> None:
     tally = outputs.tally(rows(*found, *again, bad("b", 400), good("c")), True)
     assert tally.stop_reasons["reason-0"] == 4
     assert tally.stop_reasons["other"] == 10
-    assert len(tally.stop_reasons) == outputs.MAX_REASONS + 1
+    assert len(tally.stop_reasons) == answers.MAX_REASONS + 1
     assert tally.stop_reasons.total() == 33
 
 

@@ -106,15 +106,15 @@ def test_the_package_depends_on_contents_alone(tmp_path: Path) -> None:
     assert package.build(one) == package.build(other)
 
 
-def test_the_package_imports_nothing_but_the_standard_library_and_boto3() -> None:
+def test_the_package_imports_nothing_but_the_standard_library_and_botocore() -> None:
     ours = {module(path).split(".")[0] for path in SOURCES}
     for path in SOURCES:
-        outer = {name.split(".")[0] for name in imports(path)} - STDLIB - ours - {"boto3", "botocore"}
+        outer = {name.split(".")[0] for name in imports(path)} - STDLIB - ours - SDK
         # Type stubs are imported for the type checker alone.
         assert {name for name in outer if not name.startswith("mypy_boto3")} == set(), path
 
 
-def test_the_package_runs_with_nothing_but_itself_boto3_and_botocore(tmp_path: Path) -> None:
+def test_the_package_runs_with_nothing_but_itself_and_botocore(tmp_path: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(package.PACKAGE.read_bytes())) as found:
         found.extractall(tmp_path)
     code = (
@@ -128,7 +128,7 @@ def test_the_package_runs_with_nothing_but_itself_boto3_and_botocore(tmp_path: P
     )
     loaded = set(ast.literal_eval(done.stdout))
     # certifi: botocore takes its certificates where it is there.
-    runtime = {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six", "certifi"}
+    runtime = {"botocore", "jmespath", "dateutil", "urllib3", "six", "certifi"}
     ours = {"batch_queue", "create_batch_queue", "process_batch_jobs", "collect_results"}
     assert {name for name in loaded - runtime - ours if not name.startswith("_")} == set()
 
@@ -192,8 +192,9 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
-def test_only_clients_makes_boto3_clients_and_only_handlers_read_the_environment() -> None:
-    assert {module(path) for path in SOURCES if "boto3" in imports(path)} == {"batch_queue.clients"}
+def test_only_clients_makes_clients_and_only_handlers_read_the_environment() -> None:
+    makers = {module(path) for path in SOURCES if "botocore.session" in imports(path)}
+    assert makers == {"batch_queue.clients"}
     handlers = {path.stem for path in SOURCES if path.parent == package.SOURCES}
     assert {module(path) for path in SOURCES if "os" in imports(path)} == handlers
 
@@ -201,4 +202,4 @@ def test_only_clients_makes_boto3_clients_and_only_handlers_read_the_environment
 def test_every_module_is_on_a_storey() -> None:
     above = {module(path) for path in SOURCES if not storey(module(path))}
     handlers = {"create_batch_queue", "process_batch_jobs", "collect_results"}
-    assert above == handlers | {"batch_queue", "batch_queue.clients"}
+    assert above == handlers | {"batch_queue", "batch_queue.clients", "batch_queue.start"}

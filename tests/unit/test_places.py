@@ -16,6 +16,7 @@ from batch_queue.core.rows import Chunk, ChunkRef, Status, Upload
 
 from tests.support.limits import LimitedTable, Limits
 from tests.support.turns import Turns
+from tests.support.typed import TypedClient
 
 pytestmark = pytest.mark.unit
 
@@ -26,7 +27,7 @@ class Queue:
     def __init__(self, uploads: int, *, shards: bool = True) -> None:
         turns = Turns()
         self.rows = LimitedTable(turns, turns.sleep, Limits(writes=1e9, reads=1e9), Random(0))
-        self.table = Table(cast("Any", self.rows), Patience())
+        self.table = Table(cast("Any", TypedClient(self.rows)), self.rows.name, Patience())
         self.chunks = [chunk(number, shards=shards) for number in range(uploads)]
         for one in self.chunks:
             self.table.uploads.add(upload(one), [one])
@@ -103,6 +104,6 @@ def test_the_places_of_a_version_without_shards_are_read_and_claimed() -> None:
         stored = queue.table.chunks.get(place.ref)
         assert stored is not None
         assert stored.place == place
-        assert queue.table.chunks.claim(stored, "job")
+        assert queue.table.chunks.claim([stored], "job")
     # Then none waits any longer
     assert not queue.partitions().total()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from batch_queue.core import scheduling
 from batch_queue.core.names import base_model, epoch, iso
-from batch_queue.core.rows import ChunkRef, Estimate, Place, Route
+from batch_queue.core.rows import ChunkRef, Estimate, Job, Place, Route, Status
 from batch_queue.core.scheduling import Plan, Running
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,8 +94,8 @@ def test_a_job_never_exceeds_the_limits_of_records_and_bytes() -> None:
 
 
 def test_a_job_has_no_more_chunks_than_its_row_and_one_invocation_take() -> None:
-    found = plan({"default": places("default", *[1] * 1200)}, configured("default", HAIKU, max_active_jobs=1))
-    assert [len(job.chunks) for job in found.jobs] == [500]
+    found = plan({"default": places("default", *[1] * 6000)}, configured("default", HAIKU, max_active_jobs=1))
+    assert [len(job.chunks) for job in found.jobs] == [2_500]
 
 
 def test_what_would_be_left_below_the_minimum_joins_the_last_job() -> None:
@@ -166,6 +166,18 @@ def test_a_route_keeps_within_its_own_cap_while_another_takes_the_rest() -> None
     assert [job.route.name for job in found.jobs] == ["small", "large", "large"]
 
 
+def test_a_route_with_fewer_slots_than_its_model_makes_its_jobs_for_those() -> None:
+    routes = (
+        configured("small", HAIKU, max_active_jobs=2),
+        configured("large", HAIKU, max_active_jobs=10),
+    )
+    found = plan({"small": places("small", *[100] * 20)}, *routes)
+    assert sizes(found) == [1000, 1000]
+    # And one of them that runs already counts with what it has left: 100 seconds, or 1,000 records
+    running = [Running(HAIKU, "small", QUICK.overhead_seconds + 100)]
+    assert sizes(plan({"small": places("small", *[100] * 20)}, *routes, running=running)) == [1600]
+
+
 def test_what_is_to_wait_after_a_failure_is_not_taken_before_its_time() -> None:
     early = Place(ChunkRef("a", 1, 2, 100), "default", iso(NOW - 3600), 1000, not_before=int(NOW) + 30)
     late = Place(ChunkRef("b", 1, 1, 100), "default", iso(NOW - 60), 1000)
@@ -227,7 +239,7 @@ def test_limits_hold_order_is_kept_and_no_slot_stays_free_that_pending_work_coul
 
 @pytest.mark.parametrize(
     ("count", "slots", "expected"),
-    [(550, 1, [450]), (5_050, 10, [500] * 9 + [450]), (1_050, 2, [500, 450])],
+    [(2_550, 1, [2_450]), (25_050, 10, [2_500] * 9 + [2_450]), (5_050, 2, [2_500, 2_450])],
 )
 def test_a_job_at_its_limit_takes_fewer_so_that_what_is_left_is_a_job_too(
     count: int, slots: int, expected: list[int]
@@ -258,3 +270,109 @@ def test_a_chunk_above_the_limits_takes_no_other_into_its_job() -> None:
     route = configured("default", HAIKU, max_records_per_job=1_000)
     found = plan({"default": places("default", 5_000, 50)}, route)
     assert sizes(found) == [5_000]
+
+
+# ------------------------------------------------------------------------------------------ the look ahead
+
+
+def head(queue: list[Place], most: tuple[int, int]) -> list[Place]:
+    """What ``Chunks.pending`` reads."""
+    records, found = 0, []
+    for place in queue[: most[1]]:
+        found.append(place)
+        records += place.ref.records
+        if records >= most[0]:
+            break
+    return found
+
+
+def test_as_much_is_read_as_all_slots_together_could_take() -> None:
+    # Given one free slot of three; one job ends when half a full one is done, and one much later
+    route = configured("default", HAIKU, max_active_jobs=3, max_records_per_job=1_000)
+    running = [Running(HAIKU, "default", 50), Running("us." + HAIKU, "", 5_000)]
+    # Then one and a half jobs are read, and the minimum
+    assert scheduling.head(route, [route], running, QUICK) == (1_600, 3_850)
+
+
+def test_nothing_is_read_where_no_job_may_start() -> None:
+    route = configured("default", HAIKU, max_active_jobs=1)
+    assert scheduling.head(route, [route], [Running(HAIKU, "default", 50)], QUICK) == (0, 0)
+
+
+def test_the_next_job_is_as_large_as_the_whole_queue_allows_though_one_slot_is_free() -> None:
+    # Given three slots of which two are about to be free, and work for all of them
+    route = configured("default", HAIKU, max_active_jobs=3, max_records_per_job=1_000)
+    running = [Running(HAIKU, "default", 1), Running(HAIKU, "default", 1)]
+    queue = places("default", *[50] * 200)
+    seen = head(queue, scheduling.head(route, [route], running, QUICK))
+    # Then the job is not a third of what it could be
+    assert sizes(plan({"default": seen}, route, running=running)) == [1_000]
+
+
+@given(ROUTES, st.data())
+def test_a_plan_with_more_of_the_queue_would_make_the_same_jobs(
+    routes: dict[str, Route], data: st.DataObject
+) -> None:
+    running = [
+        Running(routes[name].model_id, name, ends_in)
+        for name, ends_in in data.draw(
+            st.lists(st.tuples(st.sampled_from(sorted(routes)), st.floats(0, 30)), max_size=6)
+        )
+    ]
+    queues = {
+        name: places(name, *data.draw(st.lists(st.integers(1, 60), max_size=60)))
+        for name, route in routes.items()
+        if scheduling.room(route, routes.values(), running)
+    }
+    estimates = {HAIKU: QUICK, NOVA: QUICK}
+    seen = {
+        name: head(queue, scheduling.head(routes[name], routes.values(), running, QUICK))
+        for name, queue in queues.items()
+    }
+    every = scheduling.plan(queues, routes, running, estimates, NOW)
+    assert scheduling.plan(seen, routes, running, estimates, NOW).jobs == every.jobs
+
+
+# ----------------------------------------------------------------------------------------- what is learned
+
+
+def ended(records: int, overhead: float, runs: float, model_id: str = HAIKU) -> Job:
+    return Job(
+        job_id="job",
+        job_name="job",
+        route="default",
+        model_id=model_id,
+        status=Status.COMPLETED,
+        created_at=iso(NOW),
+        records=records,
+        submitted_at=iso(NOW),
+        started_at=iso(NOW + overhead),
+        ended_at=iso(NOW + overhead + runs),
+    )
+
+
+def test_the_first_jobs_of_a_model_count_alike_in_its_estimate() -> None:
+    known = scheduling.learned(None, ended(1_000, 100, 100))
+    assert known == Estimate(100, 10, 1)
+    assert scheduling.learned(known, ended(1_000, 200, 50)) == Estimate(150, 15, 2)
+
+
+def test_a_later_job_moves_the_estimate_by_its_weight() -> None:
+    found = scheduling.learned(Estimate(100, 10, jobs=50), ended(1_000, 200, 50))
+    assert (found.overhead_seconds, found.records_per_second) == (pytest.approx(130), pytest.approx(13))
+    assert found.jobs == 51
+
+
+@pytest.mark.parametrize(("overhead", "runs"), [(300, 301), (40, 50)])
+def test_a_job_that_took_quite_another_time_than_expected_replaces_the_estimate(
+    overhead: float, runs: float
+) -> None:
+    found = scheduling.learned(Estimate(100, 5, jobs=50), ended(1_000, overhead, runs))
+    assert (found.overhead_seconds, found.records_per_second) == (overhead, pytest.approx(1_000 / runs))
+    assert found.jobs == 51, "concurrent runs store the higher count"
+
+
+def test_a_plan_knows_what_jobs_show_whose_output_is_not_collected_yet() -> None:
+    jobs = [ended(1_000, 100, 100), replace(ended(1_000, 1, 1), status=Status.FAILED)]
+    found = scheduling.informed({NOVA: QUICK}, jobs)
+    assert found == {NOVA: QUICK, HAIKU: Estimate(100, 10, 1)}

@@ -6,16 +6,18 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from batch_queue.core.records import dataclass
 from batch_queue.core.reports import MAX_MESSAGE
 from batch_queue.core.rows import ACTIVE, Status
 
+from .pool import at_once
 from .telemetry import SafeError
 
 if TYPE_CHECKING:
@@ -107,6 +109,7 @@ class ListedJob:
     arn: str
     name: str
     model_id: str
+    status: Status
 
 
 class Bedrock:
@@ -117,7 +120,8 @@ class Bedrock:
         operation = client.meta.service_model.operation_model("CreateModelInvocationJob")
         shape = operation.input_shape
         self._knows_type = shape is not None and "modelInvocationType" in shape.members
-        self._invocation_type: str | None = None
+        # Of the call that is being made: jobs are submitted in several threads.
+        self._type: ContextVar[str | None] = ContextVar("modelInvocationType", default=None)
         if not self._knows_type:
             client.meta.events.register("before-call.bedrock.CreateModelInvocationJob", self._add_type)
 
@@ -129,7 +133,7 @@ class Bedrock:
         arguments = dict(request)
         if not self._knows_type:
             # botocore before 1.42.60 rejects the parameter, so it is added to the body after validation.
-            self._invocation_type = arguments.pop("modelInvocationType", None)
+            self._type.set(arguments.pop("modelInvocationType", None))
         try:
             return Accepted(self._bedrock.create_model_invocation_job(**arguments)["jobArn"])
         except ParamValidationError as error:
@@ -140,8 +144,8 @@ class Bedrock:
             return NotNow(f"{type(error).__name__}: {error}")
 
     def _add_type(self, params: dict[str, Any], **_: Any) -> None:
-        if self._invocation_type:
-            body = {**json.loads(params["body"]), "modelInvocationType": self._invocation_type}
+        if kind := self._type.get():
+            body = {**json.loads(params["body"]), "modelInvocationType": kind}
             params["body"] = json.dumps(body).encode()
 
     def _answer(self, error: ClientError, name: str) -> Accepted | NotNow | Refused:
@@ -183,11 +187,20 @@ class Bedrock:
             error_count=answer.get("errorRecordCount"),
         )
 
-    def active_jobs(self) -> Iterator[ListedJob]:
-        """Yields every active job of the account in the Region, whoever started it. Raises BedrockError."""
-        for status in ACTIVE:
-            for job in self._listed(statusEquals=str(status), maxResults=1000):
-                yield ListedJob(job["jobArn"], job["jobName"], job["modelId"])
+    def active_jobs(self) -> list[ListedJob]:
+        """Returns every active job of the account in the Region, whoever started it. Raises BedrockError.
+
+        One list for each status, all at once. A job that changes its status meanwhile may be missing, or in
+        two of them: the later status counts.
+        """
+        lists = at_once(self._active, ACTIVE)
+        return list({job.arn: job for jobs in lists for job in jobs}.values())
+
+    def _active(self, status: Status) -> list[ListedJob]:
+        return [
+            ListedJob(job["jobArn"], job["jobName"], job["modelId"], status)
+            for job in self._listed(statusEquals=str(status), maxResults=1000)
+        ]
 
     def find(self, name: str) -> str | None:
         """Returns the ARN of the job with exactly this name, or None. Raises BedrockError."""

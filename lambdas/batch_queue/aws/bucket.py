@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
-from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -32,6 +31,7 @@ _GONE = {"NoSuchKey", "NoSuchVersion", "404", "412", "PreconditionFailed"}
 _ARCHIVED = {"InvalidObjectState", "ObjectNotInActiveTierError"}
 _DENIED = {"403", "AccessDenied"}
 STREAMED_AT_ONCE = 4  # parts, which are in memory: up to 20 MiB each
+_DELETED_AT_ONCE = 1000  # DeleteObjects accepts at most 1,000 keys
 
 
 class ObjectGoneError(Exception):
@@ -109,10 +109,6 @@ class Bucket:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return {found["Key"]: found["Size"] for page in pages for found in page.get("Contents", [])}
 
-    def sizes(self, keys: Sequence[str]) -> list[int]:
-        """Returns the sizes of objects in bytes. Raises ObjectGoneError, ObjectDeniedError."""
-        return at_once(lambda key: self.size(ObjectRef(key)), keys)
-
     def readable_sizes(self, keys: Iterable[str]) -> dict[str, int]:
         """Returns key → size in bytes of those of many objects that exist and can be read."""
 
@@ -149,22 +145,19 @@ class Bucket:
             **self._encryption,
         )
 
-    def copy(self, source: ObjectRef, key: str, span: tuple[int, int] | None = None) -> str:
-        """Copies an exact object, or its bytes ``[start, end)``, to ``key`` without moving data through here.
+    def copy(self, source: ObjectRef, key: str, start: int, end: int, *, whole: bool) -> str:
+        """Copies bytes ``[start, end)`` of an exact object to ``key`` without moving data through here.
 
-        The new object becomes visible only when it is complete. Returns its version id ("" on an unversioned
-        bucket). Raises ObjectGoneError, ObjectDeniedError.
+        ``whole``: they are all of its bytes. Streams a range if the object may be too small for S3 to copy
+        one. The new object becomes visible only when it is complete. Returns its version id ("" on an
+        unversioned bucket). Raises ObjectGoneError, ObjectDeniedError.
         """
         with _gone(source):
-            return self._copy(source, key, self.size(source), span)
-
-    def _copy(self, source: ObjectRef, key: str, size: int, span: tuple[int, int] | None) -> str:
-        with _gone(source):
-            if span is None and size <= MAX_SINGLE_COPY:
+            if whole and end - start <= MAX_SINGLE_COPY:
                 return self._copy_object(source, key)
-            if span is not None and size < MIN_RANGE_COPY_SOURCE:
-                return self.put_stream(key, self.stream(source, span))
-            return self._copy_parts(source, *(span or (0, size)), key)
+            if end < MIN_RANGE_COPY_SOURCE:
+                return self.put_stream(key, self.stream(source, (start, end)))
+            return self._copy_parts(source, start, end, key)
 
     def copy_all(
         self, sources: Mapping[str, str], sizes: Mapping[str, int], out_of_time: Callable[[], bool]
@@ -179,7 +172,7 @@ class Bucket:
             if out_of_time():
                 return None
             try:
-                self._copy(ObjectRef(sources[key]), key, sizes[sources[key]], None)
+                self.copy(ObjectRef(sources[key]), key, 0, sizes[sources[key]], whole=True)
             except (ObjectGoneError, ObjectDeniedError):
                 return sources[key]
             return ""
@@ -187,16 +180,17 @@ class Bucket:
         found = set(at_once(failed, sources))
         return {source for source in found if source}, None not in found
 
-    def concatenate(self, keys: Sequence[str], key: str) -> str:
+    def concatenate(self, keys: Sequence[str], key: str, known: Mapping[str, int] | None = None) -> str:
         """Joins objects, in order, into one at ``key``, which becomes visible only when it is complete.
 
-        S3 copies what is large enough, many parts at once; the rest is streamed, in parts of up to 10 MiB.
+        ``known``: key → size in bytes of those whose size is known; S3 is asked about the others. S3 copies
+        what is large enough, many parts at once; the rest is streamed, in parts of up to 10 MiB.
         Returns the version id ("" on an unversioned bucket). Raises ObjectGoneError, ObjectDeniedError,
         TooManyPartsError.
         """
+        sizes = self._sizes(keys, known or {})
         if len(keys) == 1:
-            return self.copy(ObjectRef(keys[0]), key)
-        sizes = self.sizes(keys)
+            return self.copy(ObjectRef(keys[0]), key, 0, sizes[0], whole=True)
         parts = plan_parts(sizes)
 
         def content(part: tuple[Span, ...]) -> bytes:
@@ -207,24 +201,38 @@ class Bucket:
             )
             return b"".join(chain.from_iterable(pieces))
 
-        streamed = BoundedSemaphore(STREAMED_AT_ONCE)
-
-        def upload(target: Any) -> list[str]:
-            def one(numbered: tuple[int, tuple[Span, ...]]) -> str:
-                number, part = numbered
-                only = part[0]
-                if len(part) == 1 and sizes[only.source] >= MIN_RANGE_COPY_SOURCE:
-                    return self._copy_part(target, number, ObjectRef(keys[only.source]), only)
-                with streamed:
-                    return self._s3.upload_part(**target, PartNumber=number, Body=content(part))["ETag"]
-
-            return at_once(one, list(enumerate(parts, start=1)))
-
         if len(parts) <= 1:
             body = content(parts[0]) if parts else b""
             answer = self._s3.put_object(Bucket=self.name, Key=key, Body=body, **self._encryption)
             return answer.get("VersionId", "")
+
+        def is_copied(number: int) -> bool:
+            part = parts[number - 1]
+            return len(part) == 1 and sizes[part[0].source] >= MIN_RANGE_COPY_SOURCE
+
+        def upload(target: Any) -> list[str]:
+            def copied(number: int) -> str:
+                (only,) = parts[number - 1]
+                return self._copy_part(target, number, ObjectRef(keys[only.source]), only)
+
+            def streamed(number: int) -> str:
+                body = content(parts[number - 1])
+                return self._s3.upload_part(**target, PartNumber=number, Body=body)["ETag"]
+
+            numbers = range(1, len(parts) + 1)
+            large = [number for number in numbers if is_copied(number)]
+            small = [number for number in numbers if not is_copied(number)]
+            etags = dict(zip(large, at_once(copied, large), strict=True))
+            etags.update(zip(small, at_once(streamed, small, STREAMED_AT_ONCE), strict=True))
+            return [etags[number] for number in numbers]
+
         return self._multipart(key, upload)
+
+    def _sizes(self, keys: Sequence[str], known: Mapping[str, int]) -> list[int]:
+        """Returns the sizes of objects in bytes. Raises ObjectGoneError, ObjectDeniedError."""
+        asked = list(dict.fromkeys(key for key in keys if key not in known))
+        found = dict(zip(asked, at_once(lambda key: self.size(ObjectRef(key)), asked), strict=True))
+        return [known[key] if key in known else found[key] for key in keys]
 
     def put_stream(self, key: str, blocks: Iterable[bytes]) -> str:
         """Writes a stream of bytes in bounded memory; the object becomes visible only when it is complete.
@@ -246,23 +254,25 @@ class Bucket:
 
     # -------------------------------------------------------------------------------------------- delete
 
+    def delete(self, keys: Sequence[str]) -> None:
+        """Deletes objects, if they exist."""
+        for at in range(0, len(keys), _DELETED_AT_ONCE):
+            some = keys[at : at + _DELETED_AT_ONCE]
+            answer = self._s3.delete_objects(
+                Bucket=self.name, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
+            )
+            for error in answer.get("Errors", []):  # the call itself succeeds
+                told: Any = {"Code": error.get("Code", ""), "Message": error.get("Message", "")}
+                raise ClientError({"Error": told}, "DeleteObjects")
+
     def delete_folder(self, prefix: str) -> None:
         """Deletes all objects under a prefix, and the parts of multipart uploads that were not completed."""
         where: Any = {"Bucket": self.name, "Prefix": prefix}
         for page in self._s3.get_paginator("list_objects_v2").paginate(**where):
-            if keys := [found["Key"] for found in page.get("Contents", [])]:
-                self._delete(keys)
+            self.delete([found["Key"] for found in page.get("Contents", [])])
         for unfinished in self._s3.get_paginator("list_multipart_uploads").paginate(**where):
             for upload in unfinished.get("Uploads", []):
                 self._abort(upload["Key"], upload["UploadId"])
-
-    def _delete(self, keys: Sequence[str]) -> None:
-        answer = self._s3.delete_objects(
-            Bucket=self.name, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
-        )
-        for error in answer.get("Errors", []):  # the call itself succeeds
-            told: Any = {"Code": error.get("Code", ""), "Message": error.get("Message", "")}
-            raise ClientError({"Error": told}, "DeleteObjects")
 
     def _abort(self, key: str, upload_id: str) -> None:
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from heapq import merge
 from typing import TYPE_CHECKING, Any
+
+from batch_queue.core.records import dataclass
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -99,7 +99,8 @@ def emit_metrics(queue: str, values: Mapping[str, float], units: Mapping[str, st
         "Queue": queue,
         **values,
     }
-    print(json.dumps(document), flush=True)
+    # In one piece: steps side by side print too.
+    print(json.dumps(document) + "\n", end="", flush=True)
 
 
 def count_end(queue: str, status: Status) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
+import zlib
 from array import array
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from . import names
 from .digests import digest_sum
+from .records import dataclass
+from .rows import Chunk, Upload
 
 # InvokeModel accepts a body of at most 25,000,000 bytes (service model of bedrock-runtime, shape Body);
 # the rest leaves room for the recordId and the enclosing braces.
@@ -30,6 +36,39 @@ class Cut:
     records: int
     rewrite: bool = False
     ids: int = 0
+
+
+def chunk_of(upload: Upload, number: int, cut: Cut) -> Chunk:
+    """Returns the chunk of a new upload at its first attempt; ``number`` counts from 1."""
+    return Chunk(
+        upload_id=upload.upload_id,
+        number=number,
+        route=upload.route,
+        key=upload.key,
+        version_id=upload.version_id,
+        etag=upload.etag,
+        start=cut.start,
+        end=cut.end,
+        records=cut.records,
+        created_at=upload.created_at,
+        queued_at=upload.updated_at,
+        shard=names.shard(upload.upload_id),
+        ids=cut.ids,
+        rewrite=cut.rewrite,
+        whole=(cut.start, cut.end) == (0, upload.size_bytes),
+    )
+
+
+def to_text(chunks: Iterable[Chunk]) -> str:
+    """Returns the cuts of new chunks as text: some 25 characters for each, most of them for its ids."""
+    rows = [[each.start, each.end, each.records, int(each.rewrite), each.ids] for each in chunks]
+    return b64encode(zlib.compress(json.dumps(rows, separators=(",", ":")).encode())).decode()
+
+
+def from_text(text: str) -> list[Cut]:
+    """Returns the cuts of which ``to_text`` has made a text."""
+    rows = json.loads(zlib.decompress(b64decode(text)))
+    return [Cut(start, end, records, bool(rewrite), ids) for start, end, records, rewrite, ids in rows]
 
 
 @dataclass(frozen=True, slots=True)

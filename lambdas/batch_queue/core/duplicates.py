@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from .cutting import Limits
@@ -18,6 +18,7 @@ from .reading import (
     record_id,
     tidy,
 )
+from .records import dataclass
 
 # How many bytes are read between two checks of the time.
 BYTES_A_LOOK = 16 << 20

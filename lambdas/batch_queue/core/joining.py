@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from .records import dataclass
 
 # S3 API reference: a part of a multipart upload is 5 MiB to 5 GiB; the last part may be smaller. An object
 # has at most 10,000 parts.

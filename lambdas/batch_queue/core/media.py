@@ -28,8 +28,8 @@ NO_ROOM_CODE = "NoRoom"
 # The most that a model reads from S3 for one request: 2 GB of documents or images, 1 GB of video (Amazon Nova
 # User Guide). S3 copies ten such objects at a time well within the 300 s of a run.
 MAX_OBJECT_BYTES = 2 * 1024**3
-# A line without this key has no references and is not scanned further.
-_LOCATION = b'"s3Location"'
+# A line without this key has no references.
+LOCATION = b'"s3Location"'
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(rb"(" + _STRING + rb")(\s*+:)?|[{}\[\]]")
 _UNSAFE = re.compile(r"[^-_.a-zA-Z0-9]")
@@ -54,7 +54,7 @@ def references(line: bytes) -> list[Reference]:
     A line without the key ``s3Location`` costs one search. A key whose letters are written as escape
     sequences is not found; no JSON writer does that.
     """
-    if _LOCATION not in line:
+    if LOCATION not in line:
         return []
     found = []
     path: list[bytes] = []  # the keys of the open objects and arrays; b"" inside an array
@@ -69,7 +69,7 @@ def references(line: bytes) -> list[Reference]:
         elif text is None:
             path.pop()
             key = b""
-        elif key == b'"uri"' and path[-1] == _LOCATION and path[1] == b'"modelInput"':
+        elif key == b'"uri"' and path[-1] == LOCATION and path[1] == b'"modelInput"':
             uri = json.loads(text)
             if uri.startswith(SCHEME):
                 found.append(Reference(*token.span(1), uri))

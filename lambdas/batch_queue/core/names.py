@@ -6,8 +6,9 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
-from .rows import Chunk, ChunkRef
+from .rows import ChunkRef
 
 DEFAULT_ROUTE = "default"
 MAX_KEY_BYTES = 1024
@@ -37,9 +38,9 @@ def shard(upload_id: str) -> int:
     return int(upload_id[:8], 16) % SHARDS
 
 
-def digest_of_cut(chunks: Sequence[Chunk]) -> str:
-    """Returns 32 hex digits that identify how an upload is split into chunks."""
-    return _digest("cut", *((chunk.start, chunk.end, chunk.route) for chunk in chunks))
+def digest_of_cut(route: str, spans: Iterable[tuple[int, int]]) -> str:
+    """Returns 32 hex digits that identify how an upload is split into chunks, which are these bytes of it."""
+    return _digest("cut", *((start, end, route) for start, end in spans))
 
 
 def job_id(chunks: Iterable[ChunkRef]) -> str:
@@ -58,6 +59,7 @@ def job_id_of(name: str, bedrock_job_name: str) -> str | None:
     return match[1] if match else None
 
 
+@lru_cache(maxsize=1_000)
 def base_model(model_id: str) -> str:
     """Returns the base model whose quota a model id, ARN or inference profile counts against.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
 from . import names
+from .records import dataclass
 from .settings import Settings
 
 

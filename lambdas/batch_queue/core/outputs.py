@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from .answers import CODE, MAX_COUNT, Answers, count_of, counted
 from .cutting import MAX_LINE_BYTES
 from .digests import digest, digest_sum
-from .reading import lines
+from .reading import ended_lines, lines
+from .records import dataclass
 from .rows import Counts
 
 # An output line holds its input line and the model's output, so it can be longer than any input line.
@@ -26,16 +27,8 @@ _PASSING_NAMES = {
     "TooManyRequestsException",
 }
 _ERROR_MEMBERS = {"errorCode", "errorMessage"}
-# A row counts errors by code and answers by stop reason, so these must be short words or numbers, and few.
-_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 MAX_CODES = 100
-MAX_REASONS = 20
-OTHER_CODE = "other"
 TIER_REFUSED = "ServiceTierRefused"  # the model does not have the service tier of the route
-# Where models say why they stopped: at the top, or in the first element of one of these lists.
-_REASONS = ("stopReason", "stop_reason", "finish_reason", "completionReason")
-_ANSWERS = ("choices", "outputs", "results", "generations")
-MAX_COUNT = 10**15  # a larger number cannot be a count, and DynamoDB stores at most 38 digits
 _TIMEOUT, _TOO_MANY, _SERVER_ERROR = 408, 429, 500
 _PASSING_WORDS = ("internal", "unavailable", "throttl", "timed out", "timeout", "try again", "retry")
 
@@ -86,12 +79,12 @@ def manifest(raw: bytes) -> Manifest | None:
     if document is None:
         return None
     return Manifest(
-        records=_first(document, "totalRecordCount"),
-        processed=_first(document, "processedRecordCount"),
-        success=_first(document, "successRecordCount"),
-        error=_first(document, "errorRecordCount"),
-        input_tokens=_first(document, "inputTokenCount"),
-        output_tokens=_first(document, "outputTokenCount"),
+        records=count_of(document, ("totalRecordCount",)),
+        processed=count_of(document, ("processedRecordCount",)),
+        success=count_of(document, ("successRecordCount",)),
+        error=count_of(document, ("errorRecordCount",)),
+        input_tokens=count_of(document, ("inputTokenCount",)),
+        output_tokens=count_of(document, ("outputTokenCount",)),
     )
 
 
@@ -101,12 +94,28 @@ def output_lines(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, dict[str, Any
         yield (b"", None) if raw is None else (raw, _record(raw))
 
 
+# Parses the value at an index and returns it with its end: what json.loads comes to, without its detours.
+_scan_value: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_once"]
+
+
 def _record(raw: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(raw)
+        text = raw.decode()
+        record, end = _scan_value(text, 0)
+    except (ValueError, StopIteration, RecursionError):
+        record = _unusual(raw.removesuffix(b"\n"))
+    else:
+        if end < len(text) and text[end:] != "\n":
+            record = _unusual(raw.removesuffix(b"\n"))
+    return record if isinstance(record, dict) else None
+
+
+def _unusual(raw: bytes) -> Any:
+    """Parses a line that is not just one value in UTF-8; returns None if it is not JSON at all."""
+    try:
+        return json.loads(raw)
     except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
 
 
 def error_code(record: Mapping[str, Any]) -> str | None:
@@ -115,12 +124,12 @@ def error_code(record: Mapping[str, Any]) -> str | None:
     if error is None and "modelOutput" in record:
         error = record["modelOutput"]
         # AWS documents the key error; others saw the same two members in place of the answer.
-        if not isinstance(error, dict) or set(error) != _ERROR_MEMBERS:
+        if not isinstance(error, dict) or "errorCode" not in error or error.keys() != _ERROR_MEMBERS:
             return None
     code = error.get("errorCode") if isinstance(error, dict) else None
     if isinstance(code, int):
         return str(code) if 0 <= code <= MAX_COUNT else "unknown"
-    return code if isinstance(code, str) and _CODE.fullmatch(code) else "unknown"
+    return code if isinstance(code, str) and CODE.fullmatch(code) else "unknown"
 
 
 def passing(code: str) -> bool:
@@ -148,79 +157,38 @@ def tally(blocks: Iterable[bytes], may_run_again: bool, known: Collection[int] |
     ``known``: the digests of the expected recordIds; None accepts any.
     """
     found = Tally()
-    for raw, size in lines(blocks, MAX_OUTPUT_LINE_BYTES):
-        record = None if raw is None else _record(raw)
-        # Without a line ending, the next line would be appended to it.
-        found.untidy |= raw is not None and size == len(raw)
-        mark = None if record is None else mark_of(record)
-        strange = mark is None or mark in found.seen or (known is not None and mark not in known)
-        if record is None or mark is None or strange:
+    seen = found.seen
+    answers = Answers()
+    line: bytes | int = b"\n"
+    for line in ended_lines(blocks, MAX_OUTPUT_LINE_BYTES):
+        record = None if isinstance(line, int) else _record(line)
+        identifier = record.get("recordId") if record else None
+        if not record or not isinstance(identifier, str):
             found.untidy = True
             continue
-        found.seen.add(mark)
-        code = error_code(record)
+        mark = digest(identifier)
+        if mark in seen or (known is not None and mark not in known):
+            found.untidy = True
+            continue
+        seen.add(mark)
+        answer = record.get("modelOutput")
+        # What most lines have is told apart without a call.
+        plain = isinstance(answer, dict) and "errorCode" not in answer and "error" not in record
+        code = None if plain else error_code(record)
         if code is None:
             found.success += 1
-            used_in, used_out = tokens(record["modelOutput"])
-            found.input_tokens += used_in
-            found.output_tokens += used_out
-            if reason := stop_reason(record["modelOutput"]):
-                _count(found.stop_reasons, reason, MAX_REASONS)
+            answers.add(answer)
         elif may_run_again and passing(code):
             found.again.add(mark)
         else:
             found.error += 1
-            _count(found.errors_by_code, code, MAX_CODES)
+            counted(found.errors_by_code, code, MAX_CODES)
+        record = answer = None  # frees their memory for the next line
+    found.input_tokens, found.output_tokens = answers.input_tokens, answers.output_tokens
+    found.stop_reasons.update(answers.stop_reasons)
+    # Without a line ending, the first line of the next file would be appended to it.
+    found.untidy |= isinstance(line, bytes) and not line.endswith(b"\n")
     return found
-
-
-def _count(counter: Counter[str], word: str, most: int) -> None:
-    """Counts a word; beyond ``most`` different ones, as ``OTHER_CODE``."""
-    full = len(counter) >= most and word not in counter
-    counter[OTHER_CODE if full else word] += 1
-
-
-def stop_reason(answer: Any) -> str:
-    """Returns why the model stopped, as it says it, or "" if it does not.
-
-    Knows Converse and Nova (``stopReason``), Claude and Llama (``stop_reason``), models with OpenAI's format
-    (``choices[].finish_reason``), Mistral (``outputs[]`` or ``choices[]``: ``stop_reason``), Titan
-    (``results[].completionReason``) and Cohere (``finish_reason``, also in ``generations[]``).
-    """
-    if not isinstance(answer, dict):
-        return ""
-    lists = [answer[name] for name in _ANSWERS if isinstance(answer.get(name), list)]
-    places = [answer, *(found[0] for found in lists if found and isinstance(found[0], dict))]
-    words = (place[name] for place in places for name in _REASONS if isinstance(place.get(name), str))
-    word = next(words, "")
-    return word if not word or _CODE.fullmatch(word) else OTHER_CODE
-
-
-def tokens(answer: Any) -> tuple[int, int]:
-    """Returns the input and output tokens in a model output, or 0.
-
-    Knows Converse and Nova, Claude, models with OpenAI's format, Llama, and Titan, in this order.
-    """
-    if not isinstance(answer, dict):
-        return 0, 0
-    usage = answer.get("usage")
-    usage = usage if isinstance(usage, dict) else answer
-    used_in = _first(
-        usage, "inputTokens", "input_tokens", "prompt_tokens", "prompt_token_count", "inputTextTokenCount"
-    )
-    used_out = _first(usage, "outputTokens", "output_tokens", "completion_tokens", "generation_token_count")
-    parts = answer.get("results")
-    if not used_out and isinstance(parts, list):
-        used_out = sum(_first(part, "tokenCount") for part in parts if isinstance(part, dict))
-    return used_in, used_out
-
-
-def _first(document: Mapping[str, Any], *names: str) -> int:
-    return next((document[name] for name in names if _is_count(document.get(name))), 0)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
 
 
 def settled(blocks: Iterable[bytes], chosen: Collection[int]) -> Iterator[bytes]:

@@ -9,13 +9,16 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+from io import BytesIO
 from typing import Any, NoReturn
 
 from .cutting import MAX_LINE_BYTES, Cut, Limits, Recent, with_tail
-from .digests import Ids, digest_sum
+from .digests import Ids, digest, digest_of, digest_sum
+from .records import dataclass
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINE_END = ord("\n")
 # More than any request needs, and less than Python and Bedrock can parse, because later steps parse again.
 MAX_DEPTH = 200
 # Each parsed array or object takes up to 250 bytes of memory, however short its text is.
@@ -86,6 +89,19 @@ class Scan:
         if len(self.faults) < MAX_REPORTED_FAULTS:
             self.faults.append(fault)
 
+    def cut(self, start: int, end: int, records: int, rewrite: bool, marks: Sequence[int]) -> None:
+        """Adds a chunk: bytes ``[start, end)``, and the digests of its recordIds."""
+        self.cuts.append(Cut(start, end, records, rewrite, digest_sum(marks)))
+        self.ids.add_digests(marks)
+
+    def end(self, offset: int) -> None:
+        """Ends the scan: the whole input of ``offset`` bytes was read."""
+        self.recent = Recent()
+        self.offset = offset
+        self.done = True
+        if not self.records and not self.fault_count:
+            self.add(Fault(0, "the file has no records: write one object per line, such as " + _EXAMPLE))
+
     def merge(self, faults: Sequence[Fault]) -> None:
         """Adds the faults of another reading of the same input, sorted by line."""
         both = sorted((*self.faults, *faults), key=lambda fault: fault.line)
@@ -102,38 +118,52 @@ class RecordError(ValueError):
         self.record_id = None if record_id is None else record_id[:MAX_REPORTED_ID]
 
 
+def ended_lines(blocks: Iterable[bytes], max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[bytes | int]:
+    r"""Yields each line of a stream of blocks with its ``\n``, which the last line may not have.
+
+    In place of a line that is longer than ``max_line_bytes`` (without the ``\n``), yields its length in bytes
+    (with the ``\n``). Splits only at ``\n``, because U+0085 and U+2028 are ordinary characters in a JSON
+    string. Holds one block and one line in memory.
+    """
+    rest: list[bytes] = []
+    held = 0
+    for block in blocks:
+        stream = BytesIO(block)
+        if held:
+            piece = stream.readline()
+            held += len(piece)
+            ended = piece.endswith(b"\n")
+            if held - ended <= max_line_bytes:
+                rest.append(piece)
+            else:
+                rest = []
+            if not ended:
+                continue
+            yield b"".join(rest) if rest else held
+            rest, held = [], 0
+        # One by one: a line that is freed before the next one is made leaves its memory to it.
+        for line in stream:
+            if line[-1] == _LINE_END:
+                yield line if len(line) <= max_line_bytes + 1 else len(line)
+            else:
+                held = len(line)
+                rest = [line] if held <= max_line_bytes else []
+    if held:
+        yield b"".join(rest) if rest else held
+
+
 def lines(
     blocks: Iterable[bytes], max_line_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[tuple[bytes | None, int]]:
     r"""Yields each line of a stream of blocks without its ``\n``, and the line's length including it.
 
-    A line that is longer than ``max_line_bytes`` is yielded as None. Splits only at ``\n``, because U+0085
-    and U+2028 are ordinary characters in a JSON string. A last line without ``\n`` is yielded unless empty.
+    A line that is longer than ``max_line_bytes`` is yielded as None. See ``ended_lines``.
     """
-    rest: list[bytes] = []
-    held = 0
-    for block in blocks:
-        pieces = block.split(b"\n")
-        for piece in pieces[:-1]:
-            size = held + len(piece)
-            if size > max_line_bytes:
-                yield None, size + 1
-            elif held:
-                yield b"".join((*rest, piece)), size + 1
-            else:
-                yield piece, size + 1
-            if held:
-                rest, held = [], 0
-        tail = pieces[-1]
-        held += len(tail)
-        if held > max_line_bytes:
-            rest = []
-        elif tail:
-            rest.append(tail)
-    if held > max_line_bytes:
-        yield None, held
-    elif held:
-        yield b"".join(rest), held
+    for line in ended_lines(blocks, max_line_bytes):
+        if isinstance(line, int):
+            yield None, line
+        else:
+            yield line.removesuffix(b"\n"), len(line)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -148,15 +178,58 @@ def _finite(text: str) -> float:
 
 
 # One decoder for all lines: json.loads with parse_constant creates a decoder on every call.
-_decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_decode = _decoder.decode
+_raw_decode = _decoder.raw_decode
 _decode_pairs = json.JSONDecoder(object_pairs_hook=list).decode
 # A string, even if truncated, or a bracket.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]')
+# How nearly every record begins: a recordId of printable ASCII without an escape sequence, and an object.
+_USUAL_HEAD = re.compile(rb'\{"recordId": ?+"([ !#-\[\]-~]++)", ?+"modelInput": ?+(?=\{)')
+_USUAL_TAIL = "}\n"
+# A shorter line cannot be nested too deeply, as each level has two brackets.
+_FLAT_BYTES = 2 * MAX_DEPTH
+# Beyond this, to find a few brackets one by one is faster than to count them byte by byte.
+_LONG_BYTES = 4_000
+_FEW = 40
+
+
+def usual_id(raw: bytes) -> bytes | None:
+    r"""Returns the recordId of a line (with its ``\n``) that is a valid record and has the usual form.
+
+    The usual form is ``{"recordId": "…", "modelInput": {…}}`` with no other key and no white space around
+    it. None for any other line: ``parse_line`` and ``record_id`` tell what it is. Much faster than these:
+    the text is read once, and because both keys have been seen, none of them can be there twice.
+    """
+    head = _USUAL_HEAD.match(raw)
+    if head is None or (len(raw) > _FLAT_BYTES and _has_many_brackets(raw)):
+        return None
+    try:
+        text = raw.decode()
+        # The head is ASCII, so that its length in bytes is its length in characters.
+        _, end = _raw_decode(text, head.end())
+    except ValueError:
+        return None
+    return head[1] if text[end:] == _USUAL_TAIL else None
+
+
+def _has_many_brackets(raw: bytes) -> bool:
+    """Returns whether a line opens more arrays and objects than may be nested, in its strings too."""
+    if len(raw) > _LONG_BYTES:
+        few = 0
+        for bracket in (b"{", b"["):
+            at = raw.find(bracket)
+            while at >= 0 and few < _FEW:
+                few += 1
+                at = raw.find(bracket, at + 1)
+        if few < _FEW:
+            return False
+    return len(raw) - len(raw.translate(None, b"[{")) > MAX_DEPTH
 
 
 def parse_line(raw: bytes) -> dict[str, Any]:
     """Parses one line as a JSON object. Raises RecordError with the reason and its position in the line."""
-    if len(raw) - len(raw.translate(None, b"[{")) > MAX_DEPTH:
+    if _has_many_brackets(raw):
         _check_nesting(raw)
     try:
         value = _decode(raw.decode("utf-8"))
@@ -243,14 +316,15 @@ def scan(
     found: Scan | None = None,
     out_of_time: Callable[[], bool] = lambda: False,
     check: Callable[[bytes, str], bool] | None = None,
+    checked: bytes = b"",
 ) -> Scan:
     """Validates an input line by line, and splits it into chunks at line boundaries.
 
     Each line holds one JSON object with a recordId and a modelInput. Blank lines, carriage returns at the end
     of a line and a byte-order mark at the start of the file are allowed; they set ``rewrite`` on their chunk.
     Blank lines before the first record of a chunk belong to no chunk, so every chunk has records.
-    ``check`` is called with each record's line and recordId. It returns whether staging must change the line,
-    which also sets ``rewrite``, or raises RecordError.
+    ``check`` is called with the line and the recordId of each record whose line contains ``checked``. It
+    returns whether staging must change the line, which also sets ``rewrite``, or raises RecordError.
 
     To continue an earlier scan, pass it as ``found``, and ``blocks`` that begin at ``found.offset``. The scan
     stops at a chunk boundary, or among blank lines before a chunk, when ``out_of_time`` returns True;
@@ -261,12 +335,12 @@ def scan(
     records, rewrite = 0, False
     marks: list[int] = []
     remembered = limits.recent
-    for raw, length in lines(blocks, limits.line_bytes):
+    for line in ended_lines(blocks, limits.line_bytes):
+        length = line if isinstance(line, int) else len(line)
         full = records >= limits.chunk_records or (records and at + length - start > limits.chunk_bytes)
         if full:
-            found.cuts.append(Cut(start, at, records, rewrite, digest_sum(marks)))
-            records, rewrite = 0, False
-            marks.clear()
+            found.cut(start, at, records, rewrite, marks)
+            records, marks = 0, []
         if not records:
             found.offset = start = at
             rewrite = False
@@ -275,35 +349,56 @@ def scan(
                 return found
         at += length
         found.lines += 1
-        if raw is None:
-            most = f"{limits.line_bytes:,} bytes, the maximum: shorten the record"
-            found.add(Fault(found.lines, f"longer than {most}"))
-            continue
-        line = tidy(raw, first=found.lines == 1)
-        rewrite |= not line or line is not raw
-        if not line:
-            continue
-        found.records += 1
+        mark: int | None
+        if isinstance(line, int) or (check is not None and checked in line):
+            identifier = None
+        else:
+            identifier = usual_id(line)
+        if identifier is not None:
+            mark = digest_of(identifier)
+        else:
+            blank, mark, changes = _examine(line, found, limits, check)
+            rewrite |= changes
+            if blank:
+                continue
         records += 1
-        mark = 0
-        try:
-            identifier = record_id(parse_line(line))
-            mark = found.ids.add(identifier)
+        found.records += 1
+        if mark is not None:
             marks.append(mark)
-            rewrite |= check is not None and check(line, identifier)
-        except RecordError as error:
-            found.add(Fault(found.lines, str(error), error.record_id))
         if remembered:
-            found.recent.add(at, mark, remembered)
+            found.recent.add(at, mark or 0, remembered)
     if records:
-        tail = Cut(start, at, records, rewrite, digest_sum(marks))
-        found.cuts = with_tail(found.cuts, tail, limits, found.recent)
-    found.recent = Recent()
-    found.offset = at
-    found.done = True
-    if not found.records and not found.fault_count:
-        found.add(Fault(0, "the file has no records: write one object per line, such as " + _EXAMPLE))
+        found.cut(start, at, records, rewrite, marks)
+        found.cuts = with_tail(found.cuts[:-1], found.cuts[-1], limits, found.recent)
+    found.end(at)
     return found
+
+
+def _examine(
+    line: bytes | int, found: Scan, limits: Limits, check: Callable[[bytes, str], bool] | None
+) -> tuple[bool, int | None, bool]:
+    """Processes a line of ``ended_lines`` that may be anything, and adds its fault.
+
+    Returns whether it is no record but blank or too long, the digest of its recordId if it has a valid one,
+    and whether staging must change it.
+    """
+    if isinstance(line, int):
+        most = f"{limits.line_bytes:,} bytes, the maximum: shorten the record"
+        found.add(Fault(found.lines, f"longer than {most}"))
+        return True, None, False
+    raw = line.removesuffix(b"\n")
+    record = tidy(raw, first=found.lines == 1)
+    changes = not record or record is not raw
+    if not record:
+        return True, None, changes
+    mark = None
+    try:
+        identifier = record_id(parse_line(record))
+        mark = digest(identifier)
+        changes |= check is not None and check(record, identifier)
+    except RecordError as error:
+        found.add(Fault(found.lines, str(error), error.record_id))
+    return False, mark, changes
 
 
 def tidy(raw: bytes, first: bool) -> bytes:

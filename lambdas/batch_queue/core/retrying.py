@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from .names import base_model, epoch
+from .records import dataclass
 from .rows import Job
 
 # From this many tries on, a job is tried after everything else, with a wait before each further try.

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from .names import base_model, epoch
+from .records import dataclass
 from .rows import ChunkRef, Estimate, Job, Place, Route, Status
 
 # Each hour in the queue adds this many points of priority, so that no route starves: a route with priority 0
 # overtakes one with priority 100 after ten hours.
 AGING_POINTS_PER_HOUR = 10.0
-# A job row (at most 400 KB) lists the job's chunks, and one invocation claims and stages them one by one.
-MAX_CHUNKS_PER_JOB = 500
-# The weight of one completed job in the estimate of its model.
+# A row (at most 400 KB) lists the job's chunks, some 80 bytes each; one invocation claims and stages them.
+MAX_CHUNKS_PER_JOB = 2_500
+# The weight of one completed job in the estimate of its model, at least. The first jobs count alike.
 LEARNING_RATE = 0.3
+# A job that took so many times longer or shorter than expected shows that the estimate is out of date.
+SURPRISE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
     """An active job of the account. ``route`` is "" for a job that is not from this queue.
 
-    ``ends_in``: the seconds until it is expected to end; 0 if unknown.
+    ``ends_in``: the seconds until it is expected to end; 0 if unknown. ``age``: the seconds since it was
+    created; infinite if unknown.
     """
 
     model_id: str
     route: str = ""
     ends_in: float = 0.0
+    age: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,51 @@ def room(route: Route, routes: Iterable[Route], running: Sequence[Running]) -> i
     return max(0, min(free_slots(routes, running)[base_model(route.model_id)], route.max_active_jobs - own))
 
 
+def slots_worth(
+    route: Route, routes: Iterable[Route], running: Sequence[Running], estimate: Estimate
+) -> float:
+    """Returns how many full jobs must wait so that more of them would not make the next job larger.
+
+    That is one for each free slot, and for each busy slot the part of a job that it could do before a full
+    job that starts now ends. 0 if the route may not start a job.
+    """
+    if not room(route, routes, running):
+        return 0.0
+    model = base_model(route.model_id)
+    takes = route.max_records_per_job / estimate.records_per_second
+    busy = (max(0.0, 1 - job.ends_in / takes) for job in running if base_model(job.model_id) == model)
+    return free_slots(routes, running)[model] + sum(busy)
+
+
+def head(
+    route: Route, routes: Iterable[Route], running: Sequence[Running], estimate: Estimate
+) -> tuple[int, int]:
+    """Returns how much of a route's queue a round needs to know: at most so many (records, places).
+
+    With more, ``plan`` would make the same jobs. One minimum more than fits is read, so that what is left
+    behind the last job is not mistaken for the end of the queue. (0, 0) if the route may not start a job.
+    """
+    jobs = slots_worth(route, routes, running, estimate)
+    if not jobs:
+        return 0, 0
+    least = route.min_records_per_job
+    return math.ceil(jobs * route.max_records_per_job) + least, math.ceil(jobs * most_chunks(route)) + least
+
+
+def full_jobs(route: Route, places: Sequence[Place]) -> float:
+    """Returns how many full jobs the places are: by their records, their bytes or their number."""
+    return max(
+        sum(place.ref.records for place in places) / route.max_records_per_job,
+        sum(place.size_bytes for place in places) / route.max_bytes_per_job,
+        len(places) / most_chunks(route),
+    )
+
+
+def duration(records: int, estimate: Estimate) -> float:
+    """Returns how long a job with so many records is expected to take, in seconds from its submission."""
+    return estimate.overhead_seconds + records / estimate.records_per_second
+
+
 def end_of_all(pending: float, starts: Sequence[float], estimate: Estimate) -> float:
     """Returns when all pending records would be processed (seconds from now) if every slot is used.
 
@@ -131,9 +182,7 @@ def plan(
         for name, places in pending.items()
         if name in routes and places
     }
-    busy: dict[str, list[float]] = {}
-    for job in running:
-        busy.setdefault(base_model(job.model_id), []).append(max(0.0, job.ends_in))
+    busy = list(running)
     while candidates := [
         name
         for name, places in queues.items()
@@ -141,10 +190,13 @@ def plan(
     ]:
         name = min(candidates, key=lambda name: _rank(routes[name], queues[name][0], now))
         route, model = routes[name], base_model(routes[name].model_id)
-        same = [other for other in queues if base_model(routes[other].model_id) == model]
-        left = sum(place.ref.records for other in same for place in queues[other])
-        starts = [0.0] * slots[model] + busy.get(model, [])
-        share = job_size(left, starts, estimates.get(model, Estimate()))
+        estimate = estimates.get(model, Estimate())
+        left = {
+            other: sum(place.ref.records for place in queues[other])
+            for other in queues
+            if base_model(routes[other].model_id) == model
+        }
+        share = _share(route, left, slots[model], busy, estimate)
         taken = _fill(queues[name], route, share)
         records = sum(place.ref.records for place in taken)
         queues[name] = queues[name][len(taken) :]
@@ -154,12 +206,29 @@ def plan(
         found.jobs.append(NewJob(route, tuple(place.ref for place in taken)))
         slots[model] -= 1
         caps[name] -= 1
-        estimate = estimates.get(model, Estimate())
-        busy.setdefault(model, []).append(estimate.overhead_seconds + records / estimate.records_per_second)
+        busy.append(Running(route.model_id, name, duration(records, estimate)))
     for name, places in queues.items():
         if places and sum(place.ref.records for place in places) < routes[name].min_records_per_job:
             _wait(found, routes[name], places, now)
     return found
+
+
+def _share(
+    route: Route, left: Mapping[str, int], free: int, running: Sequence[Running], estimate: Estimate
+) -> int:
+    """Returns how many records the next job of a route should have, before any limit applies.
+
+    ``left``: the pending records by route, of the routes that share the model. Where the route's own limit
+    allows it fewer slots than the model has, its records have to do with them.
+    """
+    model = base_model(route.model_id)
+    ends = [(job.route, max(0.0, job.ends_in)) for job in running if base_model(job.model_id) == model]
+    own = [end for name, end in ends if name == route.name]
+    others = sorted([*[0.0] * free, *(end for name, end in ends if name != route.name)])
+    share = job_size(sum(left.values()), [*own, *others], estimate)
+    if (within := max(1, route.max_active_jobs - len(own))) >= len(others):
+        return share
+    return max(share, job_size(left[route.name], [*own, *others[:within]], estimate))
 
 
 def _rank(route: Route, head: Place, now: float) -> tuple[float, str]:
@@ -248,14 +317,34 @@ def tells_its_times(job: Job) -> bool:
 
 
 def learned(known: Estimate | None, job: Job) -> Estimate:
-    """Returns a model's estimate, updated with one of its jobs, for which ``tells_its_times`` is true."""
+    """Returns a model's estimate, updated with one of its jobs, for which ``tells_its_times`` is true.
+
+    A job that took less than half or more than twice of what was expected replaces the estimate: it would
+    take too many jobs to move an average that far, and each is planned with it. The count of jobs only grows,
+    because it orders what concurrent runs store.
+    """
     started = epoch(job.started_at)
     overhead = max(0.0, started - epoch(job.submitted_at))
-    rate = job.records / max(0.1, epoch(job.ended_at) - started)
-    weight = LEARNING_RATE if known else 1.0
-    known = known or Estimate()
+    runs = max(0.1, epoch(job.ended_at) - started)
+    if known is None or not 1 / SURPRISE <= (overhead + runs) / duration(job.records, known) <= SURPRISE:
+        return Estimate(overhead, job.records / runs, jobs=known.jobs + 1 if known else 1)
+    weight = max(LEARNING_RATE, 1 / (known.jobs + 1))
     return Estimate(
         overhead_seconds=known.overhead_seconds + weight * (overhead - known.overhead_seconds),
-        records_per_second=known.records_per_second + weight * (rate - known.records_per_second),
+        records_per_second=known.records_per_second
+        + weight * (job.records / runs - known.records_per_second),
         jobs=known.jobs + 1,
     )
+
+
+def informed(estimates: Mapping[str, Estimate], jobs: Iterable[Job]) -> dict[str, Estimate]:
+    """Returns the estimates by base model, updated with the jobs among ``jobs`` that tell their times.
+
+    An estimate is stored when a job's output is collected, but the slot of the job is filled at once: with
+    what its end shows.
+    """
+    found = dict(estimates)
+    for job in sorted(filter(tells_its_times, jobs), key=lambda job: job.ended_at):
+        model = base_model(job.model_id)
+        found[model] = learned(found.get(model), job)
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from batch_queue.core import names
 
@@ -25,26 +25,36 @@ class Assembly:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
-    def join(self, upload_id: str, parts: Sequence[str], key: str, run: Run) -> str | None:
+    def join(
+        self, upload_id: str, parts: Sequence[str], key: str, run: Run, sizes: Mapping[str, int]
+    ) -> str | None:
         """Joins the parts of an upload, in order, into an object at ``key``.
 
-        Returns its version id ("" on an unversioned bucket), or None if there are no parts. Also returns None
-        if time runs out first: ``run.unfinished`` then says so. Raises ObjectGoneError if a part is missing.
+        ``sizes``: key → size in bytes of parts whose size is known. Returns the object's version id ("" on an
+        unversioned bucket), or None if there are no parts. Also returns None if time runs out first:
+        ``run.unfinished`` then says so. Raises ObjectGoneError if a part is missing.
         """
-        sources = parts if len(parts) <= GROUP else self._groups(upload_id, parts, run)
+        known = {part: sizes[part] for part in parts if part in sizes}
+        if len(known) < len(parts) > 1:
+            folder = names.work_folder(self._queue.settings.work_prefix, upload_id)
+            known |= self._queue.bucket.sizes_below(folder)
+        sources = parts if len(parts) <= GROUP else self._groups(upload_id, parts, run, known)
         if not sources or run.is_out_of_time(STEP_SECONDS):
             return None
-        return self._queue.bucket.concatenate(sources, key)
+        return self._queue.bucket.concatenate(sources, key, known)
 
-    def _groups(self, upload_id: str, parts: Sequence[str], run: Run) -> list[str]:
-        """Joins the groups that no earlier run has joined, while there is time. Returns the keys of all."""
-        bucket, work = self._queue.bucket, self._queue.settings.work_prefix
-        there = bucket.keys(names.joined_folder(work, upload_id))
+    def _groups(self, upload_id: str, parts: Sequence[str], run: Run, known: dict[str, int]) -> list[str]:
+        """Joins the groups that no earlier run has joined, while there is time. Returns the keys of all.
+
+        Adds the sizes of those that it joins to ``known``.
+        """
         groups: list[str] = []
         for first in range(0, len(parts), GROUP):
             group = parts[first : first + GROUP]
-            key = names.joined_key(work, upload_id, first + 1, group)
+            key = names.joined_key(self._queue.settings.work_prefix, upload_id, first + 1, group)
             groups.append(key)
-            if key not in there and not run.is_out_of_time(STEP_SECONDS):
-                bucket.concatenate(group, key)
+            if key not in known and not run.is_out_of_time(STEP_SECONDS):
+                self._queue.bucket.concatenate(group, key, known)
+                if known.keys() >= set(group):
+                    known[key] = sum(known[part] for part in group)
         return groups

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from batch_queue.aws.bucket import ObjectGoneError
+from batch_queue.aws.bucket import PUT_PART_BYTES, ObjectGoneError
+from batch_queue.aws.pool import at_once, by_size
 from batch_queue.aws.runtime import Runtime
+from batch_queue.aws.table.chunks import Closing
 from batch_queue.aws.telemetry import log
 from batch_queue.core import names, outputs, scheduling
-from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Status
+from batch_queue.core.rows import ACTIVE, TERMINAL, Chunk, Intent, Job, Status
 
 from .assembly import STEP_SECONDS
-from .expiry import expire
-from .finish import Finish
+from .finish import READ_AT_ONCE, Finish
 from .handover import go_on_collecting
 from .on_demand import AtWorkError, OnDemand
 from .queue import Queue
@@ -28,7 +30,6 @@ class Collector:
         self._queue = queue
         self._work = queue.settings.work_prefix
         self._on_demand = OnDemand(queue, runtime)
-        self._finish = Finish(queue)
 
     def collect(
         self, job_id: str, function_name: str = "", seconds_left: float = math.inf, owner: str = ""
@@ -47,36 +48,54 @@ class Collector:
         if job is None or job.status not in TERMINAL:
             log.info("nothing to collect", extra={"job_id": job_id})
             return False
-        written = self._written(job)
-        route = self._queue.table.models.routes().get(job.route)
-        settlement = Settlement(self._queue, job, written, route)
-        again = 0
-        for ref in job.chunks:
-            if not run.is_out_of_time(STEP_SECONDS):
-                again += run.attempt(settlement.settle, ref, job_id=job_id, chunk=ref.file_name) or 0
-        ended = {
-            upload_id
-            for upload_id in job.upload_ids
-            if not run.is_out_of_time(STEP_SECONDS)
-            and run.attempt(self._finish.upload, upload_id, run, upload_id=upload_id)
-        }
+        there = self._queue.bucket.sizes_below(names.work_folder(self._work, job.job_id))
+        written = self._written(job, there)
+        routes = self._queue.table.models.routes()
+        settlement = Settlement(self._queue, job, written, routes.get(job.route))
+        intent = self._queue.table.jobs.intent(job_id)
+        again = self._settle(intent, settlement, run, job_id)
+        # Another run may still write an answer on demand.
+        sizes = {} if job.instead else written
+        ended = Finish(self._queue, routes, sizes).uploads(intent.upload_ids, run)
         if run.unfinished and not run.errors:
             log.info("collecting continues in another run", extra={"job_id": job_id})
             go_on_collecting(self._queue, job, run.function_name)
-        for upload_id in ended:
-            run.attempt(expire, self._queue, upload_id, upload_id=upload_id)
         if not run.unfinished and not run.errors:
             job = self._counted(job, written)
             if settlement.referring <= ended:  # else a version before this one left them their parts there
-                self._queue.bucket.delete_folder(names.work_folder(self._work, job.job_id))
+                self._clear(job, there, settlement)
             if not job.collected_at:
-                self._finish_job(job)
+                self._finish_job(job, len(intent.chunks))
         if again:
-            self._queue.functions.wake(
-                self._queue.settings.process_function, {"reason": "records to run again"}
-            )
+            self._queue.wake_processor("records to run again")
         run.raise_first()
         return True
+
+    def _settle(self, intent: Intent, settlement: Settlement, run: Run, job_id: str) -> bool:
+        """Settles the chunks of a job, as long as there is time. Returns whether any records run again."""
+        again = False
+        for at in range(0, len(intent.chunks), READ_AT_ONCE):
+            if run.is_out_of_time(STEP_SECONDS):
+                break
+            chunks = run.attempt(settlement.open, intent.chunks[at : at + READ_AT_ONCE], job_id=job_id)
+
+            def prepare(chunk: Chunk) -> Closing | None:
+                if run.is_out_of_time(STEP_SECONDS):
+                    return None
+                return run.attempt(settlement.prepare, chunk, job_id=job_id, chunk=chunk.ref.file_name)
+
+            closings = [found for found in by_size(prepare, chunks or (), settlement.size) if found]
+            # One upload's side by side would only meet in its row.
+            by_upload: dict[str, list[Closing]] = {}
+            for closing in closings:
+                by_upload.setdefault(closing.chunk.upload_id, []).append(closing)
+
+            def close(some: list[Closing]) -> None:
+                run.attempt(settlement.close, some, job_id=job_id, upload_id=some[0].chunk.upload_id)
+
+            at_once(close, by_upload.values())
+            again |= not all(closing.ends for closing in closings)
+        return again
 
     def _run_on_demand(self, job: Job, run: Run, owner: str) -> Job:
         """Runs a job on demand, or leaves it to the run that is at work; returns the job as it is then.
@@ -108,13 +127,23 @@ class Collector:
 
     # -------------------------------------------------------------------------------- what Bedrock wrote
 
-    def _written(self, job: Job) -> set[str]:
-        """Returns the keys of a job's outputs. A job that was never submitted has none."""
-        if not job.arn:
-            return set()
-        return self._queue.bucket.keys(names.output_folder(self._work, job.job_id))
+    def _written(self, job: Job, there: Mapping[str, int]) -> dict[str, int]:
+        """Returns key → size of a job's outputs in its folder. A job that was never submitted has none."""
+        folder = names.output_folder(self._work, job.job_id)
+        return {key: size for key, size in there.items() if job.arn and key.startswith(folder)}
 
-    def _counted(self, job: Job, written: set[str]) -> Job:
+    def _clear(self, job: Job, there: Mapping[str, int], settlement: Settlement) -> None:
+        """Deletes the folder of a job that is collected; ``there``: key → size of its objects at first.
+
+        What a run that was ended left of an object in parts is looked for where there can be any.
+        """
+        in_parts = max(there.values(), default=0) > PUT_PART_BYTES
+        if job.instead or in_parts or settlement.in_parts:
+            self._queue.bucket.delete_folder(names.work_folder(self._work, job.job_id))
+        else:
+            self._queue.bucket.delete(list(there))
+
+    def _counted(self, job: Job, written: Collection[str]) -> Job:
         """Returns a job with the counts of its manifest, stored before the manifest is deleted."""
         key = names.manifest_key(self._work, job.job_id, job.arn)
         if key not in written:
@@ -137,15 +166,13 @@ class Collector:
 
     # --------------------------------------------------------------------------------------- the job's end
 
-    def _finish_job(self, job: Job) -> None:
+    def _finish_job(self, job: Job, chunks: int) -> None:
         now = self._queue.now()
         self._learn(job)
         self._queue.table.jobs.finish(
             replace(job, collected_at=now, updated_at=now, expires_at=self._queue.expires_at())
         )
-        log.info(
-            "job collected", extra={"job_id": job.job_id, "status": job.status, "chunks": len(job.chunks)}
-        )
+        log.info("job collected", extra={"job_id": job.job_id, "status": job.status, "chunks": chunks})
 
     def _learn(self, job: Job) -> None:
         """Updates the estimate of the model's overhead and rate from a completed job."""

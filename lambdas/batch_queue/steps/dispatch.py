@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
+from threading import Lock
 
 from batch_queue.aws.bedrock import Bedrock, BedrockError, ListedJob
+from batch_queue.aws.pool import NESTED_AT_ONCE, at_once
 from batch_queue.aws.telemetry import log
-from batch_queue.core import names, retrying, scheduling
-from batch_queue.core.rows import ACTIVE, ONE_BY_ONE, TERMINAL, Estimate, Job, Place, Route, Status
+from batch_queue.core import gathering, names, retrying, scheduling
+from batch_queue.core.records import dataclass
+from batch_queue.core.rows import ACTIVE, ONE_BY_ONE, TERMINAL, Estimate, Intent, Job, Place, Route, Status
 from batch_queue.core.scheduling import Running, Waiting
 
+from .handover import tell_uploads
 from .queue import Queue
 from .run import Run
 from .submission import Submission
@@ -26,18 +31,36 @@ class Round:
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self.jobs = {job.job_id: job for job in jobs}
-        self.full: set[str] = set()
+        self._full: set[str] = set()
         self._unanswered: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def takes(self, job: Job) -> bool:
+        """Returns whether a job need not wait for the next round because of others of its model."""
+        return bool(job.instead) or names.base_model(job.model_id) not in self._full
 
     def learn(self, job: Job) -> None:
         """Stores a job after it was tried, and whether the others of its model need not be tried."""
-        self.jobs[job.job_id] = job
-        if job.status != Status.SUBMITTING:
-            return
         base = names.base_model(job.model_id)
-        self._unanswered[base] += job.unanswered
-        if not job.unanswered or self._unanswered[base] >= retrying.OUTAGE:
-            self.full.add(base)
+        with self._lock:
+            self.jobs[job.job_id] = job
+            if job.status != Status.SUBMITTING:
+                return
+            self._unanswered[base] += job.unanswered
+            if not job.unanswered or self._unanswered[base] >= retrying.OUTAGE:
+                self._full.add(base)
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A round that had enough time.
+
+    ``full``: the names of the routes that can start no more jobs. ``gathers_until``: when to run another
+    round because uploads are still arriving (epoch seconds); 0 if none is needed.
+    """
+
+    full: Collection[str]
+    gathers_until: float
 
 
 class Dispatch:
@@ -49,66 +72,84 @@ class Dispatch:
         self._submission = Submission(queue, bedrock)
         self._waits = Waits(queue)
 
-    def run(self, jobs: list[Job], run: Run) -> bool:
-        """Submits the jobs that fit. Returns False if time ran out first.
+    def run(self, jobs: list[Job], run: Run) -> Filled | None:
+        """Submits the jobs that fit. Returns None if time ran out first.
 
         ``jobs``: all jobs whose results are not collected yet.
         """
         now = Round(jobs)
         routes = self._queue.table.models.routes()
+        filled = self._fill(now, routes, run)
+        # News comes last: no slot stands idle for it.
+        for job in now.jobs.values():
+            run.attempt(tell_uploads, self._queue, job, job_id=job.job_id)
+        if filled is not None:
+            self._waits.tell(now.jobs.values(), routes, filled.full)
+        return filled
+
+    def _fill(self, now: Round, routes: Mapping[str, Route], run: Run) -> Filled | None:
+        """Fills the slots. Returns None if time ran out first."""
+        jobs = [*now.jobs.values()]
         unsubmitted = [job for job in jobs if job.status == Status.SUBMITTING]
         retries = retrying.sort_out(unsubmitted, self._queue.clock())
-        pending = self._pending(routes, self._ours(now, retries.aside, {}))
+        estimates = scheduling.informed(self._queue.table.models.estimates(), jobs)
+        pending = self._pending(routes, self._ours(now, retries.aside, estimates), estimates)
         # Other users of the slots matter only if there is something to start.
         others = self._others(jobs) if unsubmitted or any(pending.values()) else []
 
         def try_again(some: Iterable[Job]) -> bool:
-            return all(
-                self._try(self._submission.retry, job, now, run)
-                for job in some
-                if job.instead or _has_slot(job, now, others, routes)
-            )
+            def one(job: Job) -> bool:
+                if not (job.instead or _has_slot(job, now, others, routes)):
+                    return True
+                return self._try(job, now, run, self._submission.retry, job, run)
+
+            return all(map(one, some))
 
         if not try_again(retries.first):
-            return False
-        estimates = self._queue.table.models.estimates()
+            return None
         running = [*self._ours(now, retries.aside, estimates), *others]
+        waits = gathering.gathers_until(pending, routes, running, estimates, self._queue.clock())
         pending = {
             name: places
             for name, places in pending.items()
             if scheduling.room(routes[name], routes.values(), running)
+            and names.base_model(routes[name].model_id) not in waits
         }
         plan = scheduling.plan(pending, routes, running, estimates, self._queue.clock())
-        for new in plan.jobs:
-            if names.base_model(new.route.model_id) in now.full:
-                continue
-            if run.has_less_than(ROUND_SECONDS):
-                return False
-            job = self._submission.new_job(new.chunks, new.route)
-            if self._queue.table.jobs.add(job) and not self._try(self._submission.submit, job, now, run):
-                return False
+        new = [self._submission.new_job(one.chunks, one.route) for one in plan.jobs]
+        new += [self._undersized(few) for few in plan.undersized]
+        if not all(at_once(partial(self._begin, now, run), new, NESTED_AT_ONCE)):
+            return None
         for waiting in plan.waiting:
             self._waits.few(waiting)
-        for few in plan.undersized:
-            job = self._undersized(few)
-            if self._queue.table.jobs.add(job) and not self._try(self._submission.submit, job, now, run):
-                return False
         if not try_again(retries.last):
-            return False
+            return None
         running = [*self._ours(now, retries.aside, estimates), *others]
-        full = [
+        full = {
             name for name, route in routes.items() if not scheduling.room(route, routes.values(), running)
-        ]
-        self._waits.tell(now.jobs.values(), routes, full)
-        return True
+        }
+        return Filled(full, min(waits.values(), default=0.0))
 
-    def _try(self, submit: Callable[[Job, Run], Job | None], job: Job, now: Round, run: Run) -> bool:
-        """Tries to submit one job. Returns False if time ran out."""
-        if not job.instead and names.base_model(job.model_id) in now.full:
+    def _begin(self, now: Round, run: Run, new: tuple[Job, Intent]) -> bool:
+        """Stores the intent to create a job and submits the job. Returns False if time ran out."""
+        job, intent = new
+        if not now.takes(job):
             return True
         if run.has_less_than(ROUND_SECONDS):
             return False
-        tried = run.attempt(submit, job, run, job_id=job.job_id)
+        if not self._queue.table.jobs.add(job, intent):
+            return True
+        return self._try(job, now, run, self._submission.submit, job, intent, run)
+
+    def _try(
+        self, job: Job, now: Round, run: Run, submit: Callable[..., Job | None], *arguments: object
+    ) -> bool:
+        """Tries to submit one job. Returns False if time ran out."""
+        if not now.takes(job):
+            return True
+        if run.has_less_than(ROUND_SECONDS):
+            return False
+        tried = run.attempt(submit, *arguments, job_id=job.job_id)
         if tried is None:
             return True
         if tried.status == Status.SUBMITTING and not tried.sealed:
@@ -116,26 +157,24 @@ class Dispatch:
         now.learn(tried)
         return True
 
-    def _pending(self, routes: Mapping[str, Route], running: list[Running]) -> dict[str, list[Place]]:
-        """Returns the head of each route's queue, as much as the slots could take that ``running`` leaves."""
-        return {
-            # One minimum more than fits, so that the last job's remainder is not mistaken for the end.
-            name: self._queue.table.chunks.pending(
-                name,
-                room * route.max_records_per_job + route.min_records_per_job,
-                (room + 1) * scheduling.most_chunks(route),
-                self._queue.clock(),
-            )
-            for name, route in routes.items()
-            if (room := scheduling.room(route, routes.values(), running))
-        }
+    def _pending(
+        self, routes: Mapping[str, Route], running: list[Running], estimates: Mapping[str, Estimate]
+    ) -> dict[str, list[Place]]:
+        """Returns the head of each route's queue, as much of it as the plan depends on."""
+        found: dict[str, list[Place]] = {}
+        for name, route in routes.items():
+            estimate = estimates.get(names.base_model(route.model_id), Estimate())
+            records, places = scheduling.head(route, routes.values(), running, estimate)
+            if places:
+                found[name] = self._queue.table.chunks.pending(name, records, places, self._queue.clock())
+        return found
 
     # ------------------------------------------------------------------------------------- who holds slots
 
     def _ours(self, now: Round, aside: frozenset[str], estimates: Mapping[str, Estimate]) -> list[Running]:
         """Returns our jobs that hold a slot: those at Bedrock, and those on the way there."""
         return [
-            Running(job.model_id, job.route, self._ends_in(job, estimates))
+            Running(job.model_id, job.route, self._ends_in(job, estimates), self._queue.age(job.created_at))
             for job in now.jobs.values()
             if not job.instead
             and ((job.status == Status.SUBMITTING and job.job_id not in aside) or job.status in ACTIVE)
@@ -164,7 +203,7 @@ class Dispatch:
         takes = estimate.overhead_seconds + job.records / estimate.records_per_second
         return max(0.0, names.epoch(job.submitted_at or job.created_at) + takes - self._queue.clock())
 
-    def _undersized(self, few: Waiting) -> Job:
+    def _undersized(self, few: Waiting) -> tuple[Job, Intent]:
         """Returns the job for chunks that are too few for Bedrock and have waited long enough."""
         minutes, least = few.route.pack_wait_minutes, few.route.min_records_per_job
         message = (
@@ -172,8 +211,8 @@ class Dispatch:
             f"and not enough others arrived within {minutes} minutes. Upload them together with more."
         )
         rejected = few.route.undersized not in ONE_BY_ONE
-        job = self._submission.new_job(tuple(place.ref for place in few.places), few.route)
-        return replace(job, instead=few.route.undersized, message=message if rejected else "")
+        job, intent = self._submission.new_job(tuple(place.ref for place in few.places), few.route)
+        return replace(job, instead=few.route.undersized, message=message if rejected else ""), intent
 
 
 def _has_slot(job: Job, now: Round, others: Iterable[Running], routes: Mapping[str, Route]) -> bool:

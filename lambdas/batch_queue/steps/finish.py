@@ -2,102 +2,182 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from batch_queue.aws.bucket import ObjectGoneError
+from batch_queue.aws.pool import by_size
 from batch_queue.aws.telemetry import count_end, log
 from batch_queue.core import names, reports
-from batch_queue.core.rows import TERMINAL, Chunk, Status, Upload
+from batch_queue.core.records import dataclass
+from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 
-from .assembly import Assembly
+from .assembly import STEP_SECONDS, Assembly
 from .mending import Mending
 from .queue import Queue
 from .run import Run
 
+# Rows are read this many at a time.
+READ_AT_ONCE = 100
+# A result has up to so many times the bytes of its upload (``validation.MAX_BYTES``).
+RESULT_TIMES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """An upload without an open chunk, and its chunks; none if they are not read yet.
+
+    ``alone``: but for the rows of the upload and its one chunk, the table has none that are to expire.
+    """
+
+    upload: Upload
+    chunks: Sequence[Chunk] = ()
+    alone: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many bytes may be read to join its parts; S3 copies a single part."""
+        is_copied = len(self.chunks) == 1 and len(self.chunks[0].parts) <= 1
+        return 0 if is_copied else RESULT_TIMES * self.upload.size_bytes
+
 
 class Finish:
-    """Ends uploads: the result first, then the summary, then the row; then the upload's folder is deleted."""
+    """Ends uploads: the result first, then the summary, then the row; then the upload's folder is deleted.
 
-    def __init__(self, queue: Queue) -> None:
+    ``routes``: by name, for the prices. ``sizes``: key → size in bytes of parts whose size is known.
+    """
+
+    def __init__(self, queue: Queue, routes: Mapping[str, Route], sizes: Mapping[str, int]) -> None:
         self._queue = queue
+        self._routes = routes
+        self._sizes = sizes
         self._assembly = Assembly(queue)
         self._mending = Mending(queue)
 
-    def upload(self, upload_id: str, run: Run) -> bool:
-        """Ends an upload that has no open chunk left. Returns whether the upload has ended.
+    def uploads(self, upload_ids: Sequence[str], run: Run) -> set[str]:
+        """Ends those of many uploads that have no open chunk left. Returns the ids of those that have ended.
 
-        If time runs out first, ``run.unfinished`` says so.
+        ``run`` keeps the errors. If time runs out first, ``run.unfinished`` says so.
         """
+        ended: set[str] = set()
+        for at in range(0, len(upload_ids), READ_AT_ONCE):
+            if run.is_out_of_time(STEP_SECONDS):
+                break
+            some = upload_ids[at : at + READ_AT_ONCE]
+            read = run.attempt(self._read, some, uploads=str(len(some)))
+            if read is None:
+                continue
+            due, gone = read
+
+            def end(one: _Due) -> bool | None:
+                if run.is_out_of_time(STEP_SECONDS):
+                    return None
+                return run.attempt(self._upload, one, run, upload_id=one.upload.upload_id)
+
+            done = zip(due, by_size(end, due, lambda one: one.size), strict=True)
+            ended |= gone | {one.upload.upload_id for one, has_ended in done if has_ended}
+        return ended
+
+    def _read(self, upload_ids: Sequence[str]) -> tuple[list[_Due], set[str]]:
+        """Returns those uploads that have no open chunk, and the ids of those that have no row any more."""
         table = self._queue.table
-        upload = table.uploads.get(upload_id)
-        if upload is None:
-            return True
-        if upload.chunks_open:
-            return False
-        chunks = table.chunks.of(upload)
-        if upload.status not in TERMINAL:
+        found = table.uploads.all(upload_ids)
+        due = [found[one] for one in upload_ids if one in found and not found[one].chunks_open]
+        single = [upload for upload in due if upload.chunks == 1]
+        chunks = table.chunks.only(single)
+        # Only to see which rows expire.
+        more = set() if self._expires_at is None else table.uploads.cut_in_steps(chunks)
+        rows = {
+            upload_id: _Due(found[upload_id], [chunk], alone=upload_id not in more)
+            for upload_id, chunk in chunks.items()
+        }
+        return [rows.get(each.upload_id, _Due(each)) for each in due], set(upload_ids) - set(found)
+
+    @property
+    def _expires_at(self) -> int | None:
+        return self._queue.expires_at()
+
+    def _upload(self, due: _Due, run: Run) -> bool:
+        """Ends an upload, unless it has ended, and deletes its folder. Returns False if time runs out."""
+        if not due.chunks:
+            due = replace(due, chunks=self._queue.table.chunks.of(due.upload))
+        if due.upload.status not in TERMINAL:
             try:
-                self._end(upload, chunks, run)
+                due = self._end(due, run)
             except ObjectGoneError:
-                chunks = self._end_without_parts(upload_id, chunks, run)
+                due = self._end_without_parts(due, run)
         if run.unfinished:
             return False
-        self._clear(upload_id, chunks)
+        self._clear(due)
+        self._expire(due.upload)
         return True
 
-    def _end_without_parts(self, upload_id: str, chunks: list[Chunk], run: Run) -> list[Chunk]:
-        """Ends an upload with missing parts, unless another run has ended it and deleted them.
-
-        Returns its chunks as they then are.
-        """
+    def _end_without_parts(self, due: _Due, run: Run) -> _Due:
+        """Ends an upload with missing parts, unless another run has ended it and deleted them."""
         table = self._queue.table
-        upload = table.uploads.get(upload_id)
+        upload = table.uploads.get(due.upload.upload_id)
         if upload is None or upload.status in TERMINAL:
-            return chunks
-        self._mending.mend(upload, chunks, run)
+            return replace(due, upload=upload or due.upload)
+        self._mending.mend(upload, due.chunks, run)
         if run.unfinished:
-            return chunks
-        upload = table.uploads.get(upload_id) or upload
-        chunks = table.chunks.of(upload)
-        self._end(upload, chunks, run)
-        return chunks
+            return due
+        upload = table.uploads.get(upload.upload_id) or upload
+        return self._end(_Due(upload, table.chunks.of(upload)), run)
 
-    def _end(self, upload: Upload, chunks: list[Chunk], run: Run) -> None:
-        table = self._queue.table
+    def _end(self, due: _Due, run: Run) -> _Due:
+        """Writes the result and the summary of an upload, and then its row. Returns it as it then is."""
+        table, chunks = self._queue.table, due.chunks
         if any(chunk.status not in TERMINAL for chunk in chunks):
             raise RuntimeError(
-                f"upload {upload.upload_id} counts no open chunk, but one of its chunks has not ended"
+                f"upload {due.upload.upload_id} counts no open chunk, but one of its chunks has not ended"
             )
-        ended = self._with_result(upload, chunks, run)
+        ended = self._with_result(due, run)
         if run.unfinished:
-            return
+            return due
         if ended.status == Status.REJECTED:
             ended = self._rejected(ended, chunks[0].message)
-        route = table.models.routes().get(upload.route)
         settings = self._queue.settings
-        key = names.summary_key(upload.key, settings.input_prefix, settings.output_prefix)
-        self._queue.bucket.put_json(key, reports.summary(ended, chunks, route))
-        if table.uploads.finish(ended):
+        key = names.summary_key(ended.key, settings.input_prefix, settings.output_prefix)
+        self._queue.bucket.put_json(key, reports.summary(ended, chunks, self._routes.get(ended.route)))
+        if due.alone and self._expires_at is not None:
+            (only,) = chunks
+            ended = replace(ended, expires_at=self._expires_at)
+            written = table.uploads.finish(ended, only)
+        else:
+            written = table.uploads.finish(ended)
+        if written:
             count_end(settings.name, ended.status)
+        else:  # what another run has written need not have marked them
+            ended = replace(ended, expires_at=None)
         log.info(
-            "upload ended", extra={"upload_id": upload.upload_id, "key": upload.key, "status": ended.status}
+            "upload ended", extra={"upload_id": ended.upload_id, "key": ended.key, "status": ended.status}
         )
+        return replace(due, upload=ended)
 
-    def _clear(self, upload_id: str, chunks: list[Chunk]) -> None:
+    def _clear(self, due: _Due) -> None:
         """Deletes the folder of an upload that has ended, unless its chunks say that it has none."""
-        folder = names.work_folder(self._queue.settings.work_prefix, upload_id)
-        if len(chunks) == 1:
-            (chunk,) = chunks
+        folder = names.work_folder(self._queue.settings.work_prefix, due.upload.upload_id)
+        if len(due.chunks) == 1:
+            (chunk,) = due.chunks
             if chunk.attempt == 1 and len(chunk.parts) == 1 and not chunk.parts[0].startswith(folder):
                 return
         self._queue.bucket.delete_folder(folder)
 
-    def _with_result(self, upload: Upload, chunks: list[Chunk], run: Run) -> Upload:
+    def _expire(self, upload: Upload) -> None:
+        """Has the rows of an upload that has ended deleted after ``row_retention_days``. Safe to repeat.
+
+        Does nothing if they are marked, or if rows are kept for ever.
+        """
+        expires_at = self._expires_at
+        if expires_at is not None and upload.expires_at is None:
+            self._queue.table.uploads.expire(upload.upload_id, expires_at)
+
+    def _with_result(self, due: _Due, run: Run) -> Upload:
         """Writes the result, if there is one, and returns the upload as it ends."""
-        settings = self._queue.settings
+        settings, upload, chunks = self._queue.settings, due.upload, due.chunks
         key = names.result_key(upload.key, settings.input_prefix, settings.output_prefix)
         parts = [part for chunk in chunks for part in chunk.parts]
-        version = self._assembly.join(upload.upload_id, parts, key, run)
+        version = self._assembly.join(upload.upload_id, parts, key, run, self._sizes)
         now = self._queue.now()
         return replace(
             upload,

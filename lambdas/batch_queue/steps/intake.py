@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError
+from batch_queue.aws.table.chunks import UnfinishedError, never
 from batch_queue.aws.table.marks import Began
 from batch_queue.aws.telemetry import EventError, count_end, log
-from batch_queue.core import cutting, names, reading, reports
+from batch_queue.core import names, reading, reports
+from batch_queue.core.cutting import chunk_of
 from batch_queue.core.objects import NewObject, ObjectRef, new_objects, why_not
 from batch_queue.core.rows import TERMINAL, Chunk, Route, Status, Upload
 
@@ -20,6 +23,8 @@ from .validation import Begun, Validation
 
 # The rows of an upload that has ended are kept for at least a day.
 OLD_SECONDS = 86_400.0 - CLOCK_SECONDS
+# A run with less time than this stores no more chunks: another one goes on.
+STORE_SECONDS = 30.0
 
 
 class Intake:
@@ -52,7 +57,7 @@ class Intake:
                 status = run.attempt(self._take, found, begun, routes, run, key=found.key)
                 wake |= status == Status.PENDING
         if wake or run.errors:
-            self._queue.functions.wake(self._queue.settings.process_function, {"reason": "uploads"})
+            self._queue.wake_processor("uploads")
         run.raise_first()
 
     def _take(self, listed: NewObject, begun: Begun, routes: dict[str, Route], run: Run) -> Status | None:
@@ -90,7 +95,7 @@ class Intake:
         """
         known = self._queue.table.uploads.get(found.upload_id)
         if known is not None and not known.unread:
-            return self._known(known)
+            return self._known(known, found, run)
         route = routes[names.route_name(found.key, self._queue.settings.input_prefix, routes)]
         upload = Upload(
             upload_id=found.upload_id,
@@ -110,7 +115,7 @@ class Intake:
                 return None
             size, scan = self._validation.read(found, route, begun, run)
         except ObjectGoneError as error:
-            return self._store(_ended(upload, Status.CANCELLED, error.told), [])
+            return self._store(_ended(upload, Status.CANCELLED, error.told))
         except UnclearError:
             again = replace(found, since=found.since or found.created_at)
             self._deny(known or upload, again, reports.unclear(self._queue.settings.output_prefix))
@@ -118,16 +123,22 @@ class Intake:
         except ObjectDeniedError as error:
             self._deny(known or upload, found, reports.denied(upload.key, str(error)))
             raise
-        return self._decide(upload, size, scan) if scan.done else None
+        if not scan.done:
+            return None
+        try:
+            return self._decide(upload, size, scan, run)
+        except UnfinishedError:
+            self._go_on(found, run)
+            return None
 
-    def _decide(self, upload: Upload, size: int, scan: reading.Scan) -> Status:
-        """Stores an upload that was read, rejected or accepted."""
+    def _decide(self, upload: Upload, size: int, scan: reading.Scan, run: Run) -> Status:
+        """Stores an upload that was read, rejected or accepted. Raises UnfinishedError."""
         if scan.fault_count:
             return self._reject(upload, size, scan)
-        chunks = [_chunk(upload, number, cut, size) for number, cut in enumerate(scan.cuts, start=1)]
-        count = len(chunks)
+        count = len(scan.cuts)
         accepted = replace(upload, size_bytes=size, records=scan.records, chunks=count, chunks_open=count)
-        return self._store(accepted, chunks)
+        chunks = [chunk_of(accepted, number, cut) for number, cut in enumerate(scan.cuts, start=1)]
+        return self._store(accepted, chunks, partial(run.has_less_than, STORE_SECONDS))
 
     def _deny(self, upload: Upload, found: NewObject, words: str) -> None:
         """Stores what S3 denies of an upload, so that people see it and each sweep tries again.
@@ -140,13 +151,25 @@ class Intake:
             replace(upload, unread=True, message=words, updated_at=self._queue.now()), found
         )
 
-    def _known(self, known: Upload) -> Status:
-        """Puts the rest of an upload that has a row into the queue, and returns its status."""
+    def _known(self, known: Upload, found: NewObject, run: Run) -> Status | None:
+        """Puts the rest of an upload that has a row into the queue, and returns its status.
+
+        Returns None if time runs out first: another invocation then continues.
+        """
         log.info("upload is known", extra={"upload_id": known.upload_id, "key": known.key})
         if known.ready or known.status in TERMINAL:
             return known.status
-        self._queue.table.uploads.enqueue(known)
+        try:
+            self._queue.table.uploads.enqueue(known, partial(run.has_less_than, STORE_SECONDS))
+        except UnfinishedError:
+            self._go_on(found, run)
+            return None
         return Status.PENDING
+
+    def _go_on(self, found: NewObject, run: Run) -> None:
+        """Invokes the function again to put the rest of an upload that has a row into the queue."""
+        log.info("storing continues in another run", extra={"key": found.key})
+        self._queue.functions.wake(run.function_name, {"read_on": asdict(found)})
 
     def _ran_before(self, found: NewObject) -> bool:
         """Returns whether an object that is not taken in has ended, or was in a job of another table.
@@ -187,7 +210,7 @@ class Intake:
         message = f"Rejected, nothing was run: {where}{first.reason}{more}."
         if names.key_too_long(key):  # then only the row says so
             rejected = _ended(upload, Status.REJECTED, message)
-            return self._store(replace(rejected, size_bytes=size), [])
+            return self._store(replace(rejected, size_bytes=size))
         message += f" All in {key}"
         faults = [
             {
@@ -200,12 +223,14 @@ class Intake:
         advice = "Correct the lines below and upload the file again. No record of it was run."
         self._queue.bucket.put_json(key, reports.rejection(upload, advice, scan.fault_count, faults))
         rejected = _ended(upload, Status.REJECTED, message)
-        return self._store(replace(rejected, size_bytes=size, records=scan.records, result_key=key), [])
+        return self._store(replace(rejected, size_bytes=size, records=scan.records, result_key=key))
 
-    def _store(self, upload: Upload, chunks: list[Chunk]) -> Status:
+    def _store(
+        self, upload: Upload, chunks: Sequence[Chunk] = (), stop: Callable[[], bool] = never
+    ) -> Status:
         if upload.status in TERMINAL:
             upload = replace(upload, expires_at=self._queue.expires_at())
-        if not self._queue.table.uploads.add(upload, chunks):
+        if not self._queue.table.uploads.add(upload, chunks, stop):
             log.info("upload is known", extra={"upload_id": upload.upload_id, "key": upload.key})
         else:
             count_end(self._queue.settings.name, upload.status)
@@ -220,26 +245,6 @@ class Intake:
                 },
             )
         return upload.status
-
-
-def _chunk(upload: Upload, number: int, cut: cutting.Cut, size: int) -> Chunk:
-    return Chunk(
-        upload_id=upload.upload_id,
-        number=number,
-        route=upload.route,
-        key=upload.key,
-        version_id=upload.version_id,
-        etag=upload.etag,
-        start=cut.start,
-        end=cut.end,
-        records=cut.records,
-        created_at=upload.created_at,
-        queued_at=upload.updated_at,
-        shard=names.shard(upload.upload_id),
-        ids=cut.ids,
-        rewrite=cut.rewrite,
-        whole=(cut.start, cut.end) == (0, size),
-    )
 
 
 def _ended(upload: Upload, status: Status, message: str) -> Upload:

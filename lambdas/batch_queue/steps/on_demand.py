@@ -57,21 +57,24 @@ class OnDemand:
         Raises AtWorkError if another run does the same.
         """
         chunks = self._queue.table.chunks
-        for ref in job.chunks:
+        intent = self._queue.table.jobs.intent(job.job_id)
+        kind = str(intent.request.get("modelInvocationType", "InvokeModel"))
+        written = self._queue.bucket.keys(names.output_folder(self._queue.settings.work_prefix, job.job_id))
+        for ref in intent.chunks:
             chunk = chunks.get(ref)
             if chunk is None or chunk.job_id != job.job_id or chunk.gone:
                 continue
             try:
-                if not self._run_chunk(job, chunk, run):
+                if not self._run_chunk(job, kind, chunk, run, written):
                     return False
             except ObjectGoneError as error:
                 chunks.mark_gone(ref, job.job_id, error.told)
         return True
 
-    def _run_chunk(self, job: Job, chunk: Chunk, run: Run) -> bool:
+    def _run_chunk(self, job: Job, kind: str, chunk: Chunk, run: Run, written: Collection[str]) -> bool:
+        """Answers the records of a chunk. ``written``: the keys of what earlier runs have stored."""
         bucket, work = self._queue.bucket, self._queue.settings.work_prefix
         key = names.output_key(work, job.job_id, job.arn, chunk.ref.file_name)
-        written = bucket.keys(names.output_folder(work, job.job_id))
         if key in written:
             return True
         parts = sorted(part for part in written if part.startswith(f"{key}."))
@@ -86,7 +89,7 @@ class OnDemand:
                     if run.has_less_than(BATCH_SECONDS):
                         return False
                     ask = counts.add({asked_key(record) for record in batch})
-                    parts += pool.map(partial(self._answer, job, key, ask), batch)
+                    parts += pool.map(partial(self._answer, job, kind, key, ask), batch)
         except ObjectGoneError:
             if not parts:
                 raise  # else the stored answers count
@@ -104,20 +107,19 @@ class OnDemand:
         records = (record for _, record in outputs.output_lines(stream) if record is not None)
         return {digests.digest(str(record.get("recordId"))) for record in records}
 
-    def _answer(self, job: Job, key: str, ask: Collection[str], record: dict[str, Any]) -> str:
+    def _answer(self, job: Job, kind: str, key: str, ask: Collection[str], record: dict[str, Any]) -> str:
         """Stores the output line of one record as an object of its own, and returns that object's key."""
         mark = asked_key(record)
         if mark in ask:
-            line = self._line(job, record)
+            line = self._line(job, kind, record)
         else:
             line = outputs.error_line(record, UNANSWERED_CODE, UNANSWERED)
         part = f"{key}.{mark}"
         self._queue.bucket.put_stream(part, iter([line]))
         return part
 
-    def _line(self, job: Job, record: dict[str, Any]) -> bytes:
+    def _line(self, job: Job, kind: str, record: dict[str, Any]) -> bytes:
         body = record["modelInput"]
-        kind = str(job.request.get("modelInvocationType", "InvokeModel"))
         answer = self._runtime.answer(job.model_id, kind, body, FLEX if job.instead == FLEX else "")
         line = {"recordId": record["recordId"], "modelInput": body, **answer}
         # Converse gives bytes where a batch output has base64.

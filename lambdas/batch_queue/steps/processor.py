@@ -1,4 +1,4 @@
-"""Step 3: one run at a time holds the lease and repeats its round: refresh, hand over, dispatch."""
+"""Step 3: one run at a time holds the lease and repeats its round: hand over, dispatch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from uuid import uuid4
 
 from batch_queue.aws.bedrock import Bedrock
 from batch_queue.aws.telemetry import log
+from batch_queue.core.rows import Status
 
-from .dispatch import ROUND_SECONDS, Dispatch
+from .dispatch import ROUND_SECONDS, Dispatch, Filled
 from .handover import hand_over
 from .queue import Queue
 from .refresh import Refresh
@@ -15,6 +16,8 @@ from .run import Run
 
 # An intake that began this long ago has ended, its two retries included.
 ENTER_SECONDS = 3600.0
+# While it waits for uploads that are still arriving, a run looks for news after so many seconds.
+LOOK_SECONDS = 5.0
 
 
 class Processor:
@@ -25,6 +28,24 @@ class Processor:
         self._refresh = Refresh(queue, bedrock)
         self._dispatch = Dispatch(queue, bedrock)
 
+    def heard(self, job_id: str, arn: str, status: Status) -> bool:
+        """Stores what an event of Bedrock tells of a job. Returns whether a slot may be free now.
+
+        Raises EventError and BedrockError, so that Lambda repeats the event.
+        """
+        return self._refresh.by_event(job_id, arn, status)
+
+    def look(self, function_name: str, seconds_left: float) -> None:
+        """Finds what no event has told: asks Bedrock about all active jobs, and completes the queue.
+
+        Raises the first error after everything was tried.
+        """
+        run = Run(self._queue.clock, function_name, seconds_left)
+        self._refresh.by_list(self._queue.table.jobs.active(), run)
+        for upload_id, since in self._queue.table.uploads.entering().items():
+            run.attempt(self._enter, upload_id, since, upload_id=upload_id)
+        run.raise_first()
+
     def run(self, owner: str, function_name: str, seconds_left: float) -> bool:
         """Runs rounds until none was requested meanwhile. Returns False if another run has the lease.
 
@@ -34,37 +55,44 @@ class Processor:
         """
         lease = self._queue.table.lease
         run = Run(self._queue.clock, function_name, seconds_left)
-        # Lambda may deliver an event twice with the same request id.
-        owner = f"{owner}/{uuid4().hex}"
-        if not lease.acquire(owner, self._queue.clock(), run.deadline):
+        # Lambda's retry of an event has its request id. So may an event that is delivered twice.
+        retry_of, owner = f"{owner}/", f"{owner}/{uuid4().hex}"
+        if not lease.acquire(owner, self._queue.clock(), run.deadline, retry_of):
             log.info("another run holds the lease and will run another round")
             return False
         released = False
         try:
-            finished = self._round(run)
-            while not run.errors and not (released := lease.release(owner)):
-                if run.has_less_than(ROUND_SECONDS):
-                    finished = False
+            while (filled := self._round(run)) and not run.errors:
+                if filled.gathers_until:
+                    self._gather(filled.gathers_until, owner, run)
+                elif released := lease.release(owner):
                     break
-                finished = self._round(run)
+                if run.has_less_than(ROUND_SECONDS):
+                    break
         finally:
             if not released:  # so that the next run need not wait until the lease runs out
                 lease.drop(owner)
         run.raise_first()
-        if not finished:
+        if not released:
             self._queue.functions.wake(run.function_name, {"reason": "time ran out with work left"})
         return True
 
-    def _round(self, run: Run) -> bool:
-        """Runs one round. Returns False if time ran out before everything that fits was started."""
-        jobs = [
-            run.attempt(self._refresh.job, job, job_id=job.job_id) or job
-            for job in self._queue.table.jobs.active()
-        ]
-        for job in jobs:
+    def _gather(self, until: float, owner: str, run: Run) -> None:
+        """Waits for uploads that are still arriving, until then (epoch seconds) or until something is new."""
+        while (left := until - self._queue.clock()) > 0 and not run.has_less_than(ROUND_SECONDS):
+            self._queue.sleep(min(left, LOOK_SECONDS))
+            if self._queue.table.lease.take_mark(owner):
+                return
+
+    def _round(self, run: Run) -> Filled | None:
+        """Runs one round. Returns None if time ran out before everything that fits was started."""
+        jobs = []
+        for job in self._queue.table.jobs.active():
+            if job.collected_at:  # a collector died right after it had stored this
+                self._queue.table.jobs.forget(job.job_id)
+                continue
+            jobs.append(job)
             run.attempt(hand_over, self._queue, job, job_id=job.job_id)
-        for upload_id, since in self._queue.table.uploads.entering().items():
-            run.attempt(self._enter, upload_id, since, upload_id=upload_id)
         return self._dispatch.run(jobs, run)
 
     def _enter(self, upload_id: str, since: str) -> None:

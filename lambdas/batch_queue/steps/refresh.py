@@ -1,16 +1,19 @@
-"""Steps 4 and 5: looks up active jobs at Bedrock and stores their status."""
+"""Steps 4 and 5: stores the status that Bedrock's events, its list and its look-up tell of a job."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from batch_queue.aws.bedrock import Bedrock, JobState
-from batch_queue.aws.telemetry import log
+from batch_queue.aws.bedrock import Bedrock, BedrockError, JobState
+from batch_queue.aws.pool import at_once
+from batch_queue.aws.telemetry import EventError, log
 from batch_queue.core import names
-from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Status
+from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Status, statuses_before
 
-from .handover import advance_uploads
+from .handover import store_end
 from .queue import Queue
+from .run import Run
 
 # Bedrock does not guarantee that a job can be looked up as soon as it is created.
 UNKNOWN_SECONDS = 3600.0
@@ -18,33 +21,82 @@ UNKNOWN = "Bedrock no longer knows this job."
 
 
 class Refresh:
-    """Looks jobs up at Bedrock."""
+    """Keeps the rows of jobs up to date. What it stores is conditional, so it needs no lease."""
 
     def __init__(self, queue: Queue, bedrock: Bedrock) -> None:
         self._queue = queue
         self._bedrock = bedrock
 
-    def job(self, job: Job) -> Job:
-        """Looks up a job if it is active, stores what changed, and returns the job as it is now."""
-        if job.status not in ACTIVE or job.instead:
-            return job
+    def by_event(self, job_id: str, arn: str, status: Status) -> bool:
+        """Stores the status that an event tells of a job. Returns whether the job has ended.
+
+        Looks the job up if it has ended, because the event has neither its counts nor when it ended. Raises
+        EventError if Bedrock does not say yet that it has, and BedrockError.
+        """
+        job = self._queue.table.jobs.get(job_id)
+        if job is None or job.instead or job.status in TERMINAL:
+            return status in TERMINAL
+        if not job.arn:  # the run that submitted it has not stored the answer yet, or has died
+            if status not in TERMINAL:
+                return False
+            now = self._queue.now()
+            job = replace(job, arn=arn, status=Status.SUBMITTED, submitted_at=now, updated_at=now)
+            self._queue.table.jobs.store_arn(job)
+        if status not in TERMINAL:
+            self._store(job, JobState(status, "", None))
+            return False
+        fresh = self.look_up(job)
+        if fresh.status not in TERMINAL:
+            raise EventError(
+                f"Bedrock says {fresh.status} of a job, and its event {status}; Lambda tries again"
+            )
+        return True
+
+    def by_list(self, jobs: Iterable[Job], run: Run) -> None:
+        """Stores the status of all active jobs: from Bedrock's list, or looked up if they are not in it.
+
+        Keeps errors in ``run``. The list is eventually consistent: a job that it does not have may be new, or
+        has ended.
+        """
+        active = [job for job in jobs if job.status in ACTIVE and not job.instead]
+        if not active:
+            return
+        try:
+            listed = {job.arn: job.status for job in self._bedrock.active_jobs()}
+        except BedrockError as error:
+            log.warning("cannot list the active jobs of the account: %s", error.code)
+            listed = {}
+
+        def look(job: Job) -> None:
+            if status := listed.get(job.arn):
+                run.attempt(self._store, job, JobState(status, "", None), job_id=job.job_id)
+            else:
+                run.attempt(self.look_up, job, job_id=job.job_id)
+
+        at_once(look, active)
+
+    def look_up(self, job: Job) -> Job:
+        """Looks a job up, stores what changed, and returns the job as it is now. Raises BedrockError."""
         found = self._bedrock.state(job.arn)
-        if found is None and self._queue.age(job.submitted_at) < UNKNOWN_SECONDS:
+        if found is not None:
+            return self._store(job, found)
+        if self._queue.age(job.submitted_at) < UNKNOWN_SECONDS:
             return job
-        fresh = _unknown(job, self._queue.now()) if found is None else _seen(job, found, self._queue.now())
-        if fresh == job:
+        return self._store(job, JobState(Status.FAILED, UNKNOWN, None))
+
+    def _store(self, job: Job, found: JobState) -> Job:
+        """Stores what changed of a job, has it collected if it has ended, and returns it as it is now."""
+        now = self._queue.now()
+        fresh = _seen(job, found, now)
+        if fresh == job or job.status not in (*statuses_before(fresh.status), fresh.status):
             return job
-        fresh = replace(fresh, updated_at=self._queue.now())
-        self._queue.table.jobs.update(fresh)
+        fresh = replace(fresh, updated_at=now)
         if fresh.status != job.status:
             log.info("job status", extra={"job_id": job.job_id, "status": fresh.status, "was": job.status})
-            if fresh.status in ACTIVE:
-                advance_uploads(self._queue, fresh)
+        if fresh.status in TERMINAL:
+            return store_end(self._queue, fresh)
+        self._queue.table.jobs.update(fresh)
         return fresh
-
-
-def _unknown(job: Job, now: str) -> Job:
-    return replace(job, status=Status.FAILED, message=UNKNOWN, ended_at=now)
 
 
 def _seen(job: Job, found: JobState, now: str) -> Job:

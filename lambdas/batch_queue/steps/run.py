@@ -13,7 +13,10 @@ CLOCK_SECONDS = 900.0
 
 
 class Run:
-    """One invocation: its function's name, its deadline (epoch seconds), and the errors it has kept."""
+    """One invocation: its function's name, its deadline (epoch seconds), and the errors it has kept.
+
+    Steps of it may run side by side.
+    """
 
     def __init__(self, clock: Callable[[], float], function_name: str, seconds_left: float) -> None:
         self.function_name = function_name
@@ -28,7 +31,8 @@ class Run:
 
     def is_out_of_time(self, seconds: float) -> bool:
         """Returns whether less time than this is left. ``unfinished`` then says that another run goes on."""
-        self.unfinished = self.unfinished or self.has_less_than(seconds)
+        if self.has_less_than(seconds):  # set only: another thread may have set it meanwhile
+            self.unfinished = True
         return self.unfinished
 
     def attempt(self, step: Callable[..., T], *arguments: object, **about: str) -> T | None:

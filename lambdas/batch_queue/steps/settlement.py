@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
 from batch_queue.aws.bucket import ObjectGoneError
+from batch_queue.aws.table.chunks import CLOSED_AT_ONCE, Closing
 from batch_queue.core import digests, media, names, outputs, reading, reports
 from batch_queue.core.objects import ObjectRef
 from batch_queue.core.outputs import Left, Tally
 from batch_queue.core.rows import TERMINAL, Chunk, ChunkRef, Counts, Job, Route, Status
 
-from .handover import give_back
+from .handover import given_back
+from .outcome import Outcome
 from .queue import Queue
 
 # The back-off after a whole job failed, four times longer after each attempt.
 BACKOFF_SECONDS = 60
 MAX_BACKOFF_SECONDS = 3600
-# A job that expires before it starts has waited for 1 to 7 days (Bedrock's limits): this is 4 to 30 in a row.
-UNSTARTED_DAYS = 30
 # The message and the error code of records whose input was deleted before they could run again.
 GONE = "The object was deleted while it ran. Records that failed or had no answer were not run again."
 GONE_CODE = "InputGone"
@@ -31,34 +31,70 @@ RETRY_GONE = "Records that were to run again were deleted from the work area. Th
 
 
 class Settlement:
-    """Closes the attempt of each chunk of one job, by its output or by the reason why there is none."""
+    """Closes the attempt of each chunk of one job, by its output or by the reason why there is none.
 
-    def __init__(self, queue: Queue, job: Job, written: Collection[str], route: Route | None) -> None:
+    ``written``: key → size in bytes of the job's outputs. Each method may run for many chunks at once.
+    """
+
+    def __init__(self, queue: Queue, job: Job, written: Mapping[str, int], route: Route | None) -> None:
         self._queue = queue
         self._work = queue.settings.work_prefix
         self._job = job
         self._written = written
-        self._route = route
+        self._outcome = Outcome(queue, job, bool(written), route)
         self._arn = "" if job.instead else job.arn
+        self._only: set[str] = set()  # uploads that have one chunk
         #: The uploads with a chunk, settled before, that refers to an object of the job.
         self.referring: set[str] = set()
+        #: Whether a run before this one may have begun to write a small object of the job in parts, or was
+        #: overtaken: not if each chunk is still open, and is a whole object, which small ones are copied as.
+        self.in_parts = False
 
-    def settle(self, ref: ChunkRef) -> int:
-        """Settles one chunk, unless it is settled. Returns how many of its records run again."""
-        chunk = self._open(ref)
-        if chunk is None:
-            return 0
+    def open(self, refs: Sequence[ChunkRef]) -> list[Chunk]:
+        """Returns those chunks whose attempt is not settled, as they are now."""
+        found = self._queue.table.chunks.all(refs)
+        chunks = [chunk for ref in refs if (chunk := self._at_attempt(ref, found.get(ref)))]
+        plain = [chunk for chunk in chunks if chunk.whole and not chunk.gone]
+        self.in_parts |= len(plain) < len(refs)
+        # The upload of a chunk that is a whole object at its first attempt has no other.
+        first = [chunk for chunk in chunks if chunk.number == 1]
+        whole = {chunk.upload_id for chunk in first if chunk.whole and chunk.attempt == 1}
+        asked = {chunk.upload_id for chunk in first} - whole
+        uploads = self._queue.table.uploads.all(sorted(asked))
+        self._only |= whole | {upload.upload_id for upload in uploads.values() if upload.chunks == 1}
+        return chunks
+
+    def size(self, chunk: Chunk) -> int:
+        """Returns how many bytes of a chunk, or of its output, are read to settle it."""
+        return max(chunk.end - chunk.start, self._written.get(self._output_key(chunk), 0))
+
+    def prepare(self, chunk: Chunk) -> Closing | None:
+        """Writes what is to be kept of an attempt. Returns how it ends, or None if another run has closed it.
+
+        The caller stores that with ``close``.
+        """
         try:
             return self._settle(chunk)
         except ObjectGoneError:
-            if self._open(ref):
+            if self._open(chunk.ref):
                 raise
-            return 0  # another run has settled it, and deleted what this one was reading
+            return None  # another run has settled it, and deleted what this one was reading
+
+    def close(self, closings: Sequence[Closing]) -> None:
+        """Stores how attempts of chunks of one upload end, unless another run has."""
+        chunks = self._queue.table.chunks
+        for at in range(0, len(closings), CLOSED_AT_ONCE):
+            some = closings[at : at + CLOSED_AT_ONCE]
+            if not chunks.close(some, self._job.job_id) and len(some) > 1:
+                for closing in some:
+                    chunks.close([closing], self._job.job_id)
 
     def _open(self, ref: ChunkRef) -> Chunk | None:
         """Returns a chunk at the job's attempt, or None if that attempt is settled."""
+        return self._at_attempt(ref, self._queue.table.chunks.get(ref))
+
+    def _at_attempt(self, ref: ChunkRef, chunk: Chunk | None) -> Chunk | None:
         job = self._job
-        chunk = self._queue.table.chunks.get(ref)
         if chunk is None:
             return None
         if (chunk.job_id, chunk.attempt) == (job.job_id, ref.attempt) and chunk.status not in TERMINAL:
@@ -68,13 +104,16 @@ class Settlement:
             self.referring.add(chunk.upload_id)
         return None
 
-    def _settle(self, chunk: Chunk) -> int:
+    def _output_key(self, chunk: Chunk) -> str:
+        return names.output_key(self._work, self._job.job_id, self._job.arn, chunk.ref.file_name)
+
+    def _settle(self, chunk: Chunk) -> Closing:
         job = self._job
-        key = names.output_key(self._work, job.job_id, job.arn, chunk.ref.file_name)
+        key = self._output_key(chunk)
         wrote = key in self._written
         if chunk.gone and not wrote:  # concurrent runs that staged it may have come to different results
             return self._not_staged(chunk)
-        if job.status == Status.REJECTED and (chunk.runs or self._alone(chunk)):
+        if job.status == Status.REJECTED and (chunk.runs or chunk.upload_id in self._only):
             return self._reject(chunk)
         try:
             return self._by_output(chunk, key if wrote else "")
@@ -85,47 +124,14 @@ class Settlement:
                 return self._end_without_input(chunk, key)
             return self._not_staged(replace(chunk, message=error.told, error_code=""))
 
-    def _may_run_again(self, chunk: Chunk) -> bool:
-        if self._lasting:
-            return False
-        if not self._ran:
-            return self._queue.age(self._unstarted_since(chunk)) < UNSTARTED_DAYS * 86_400
-        return chunk.runs + 1 < (self._route.max_record_attempts if self._route else 1)
-
-    @property
-    def _lasting(self) -> bool:
-        """Returns whether the job ended in a way that another would end in too."""
-        if self._job.arn:
-            return self._job.status == Status.FAILED and not outputs.passing_failure(self._job.message)
-        return self._job.status in (Status.FAILED, Status.REJECTED) and not self._job.unanswered
-
-    @property
-    def _ran(self) -> bool:
-        """Returns whether the job is one of the runs that ``max_record_attempts`` limits.
-
-        A job that was not submitted is none, whether because too few records were left or because Bedrock did
-        not answer. Nor is one that expired or failed before it started. A stopped job is one whether it had
-        started or not: somebody stopped it, who must be able to get rid of its records.
-        """
-        job = self._job
-        if job.status in (Status.CANCELLED, Status.REJECTED) or not job.arn:
-            return False
-        if job.status not in (Status.EXPIRED, Status.FAILED):
-            return True
-        # The job may have started and ended between two looks at it.
-        return bool(job.started_at or self._written or job.success_count or job.error_count)
-
-    def _unstarted_since(self, chunk: Chunk) -> str:
-        return chunk.unstarted_since or self._job.created_at
-
     # ------------------------------------------------------------------------------------ with an output
 
-    def _by_output(self, chunk: Chunk, key: str) -> int:
-        """Settles a chunk by its output at ``key`` ("" if there is none). Returns how many records run again.
+    def _by_output(self, chunk: Chunk, key: str) -> Closing:
+        """Settles a chunk by its output at ``key`` ("" if there is none).
 
         Raises ObjectGoneError if its input is needed and no longer exists.
         """
-        may_run_again = self._may_run_again(chunk)
+        may_run_again = self._outcome.may_run_again(chunk)
         tally = outputs.tally(self._output(key), may_run_again) if key else Tally()
         if key and not tally.is_of(chunk.records, chunk.ids):
             records = outputs.unanswered(self._inputs(chunk), ())
@@ -144,8 +150,8 @@ class Settlement:
         self._queue.bucket.put_stream(part, lines)
         return part
 
-    def _run_again(self, chunk: Chunk, key: str, tally: Tally) -> int:
-        """Puts the records without a final line back into the queue. Returns how many they are."""
+    def _run_again(self, chunk: Chunk, key: str, tally: Tally) -> Closing:
+        """Writes the records without a final line to an object, from which they run again."""
         bucket = self._queue.bucket
         answered = tally.seen - tally.again
         parts = (
@@ -161,7 +167,7 @@ class Settlement:
         bucket.put_stream(again, left.measured(moved))
         self._copy_media(folder, sources)
         last_errors = chunk.last_errors
-        if self._ran:
+        if self._outcome.ran:
             last_errors = f"{again}.errors"
             bucket.put_stream(last_errors, self._errors(chunk, key, tally))
         failed = self._job.status == Status.FAILED
@@ -181,8 +187,8 @@ class Settlement:
             ids=digests.digest_sum(left.ids),
             rewrite=chunk.rewrite,
             attempt=chunk.attempt + 1,
-            runs=chunk.runs + self._ran,
-            unstarted_since="" if self._ran else self._unstarted_since(chunk),
+            runs=chunk.runs + self._outcome.ran,
+            unstarted_since="" if self._outcome.ran else self._outcome.unstarted_since(chunk),
             not_before=int(self._queue.clock()) + wait,
             parts=(*chunk.parts, *parts),
             last_errors=last_errors,
@@ -193,9 +199,8 @@ class Settlement:
             origin_end=end,
             origin_records=records,
         )
-        words = reports.waits_again(self._job, left.records, self._ran)
-        self._queue.table.chunks.run_again(pending, self._job.job_id, tally.counts(), self._arn, words)
-        return left.records
+        words = reports.waits_again(self._job, left.records, self._outcome.ran)
+        return Closing(pending, tally.counts(), self._arn, words)
 
     def _copy_media(self, folder: str, sources: Mapping[str, str]) -> None:
         """Copies referenced objects to keys below ``folder``, unless they are there.
@@ -211,46 +216,29 @@ class Settlement:
         found = {key: source for key, source in new.items() if source in sizes}
         bucket.copy_all(found, sizes, lambda: False)
 
-    def _give_up(self, chunk: Chunk, key: str, tally: Tally) -> int:
+    def _give_up(self, chunk: Chunk, key: str, tally: Tally) -> Closing:
         """Ends a chunk at its last attempt. Records without an answer get an error line."""
         missing = max(0, chunk.records - len(tally.seen))
         errors = Counter(tally.errors_by_code)
         lines: Iterator[bytes] = outputs.settled(self._output(key), tally.seen) if key else iter(())
         if missing:
             lines = chain(lines, self._errors(chunk, key, tally))
-            errors[self._code] += missing
+            errors[self._outcome.code] += missing
         part = self._part(chunk, "last", lines)
         counts = tally.counts(missing)
-        return self._close(_with_reasons(chunk, tally), [part], errors, counts, message=self._words)
+        return self._close(_with_reasons(chunk, tally), [part], errors, counts, message=self._outcome.words)
 
     def _errors(self, chunk: Chunk, key: str, tally: Tally) -> Iterator[bytes]:
         """Yields an error line for each record that is to run again or that the output does not have."""
         if tally.again:
             yield from outputs.settled(self._output(key), tally.again)
-        words = self._words or f"The job ended as {self._job.status} before this record was answered."
+        words = self._outcome.words or f"The job ended as {self._job.status} before this record was answered."
         for _, record in outputs.unanswered(self._inputs(chunk), tally.seen):
-            yield outputs.error_line(record, self._code, words)
-
-    @property
-    def _words(self) -> str:
-        """Returns why records that end without an answer do so; "" if nobody said."""
-        job = self._job
-        if self._ran or self._lasting:
-            return job.message
-        said = f": {job.message}" if job.message else "."
-        return (
-            f"Not run: no job with these records has started for {UNSTARTED_DAYS} days. The last one ended "
-            f"as {job.status}{said} Upload the records again."
-        )
-
-    @property
-    def _code(self) -> str:
-        """Returns the error code of records that the job did not answer."""
-        return f"Job{self._job.status}"
+            yield outputs.error_line(record, self._outcome.code, words)
 
     # ------------------------------------------------------------------------------------ without an output
 
-    def _end_without_input(self, chunk: Chunk, key: str) -> int:
+    def _end_without_input(self, chunk: Chunk, key: str) -> Closing:
         """Ends a chunk by its output alone: without its input, no record can run again."""
         tally = outputs.tally(self._output(key), may_run_again=False)
         part = self._part(chunk, "output", outputs.settled(self._output(key), tally.seen))
@@ -259,16 +247,14 @@ class Settlement:
         counts = tally.counts(missing)
         return self._close(_with_reasons(chunk, tally), [part], errors, counts, message=GONE)
 
-    def _not_staged(self, chunk: Chunk) -> int:
+    def _not_staged(self, chunk: Chunk) -> Closing:
         """Ends a chunk that was not staged. Its records get its message, if they can be read.
 
         A chunk that only did not fit into the job returns to the queue.
         """
         if chunk.error_code == media.NO_ROOM_CODE:
-            give_back(
-                self._queue, chunk, self._job, "a job had no room for the objects that its records reference"
-            )
-            return chunk.records
+            why = "a job had no room for the objects that its records reference"
+            return given_back(self._queue, chunk, why)
         message = chunk.message
         again = chunk.key.startswith(self._work)
         if chunk.error_code or (again and not chunk.last_errors):
@@ -278,10 +264,9 @@ class Settlement:
                 message = error.told
         if again:
             return self._end_as_it_was(chunk, RETRY_GONE if message == ObjectGoneError.told else message)
-        self._queue.table.chunks.settle(replace(chunk, status=Status.CANCELLED, message=message), Counts())
-        return 0
+        return Closing(replace(chunk, status=Status.CANCELLED, message=message))
 
-    def _explain(self, chunk: Chunk) -> int:
+    def _explain(self, chunk: Chunk) -> Closing:
         """Ends a chunk with an error line for each record. Raises ObjectGoneError."""
         records = outputs.unanswered(self._source(chunk), ())
         lines = (outputs.error_line(record, chunk.error_code, chunk.message) for _, record in records)
@@ -289,23 +274,14 @@ class Settlement:
         errors, counts = Counter({chunk.error_code: chunk.records}), Counts(error=chunk.records)
         return self._close(chunk, [part], errors, counts, status=Status.FAILED, message=chunk.message)
 
-    def _alone(self, chunk: Chunk) -> bool:
-        """Returns whether an upload has no other chunk."""
-        if chunk.number > 1:
-            return False
-        upload = self._queue.table.uploads.get(chunk.upload_id)
-        return upload is not None and upload.chunks == 1
-
-    def _reject(self, chunk: Chunk) -> int:
+    def _reject(self, chunk: Chunk) -> Closing:
         """Ends a chunk that is too small for a job. It never ran, or its last errors are final."""
         message = self._job.message
         if not chunk.runs:
-            rejected = replace(chunk, status=Status.REJECTED, message=message)
-            self._queue.table.chunks.settle(rejected, Counts())
-            return 0
+            return Closing(replace(chunk, status=Status.REJECTED, message=message))
         return self._end_as_it_was(chunk, message)
 
-    def _end_as_it_was(self, chunk: Chunk, message: str) -> int:
+    def _end_as_it_was(self, chunk: Chunk, message: str) -> Closing:
         """Ends a chunk whose records do not run again: each has its last error, if a job has run it."""
         # Otherwise a part is missing, for which the end of the upload writes error lines.
         part = chunk.last_errors or names.settled_key(self._work, chunk.ref, "missing")
@@ -323,7 +299,7 @@ class Settlement:
         *,
         status: Status | None = None,
         message: str | None = None,
-    ) -> int:
+    ) -> Closing:
         """Ends a chunk and adds these parts and errors to it. The default status is that of the job."""
         ended = replace(
             chunk,
@@ -331,11 +307,10 @@ class Settlement:
             message=self._job.message if message is None else message,
             parts=self._joined(chunk, (*chunk.parts, *parts)),
             errors_by_code=Counter(chunk.errors_by_code) + errors,
-            runs=chunk.runs + (self._ran and not chunk.gone),
+            runs=chunk.runs + (self._outcome.ran and not chunk.gone),
             job_arns=self._jobs(chunk),
         )
-        self._queue.table.chunks.settle(ended, counts, self._arn)
-        return 0
+        return Closing(ended, counts, self._arn)
 
     def _jobs(self, chunk: Chunk) -> frozenset[str]:
         return chunk.job_arns | {self._arn} - {""}
@@ -347,7 +322,8 @@ class Settlement:
         part that no longer exists stays in the list, so that the end of the upload notices.
         """
         ours = names.work_folder(self._work, chunk.upload_id)
-        if (len(parts) <= 1 and all(part.startswith(ours) for part in parts)) or self._alone(chunk):
+        kept = len(parts) <= 1 and all(part.startswith(ours) for part in parts)
+        if kept or chunk.upload_id in self._only:
             return parts
         try:
             return (self._join(chunk, parts),)
@@ -360,7 +336,8 @@ class Settlement:
 
     def _join(self, chunk: Chunk, parts: Sequence[str]) -> str:
         key = names.settled_key(self._work, chunk.ref, names.digest_of_keys(parts))
-        self._queue.bucket.concatenate(parts, key)
+        sizes = {} if self._job.instead else self._written  # another run may still write an answer on demand
+        self._queue.bucket.concatenate(parts, key, sizes)
         return key
 
     def _output(self, key: str) -> Iterator[bytes]:

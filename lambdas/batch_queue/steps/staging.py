@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import field, replace
+from functools import partial
 
 from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError
+from batch_queue.aws.pool import AT_ONCE, at_once
 from batch_queue.core import media, names, reading
 from batch_queue.core.objects import ObjectRef
-from batch_queue.core.rows import Chunk, ChunkRef, Job, Route, Status
+from batch_queue.core.records import dataclass
+from batch_queue.core.rows import Chunk, Intent, Job, Route, Status
 
 from .handover import end, give_back, wait
 from .queue import Queue
@@ -18,8 +21,10 @@ from .run import Run
 # Denied access (by S3 or Bedrock) is retried by later runs until the job is this old.
 HEALING_SECONDS = 600.0
 # A run with less time than this begins to copy nothing: in it, S3 copies the largest referenced object (2 GB)
-# at 36 MB/s, or the largest chunk is streamed.
+# at 36 MB/s, or the largest chunks are streamed.
 STAGE_SECONDS = 60.0
+# Chunks that are streamed at once: each has up to two parts of 16 MiB in memory.
+STREAMED_AT_ONCE = 3
 _SHOWN = 500  # characters of what S3 says
 
 
@@ -37,13 +42,24 @@ class OutOfTimeError(Exception):
 
 @dataclass(slots=True)
 class _Progress:
-    """What a job has so far: ``got``, its chunks; ``sizes``, key → bytes in its folder; records staged."""
+    """What a job's folder has so far: ``sizes``, key → bytes; ``counts``, key of a chunk → its records.
+
+    ``denied``: what S3 denies, for the user. Nothing more is staged then.
+    """
 
     run: Run
     route: Route | None
-    sizes: dict[str, int]
-    got: list[ChunkRef] = field(default_factory=list)
-    records: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    denied: str = ""
+
+    @property
+    def records(self) -> int:
+        return sum([*self.counts.values()])
+
+    @property
+    def size_bytes(self) -> int:
+        return sum([*self.sizes.values()])
 
     @property
     def least_records(self) -> int:
@@ -64,108 +80,122 @@ class Staging:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
-    def seal(self, job: Job, run: Run) -> Job:
+    def seal(self, job: Job, intent: Intent, run: Run) -> tuple[Job, Intent]:
         """Claims the job's chunks, stages those that it got, and makes the list of chunks final.
 
-        Returns a job that is not sealed if the time of ``run`` runs out first, and a Cancelled job if too few
-        records are left for Bedrock. Raises ObjectDeniedError if S3 denies access and the job is young enough
-        for a retry.
+        Returns the job, and what it runs now. It is not sealed if the time of ``run`` runs out first, and
+        Cancelled if too few records are left for Bedrock. Raises ObjectDeniedError if S3 denies access and
+        the job is young enough for a retry.
         """
         table = self._queue.table
-        there = self._queue.bucket.sizes_below(self._folder(job))  # from a run that died
-        had = len(there)
-        now = _Progress(run, table.models.routes().get(job.route), there)
+        folder = self._folder(job)
+        now = _Progress(run, table.models.routes().get(job.route))
+        tried = job.tries > 1
+        if tried:
+            now.sizes = self._queue.bucket.sizes_below(folder)  # from a run that died
+        had = len(now.sizes)
+        got = self._claim(job, intent)
         try:
-            self._claim_and_stage(job, now)
+            if not job.instead:
+                # One after the other shows at which chunk a run dies (``release``).
+                self._stage_all(job, got, now, most=1 if tried else AT_ONCE)
         except OutOfTimeError:
-            come_on = len(self._queue.bucket.sizes_below(self._folder(job))) > had
+            come_on = len(self._queue.bucket.sizes_below(folder)) > had
             waits = replace(job, tries=1 if come_on else job.tries, updated_at=self._queue.now())
             table.jobs.update(waits)
-            return waits
-        if not now.got:
+            return waits, intent
+        except ObjectDeniedError:
+            wait(self._queue, replace(job, message=now.denied, updated_at=self._queue.now()))
+            raise
+        if not got:
             table.jobs.discard(job)
-            return replace(job, status=Status.CANCELLED)
-        sealed = replace(
-            job,
-            chunks=tuple(now.got),
-            sealed=True,
-            records=sum(ref.records for ref in now.got),
-            updated_at=self._queue.now(),
-        )
-        if not table.jobs.seal(sealed):
-            return table.jobs.get(job.job_id) or replace(job, status=Status.CANCELLED)
-        if not now.records or (not job.instead and now.records < now.least_records):
+            return replace(job, status=Status.CANCELLED), intent
+        runs = replace(intent, chunks=tuple(chunk.ref for chunk in got))
+        records = sum(ref.records for ref in runs.chunks)
+        sealed = replace(job, sealed=True, records=records, updated_at=self._queue.now())
+        if not table.jobs.seal(sealed, runs if runs != intent else None):
+            known = table.jobs.get(job.job_id) or replace(job, status=Status.CANCELLED)
+            return known, table.jobs.intent(job.job_id)
+        if not job.instead and now.records < max(1, now.least_records):
             # Bedrock would refuse the rest, so it returns to the queue.
-            return end(self._queue, sealed, Status.CANCELLED)
-        return sealed
+            return end(self._queue, sealed, Status.CANCELLED), runs
+        return sealed, runs
 
-    def _claim_and_stage(self, job: Job, now: _Progress) -> None:
-        """Adds the chunks that the job gets to ``now``. Raises OutOfTimeError."""
-        for ref in job.chunks:
-            ready = bool(job.instead) or self._folder(job) + ref.file_name in now.sizes
-            if not ready and now.out_of_time:
-                raise OutOfTimeError
-            if not (chunk := self._claim(ref, job)):
-                continue
-            ready = ready or self._stage(job, chunk, now)
-            now.got.append(ref)
-            now.records += ref.records if ready else 0
-
-    def release(self, job: Job) -> None:
+    def release(self, job: Job, intent: Intent) -> None:
         """Prepares to end a job that could not be staged, so that only the chunk it stopped at fails.
 
-        The chunks that it staged return to the queue, where those behind that chunk still are. Those that
-        could not be copied keep their own reason.
+        The others return to the queue. Those that could not be copied keep their own reason.
         """
         folder = self._folder(job)
         there = self._queue.bucket.keys(folder)
-        for ref in job.chunks:
-            chunk = self._claim(ref, job)
-            if chunk is None or chunk.gone:
+        stopped = False
+        for chunk in self._claim(job, intent):
+            if chunk.gone:
                 continue
-            if folder + ref.file_name not in there:
-                return
-            give_back(self._queue, chunk, job, "a job was given up because of other records")
+            if stopped or folder + chunk.ref.file_name in there:
+                give_back(self._queue, chunk, job, "a job was given up because of other records")
+            else:
+                stopped = True
 
     def _folder(self, job: Job) -> str:
         return names.input_folder(self._queue.settings.work_prefix, job.job_id)
 
-    def _claim(self, ref: ChunkRef, job: Job) -> Chunk | None:
-        """Returns the chunk, or None if another job has it or it is at another attempt."""
-        chunk = self._queue.table.chunks.get(ref)
-        if chunk is None or chunk.attempt != ref.attempt:
-            return None
-        return chunk if self._queue.table.chunks.claim(chunk, job.job_id) else None
+    def _claim(self, job: Job, intent: Intent) -> list[Chunk]:
+        """Returns the chunks that the job has; others belong to another job or are at another attempt."""
+        chunks = self._queue.table.chunks
+        known = chunks.all(intent.chunks)
+        there = [known[ref] for ref in intent.chunks if ref in known and known[ref].attempt == ref.attempt]
+        return chunks.claim(there, job.job_id)
 
-    def _stage(self, job: Job, chunk: Chunk, now: _Progress) -> bool:
+    def _stage_all(self, job: Job, chunks: Sequence[Chunk], now: _Progress, most: int) -> None:
+        """Stages the chunks of a job, ``most`` at once. Raises OutOfTimeError."""
+        for chunk in chunks:
+            if (key := self._key(job, chunk)) in now.sizes:
+                now.counts[key] = chunk.records
+        left = [chunk for chunk in chunks if self._key(job, chunk) not in now.sizes]
+        stage = partial(self._stage, job, now)
+        # Records with media share what the job has room for.
+        alone = now.route is None or now.route.media
+        at_once(stage, [chunk for chunk in left if not chunk.rewrite], most)
+        at_once(
+            stage, [chunk for chunk in left if chunk.rewrite], min(most, 1 if alone else STREAMED_AT_ONCE)
+        )
+
+    def _key(self, job: Job, chunk: Chunk) -> str:
+        return self._folder(job) + chunk.ref.file_name
+
+    def _stage(self, job: Job, now: _Progress, chunk: Chunk) -> None:
         """Copies a chunk's bytes, and the media that they reference, into the job's input folder.
 
-        Returns False, with no file of the chunk staged, if the upload or a referenced object cannot be
-        copied, or not into this job. Raises OutOfTimeError.
+        Stages no file of the chunk if the upload or a referenced object cannot be copied, or not into this
+        job. Raises OutOfTimeError, and ObjectDeniedError while the job is young.
         """
-        if chunk.gone:  # as an earlier run of this job decided, whatever exists now
-            return False
-        bucket, chunks, folder = self._queue.bucket, self._queue.table.chunks, self._folder(job)
-        key = folder + chunk.ref.file_name
+        if chunk.gone or now.denied:  # gone: as an earlier run of this job decided, whatever exists now
+            return
+        if now.out_of_time:
+            raise OutOfTimeError
+        bucket, chunks, key = self._queue.bucket, self._queue.table.chunks, self._key(job, chunk)
         source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
-        span = None if chunk.whole else (chunk.start, chunk.end)
         try:
             if chunk.rewrite:
+                span = None if chunk.whole else (chunk.start, chunk.end)
                 lines = reading.tidied(bucket.stream(source, span))
                 bucket.put_stream(key, self._with_media(lines, job, chunk, now))
             else:
-                bucket.copy(source, key, span)
+                bucket.copy(source, key, chunk.start, chunk.end, whole=chunk.whole)
         except ObjectGoneError as error:
             chunks.mark_gone(chunk.ref, job.job_id, error.told)
-            return False
         except ObjectDeniedError as error:
-            chunks.mark_gone(chunk.ref, job.job_id, self._denied(job, chunk.key, error))
-            return False
+            words = _denied(chunk.key, error)
+            if self._queue.age(job.created_at) < HEALING_SECONDS:
+                now.denied = f"{words}."
+                raise
+            chunks.mark_gone(chunk.ref, job.job_id, f"Not run: {words}, then upload it again.")
         except MediaError as error:
             chunks.mark_gone(chunk.ref, job.job_id, str(error), error.code)
-            return False
-        now.sizes[key] = chunk.end - chunk.start
-        return True
+        else:
+            now.sizes[key] = chunk.end - chunk.start
+            now.counts[key] = chunk.records
 
     # --------------------------------------------------------------------------------------------- media
 
@@ -195,7 +225,7 @@ class Staging:
         if sizes[largest] > media.MAX_OBJECT_BYTES:
             message = media.object_too_large(largest, sizes[largest], bucket.name)
             raise MediaError(message, media.TOO_LARGE_CODE)
-        had = sum(now.sizes.values())
+        had = now.size_bytes
         coming = {key: sizes[source] for key, source in new.items()}
         added = chunk.end - chunk.start + sum(coming.values())
         own = added + sum(now.sizes[key] for key in sources if key not in new)
@@ -212,13 +242,10 @@ class Staging:
             raise OutOfTimeError
         now.sizes.update(coming)
 
-    def _denied(self, job: Job, key: str, error: ObjectDeniedError) -> str:
-        """Returns the message for an upload that S3 denies access to. Raises the error at first."""
-        message = (
-            f"S3 denied access to {key} ({str(error)[:_SHOWN]}). Allow the role of process_batch_jobs to "
-            "read it and to write below the work prefix, and to use their KMS keys"
-        )
-        if self._queue.age(job.created_at) < HEALING_SECONDS:
-            wait(self._queue, replace(job, message=f"{message}.", updated_at=self._queue.now()))
-            raise error
-        return f"Not run: {message}, then upload it again."
+
+def _denied(key: str, error: ObjectDeniedError) -> str:
+    """Returns what S3 denies of an upload, and what to do."""
+    return (
+        f"S3 denied access to {key} ({str(error)[:_SHOWN]}). Allow the role of process_batch_jobs to "
+        "read it and to write below the work prefix, and to use their KMS keys"
+    )

@@ -10,9 +10,9 @@ from batch_queue.aws.telemetry import log
 from batch_queue.core import names
 from batch_queue.core.reports import MAX_MESSAGE
 from batch_queue.core.retrying import MAX_TRIES
-from batch_queue.core.rows import ON_DEMAND_ARN, ONE_BY_ONE, ChunkRef, Job, Route, Status
+from batch_queue.core.rows import ON_DEMAND_ARN, ONE_BY_ONE, ChunkRef, Intent, Job, Route, Status
 
-from .handover import advance_uploads, end, hand_over, wait
+from .handover import end, hand_over, wait
 from .queue import Queue
 from .run import Run
 from .staging import HEALING_SECONDS, Staging
@@ -26,24 +26,23 @@ class Submission:
         self._bedrock = bedrock
         self._staging = Staging(queue)
 
-    def new_job(self, refs: tuple[ChunkRef, ...], route: Route) -> Job:
+    def new_job(self, refs: tuple[ChunkRef, ...], route: Route) -> tuple[Job, Intent]:
         """Returns the intent to run these chunks of a route in one job. Stores nothing."""
         job_id = names.job_id(refs)
         now = self._queue.now()
-        return Job(
+        job = Job(
             job_id=job_id,
             job_name=names.job_name(self._queue.settings.name, job_id),
             route=route.name,
             model_id=route.model_id,
             status=Status.SUBMITTING,
-            chunks=refs,
-            request=self._request(job_id, route),
             created_at=now,
             updated_at=now,
             records=sum(ref.records for ref in refs),
             tries=1,  # the one that follows: the intent is stored before it
             tried_at=now,
         )
+        return job, Intent(refs, self._request(job_id, route))
 
     def _request(self, job_id: str, route: Route) -> dict[str, Any]:
         """Returns the parameters of CreateModelInvocationJob. The name contains the job id."""
@@ -84,9 +83,10 @@ class Submission:
         again = replace(job, tries=job.tries + 1, tried_at=self._queue.now())
         if not self._queue.table.jobs.count_try(again):
             return None
-        return self._give_up(again) if again.tries > MAX_TRIES else self.submit(again, run)
+        intent = self._queue.table.jobs.intent(job.job_id)
+        return self._give_up(again, intent) if again.tries > MAX_TRIES else self.submit(again, intent, run)
 
-    def submit(self, job: Job, run: Run) -> Job:
+    def submit(self, job: Job, intent: Intent, run: Run) -> Job:
         """Claims, stages and submits a job, or continues where an earlier run stopped. Returns the job.
 
         A job that is still Submitting was not accepted now; if it is not sealed either, the time of ``run``
@@ -94,19 +94,19 @@ class Submission:
         rather than the job.
         """
         if not job.sealed:
-            job = self._staging.seal(job, run)
+            job, intent = self._staging.seal(job, intent, run)
         if job.status != Status.SUBMITTING or not job.sealed:
             return job
         if job.instead in ONE_BY_ONE:
             return self._begin_on_demand(job)
         if job.instead:
             return end(self._queue, job, Status.REJECTED)
-        return self._create(job)
+        return self._create(job, intent)
 
-    def _create(self, job: Job) -> Job:
+    def _create(self, job: Job, intent: Intent) -> Job:
         """Calls CreateModelInvocationJob for a sealed job and stores the answer."""
         try:
-            answer = self._bedrock.submit(job.request)
+            answer = self._bedrock.submit(intent.request)
         except BedrockError as error:
             failed = replace(job, message=error.words, unanswered=False, updated_at=self._queue.now())
             wait(self._queue, failed)
@@ -131,15 +131,14 @@ class Submission:
         now = self._queue.now()
         job = replace(job, arn=arn, status=Status.SUBMITTED, submitted_at=now, updated_at=now)
         self._queue.table.jobs.store_arn(job)
-        advance_uploads(self._queue, job, arn)
         log.info("job submitted", extra={"job_id": job.job_id, "arn": job.arn, "records": job.records})
         return job
 
-    def _give_up(self, job: Job) -> Job:
+    def _give_up(self, job: Job, intent: Intent) -> Job:
         """Ends a job that was tried for a day. Its records return to the queue if Bedrock did not answer."""
         tried = f"The job could not be submitted for a day, in {MAX_TRIES} tries."
         if not job.sealed:
-            self._staging.release(job)
+            self._staging.release(job, intent)
             message = (
                 f"{tried} Each failed, or ended while the input was staged: see the log of "
                 "process_batch_jobs. If it says that runs timed out, split the file or reference smaller "
@@ -153,7 +152,7 @@ class Submission:
             try:
                 arn = self._bedrock.find(job.job_name)
             except BedrockError:
-                return self._create(job)
+                return self._create(job, intent)
             if arn:
                 return self._accepted(job, arn)
             message = f"{tried} The last answer: {job.message}" if job.message else tried
@@ -165,6 +164,5 @@ class Submission:
         now = self._queue.now()
         begun = replace(job, arn=ON_DEMAND_ARN, status=Status.IN_PROGRESS, submitted_at=now, updated_at=now)
         self._queue.table.jobs.store_arn(begun)
-        advance_uploads(self._queue, begun)
         hand_over(self._queue, begun)
         return begun

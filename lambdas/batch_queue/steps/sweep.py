@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
 
@@ -13,6 +13,7 @@ from batch_queue.aws.listing import Version
 from batch_queue.aws.telemetry import EventError, log
 from batch_queue.core import names
 from batch_queue.core.objects import NewObject, why_not
+from batch_queue.core.records import dataclass
 from batch_queue.core.rows import Taken
 
 from .queue import Queue

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 
 from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError
 from batch_queue.aws.telemetry import log
 from batch_queue.core import cutting, digests, duplicates, media, names, reading
 from batch_queue.core.objects import NewObject, ObjectRef
+from batch_queue.core.records import dataclass
 from batch_queue.core.rows import Route
 
 from .queue import Queue
@@ -19,11 +20,9 @@ from .run import Run
 CHUNKS_PER_FILE = 10
 # Reading stops at a chunk boundary when less time than this is left.
 READ_SECONDS = 60.0
-# Storing a chunk and its place takes less time than this, as many are written at once.
-STORE_SECONDS = 0.005
 # Looking for duplicates takes less time than this for each record: 100 seconds for 50 million.
 TWICE_SECONDS = 0.000_002
-# The largest upload: an invocation can store its chunks, and copy a result that is four times as large.
+# The largest upload: a result that is four times as large can be copied.
 MAX_CHUNKS = 100_000
 MAX_BYTES = 400_000_000_000
 # A recordId takes 8 to 11 bytes of memory until the file is read.
@@ -76,8 +75,7 @@ class Validation:
             return scan.records > most or out_of_time()
 
         def out_of_time() -> bool:
-            then = STORE_SECONDS * len(scan.cuts) + TWICE_SECONDS * scan.records
-            return run.has_less_than(READ_SECONDS + then)
+            return run.has_less_than(READ_SECONDS + TWICE_SECONDS * scan.records)
 
         def rest(offset: int) -> Iterator[bytes]:
             return bucket.stream(ref, (offset, size) if offset else None)
@@ -90,7 +88,7 @@ class Validation:
                 allowed=route.media,
                 prefixes=settings.media_prefixes,
             )
-            reading.scan(rest(scan.offset), limits, scan, stop, check)
+            reading.scan(rest(scan.offset), limits, scan, stop, check, media.LOCATION)
             if scan.records > most:
                 return size, _refused(
                     f"the file has more than {most:,} records: split it into several files"

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
+from batch_queue.aws.pool import at_once
 from batch_queue.aws.telemetry import emit_metrics
 from batch_queue.core import names, scheduling
 from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Place, Route, Status
 from batch_queue.core.scheduling import Waiting
 
+from .handover import note_uploads
 from .queue import Queue
 
-# How many of the oldest pending uploads get a message that says why they wait.
+# How many of the oldest uploads get a message that says why they wait.
 TOLD_UPLOADS = 100
 # Bedrock ends a job after 7 days at most (timeoutDurationInHours in its API reference).
 LATE_DAYS = 8
@@ -40,9 +42,8 @@ class Waits:
         """
         pending = self._queue.table.uploads.pending(TOLD_UPLOADS)
         # Why their job is not accepted says more.
-        told = {
-            one for job in jobs if job.status == Status.SUBMITTING and job.message for one in job.upload_ids
-        }
+        held_up = [job for job in jobs if job.status == Status.SUBMITTING and job.message]
+        told = {one for job in held_up for one in self._queue.table.jobs.intent(job.job_id).upload_ids}
         for upload in pending:
             if upload.unread:  # what S3 denies says more
                 continue
@@ -99,8 +100,8 @@ class Waits:
                 f"waiting: the job {job.job_name} has been {job.status} at Bedrock for more than {LATE_DAYS} "
                 "days. Stop it in the Bedrock console, or ask AWS Support why it does not end."
             )
-        for upload_id in job.upload_ids if message else ():
-            self._queue.table.uploads.note(upload_id, message)
+        if message:
+            note_uploads(self._queue, job, message)
         return since
 
     def _left_behind(self, jobs: Iterable[Job], routes: Mapping[str, Route]) -> list[Place]:
@@ -120,8 +121,8 @@ class Waits:
         return found
 
     def _note(self, places: Iterable[Place], message: str) -> None:
-        for upload_id in dict.fromkeys(place.ref.upload_id for place in places):
-            self._queue.table.uploads.note(upload_id, message)
+        upload_ids = [*dict.fromkeys(place.ref.upload_id for place in places)][:TOLD_UPLOADS]
+        at_once(lambda upload_id: self._queue.table.uploads.note(upload_id, message), upload_ids)
 
 
 def _removed(route: str) -> str:

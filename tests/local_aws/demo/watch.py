@@ -42,8 +42,8 @@ class Queue:
         self._bucket: str = stack.outputs["bucket_name"]
         self._s3: Any = aws.client("s3", config=_PATIENCE)
         self._sqs: Any = aws.client("sqs", config=_PATIENCE)
-        table = aws.resource("dynamodb", config=_PATIENCE).Table(stack.outputs["table_name"])
-        self._table = Table(table, Patience())
+        dynamodb = aws.client("dynamodb", config=_PATIENCE)
+        self._table = Table(dynamodb, stack.outputs["table_name"], Patience())
         self._bedrock: Any = stack.bedrock_client()
         self._control = SimulatorControl(stack.bedrock.endpoint, timeout=20)
         self._rows: dict[str, Upload] = {}

@@ -4,7 +4,7 @@
 |---|---|---|
 | upload | upload id / ``upload`` | ``upload#<status>`` |
 | chunk | upload id / ``chunk#000001`` | |
-| cut | upload id / ``cut`` | for an upload with many chunks |
+| cut | upload id / ``cut``, ``cut#000001`` … | for an upload with many chunks |
 | entering | ``entering`` / upload id | for the same, until all its places are stored |
 | denied | ``denied`` / upload id | until the object can be read |
 | place | ``queue#<route>`` (shard 0), ``queue#<route>#<shard>`` / order key | while its chunk is pending |
@@ -36,15 +36,16 @@ from .queues import Queues
 from .uploads import Uploads
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table as DynamoTable
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 class Table:
-    """The rows of one queue: uploads, chunks, jobs, models, the lease and the marks."""
+    """The rows of one queue: uploads, chunks, jobs, models, the lease and the marks. ``name``: its table."""
 
-    def __init__(self, table: DynamoTable, patience: Patience) -> None:
-        self._table = table
-        dynamo = Dynamo(table, patience)
+    def __init__(self, client: DynamoDBClient, name: str, patience: Patience) -> None:
+        self._dynamodb = client
+        self._name = name
+        dynamo = Dynamo(client, name, patience)
         self.chunks = Chunks(dynamo)
         self.uploads = Uploads(dynamo, self.chunks)
         self.jobs = Jobs(dynamo)
@@ -55,4 +56,4 @@ class Table:
 
     def within(self, patience: Patience) -> Table:
         """Returns the same table for an invocation that has this much patience."""
-        return Table(self._table, patience)
+        return Table(self._dynamodb, self._name, patience)

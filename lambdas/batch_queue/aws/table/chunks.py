@@ -3,21 +3,77 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
+from batch_queue.aws.pool import at_once
 from batch_queue.core import names
-from batch_queue.core.rows import Chunk, ChunkRef, Counts, Place, Status, Upload
+from batch_queue.core.records import dataclass
+from batch_queue.core.rows import TERMINAL, Chunk, ChunkRef, Counts, Place, Status, Upload
 
-from .dynamo import EXISTS, Dynamo, Expression
+from .dynamo import EXISTS, EXPIRES, Dynamo, Expression
 from .items import chunk_item, chunk_key, chunk_of, place_item, place_key, place_of, queue_key, upload_key
 
 # How many places the first page of a shard has: a round may need no more.
 _FIRST_PAGE = 50
 
-_PLACES_AT_ONCE = 50  # TransactWriteItems accepts at most 100 items: the chunk and its place
+# TransactWriteItems accepts at most 100 items: each chunk and its place; and where attempts are closed, the
+# upload too.
+_WITH_PLACES = 50
+# Fewer, as each has to wait until its partition takes all of it.
+_ADDED_AT_ONCE = 25
+CLOSED_AT_ONCE = 49
+_NONE = Counts()
+
+
+class UnfinishedError(Exception):
+    """The caller's time is up before all of an upload is stored. What is stored stays."""
+
+
+def never() -> bool:
+    """Says that there is time."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How one attempt of a chunk ends: ``chunk`` is the chunk as it is then, ended or pending once more.
+
+    ``counts`` are those of this attempt only. ``job_arn`` is added to the jobs that the upload's row names.
+    ``message``, if there is one, becomes that of the upload.
+    """
+
+    chunk: Chunk
+    counts: Counts = _NONE
+    job_arn: str = ""
+    message: str = ""
+
+    @property
+    def ends(self) -> bool:
+        """Whether the chunk has ended, and not only its attempt."""
+        return self.chunk.status in TERMINAL
+
+    def change(self) -> Expression:
+        """Returns the change of the chunk's row."""
+        chunk = self.chunk
+        if self.ends:
+            return Expression().set(
+                {
+                    "status": chunk.status,
+                    "message": chunk.message,
+                    "parts": list(chunk.parts),
+                    "errors_by_code": dict(chunk.errors_by_code),
+                    "stop_reasons": dict(chunk.stop_reasons),
+                    "runs": chunk.runs,
+                    **({"job_arns": set(chunk.job_arns)} if chunk.job_arns else {}),
+                }
+            )
+        item = {name: value for name, value in chunk_item(chunk).items() if name not in ("pk", "sk")}
+        empty = {field.name for field in fields(Chunk)} - set(item) - {"upload_id"}
+        return Expression().set(item).remove(sorted(empty))
 
 
 class Chunks:
@@ -31,21 +87,28 @@ class Chunks:
         item = self._dynamo.get(chunk_key(ref.upload_id, ref.number))
         return None if item is None else chunk_of(item)
 
+    def all(self, refs: Sequence[ChunkRef]) -> dict[ChunkRef, Chunk]:
+        """Returns the chunks that these references name and that exist, whatever their attempt is now."""
+        keys = {chunk_key(ref.upload_id, ref.number): ref for ref in refs}
+        items = self._dynamo.batch_get([*keys], ConsistentRead=True)
+        return {keys[item["pk"], item["sk"]]: chunk_of(item) for item in items}
+
+    def only(self, uploads: Sequence[Upload]) -> dict[str, Chunk]:
+        """Returns upload id → the chunk of each of these uploads, which have one each."""
+        found = self.all([ChunkRef(upload.upload_id, 1, 1, 0) for upload in uploads])
+        return {ref.upload_id: chunk for ref, chunk in found.items()}
+
     def of(self, upload: Upload) -> list[Chunk]:
         """Returns all chunks of an upload, in order."""
         return [chunk_of(item) for item in self._items(upload)]
 
-    def unplaced(self, upload: Upload) -> list[Chunk]:
-        """Returns the chunks of an upload that were never in the queue, in order."""
-        return [chunk_of(item) for item in self._items(upload) if not item.get("placed")]
+    def stored(self, upload: Upload) -> dict[int, Chunk | None]:
+        """Returns number → chunk of those chunks of an upload that have a row; None if it had a place too.
 
-    def cut_as(self, upload: Upload, cut: str) -> set[int]:
-        """Returns the numbers of the chunks that are stored from splitting an upload as ``cut`` says.
-
-        Without those of an upload that ran before, which may not be deleted yet.
+        Without rows of an upload that ran before, which may not be deleted yet.
         """
         found = (item for item in self._items(upload) if "expires_at" not in item)
-        return {item["number"] for item in found if item.get("cut") == cut}
+        return {item["number"]: None if item.get("placed") else chunk_of(item) for item in found}
 
     def _items(self, upload: Upload) -> Iterator[dict[str, Any]]:
         # An interrupted run may have split the upload differently: ignore chunks beyond its count.
@@ -86,47 +149,63 @@ class Chunks:
             found += [place_of(item, route, shard) for item in items]
         return found
 
-    def adding(self, chunk: Chunk) -> list[dict[str, Any]]:
+    def adding(self, chunk: Chunk, condition: str = "") -> list[dict[str, Any]]:
         """Returns the operations that store a new chunk and its place in the queue."""
-        return [self._dynamo.putting({**chunk_item(chunk), "placed": True}), self._placing(chunk)]
+        row = {**chunk_item(chunk), "placed": True}
+        return [self._dynamo.putting(row, condition), self._placing(chunk)]
 
-    def enqueue(self, chunks: Sequence[Chunk]) -> None:
-        """Puts stored chunks into the queue. Idempotent: each chunk is added once."""
-        for at in range(0, len(chunks), _PLACES_AT_ONCE):
-            some = chunks[at : at + _PLACES_AT_ONCE]
-            if not self._enqueue(some):  # another run has added some of them
+    def add(self, chunks: Sequence[Chunk], stop: Callable[[], bool] = never) -> None:
+        """Stores chunks and their places in the queue. Idempotent: each chunk is added once.
+
+        Raises UnfinishedError if ``stop`` returns True first.
+        """
+        # One transaction after the other uses up what a partition takes; side by side, they only meet in it.
+        for at in range(0, len(chunks), _ADDED_AT_ONCE):
+            if stop():
+                raise UnfinishedError
+            some = chunks[at : at + _ADDED_AT_ONCE]
+            if not self._add(some):  # another run has added some of them
                 for chunk in some:
-                    self._enqueue([chunk])
+                    self._add([chunk])
 
-    def _enqueue(self, chunks: Sequence[Chunk]) -> bool:
-        """Puts chunks into the queue, all of them or none. Returns False if any was already added."""
-        mine = f"attribute_not_exists(placed) AND {EXISTS}"
-        placed = Expression().set({"placed": True})
-        keys = [chunk_key(chunk.upload_id, chunk.number) for chunk in chunks]
-        updates = [self._dynamo.updating(key, placed, mine) for key in keys]
-        return self._dynamo.transact([*updates, *map(self._placing, chunks)])
+    def _add(self, chunks: Sequence[Chunk]) -> bool:
+        """Stores chunks and their places, all of them or none. Returns False if any was already added."""
+        # An earlier version stored chunks before their places. Rows of an upload that ran before expire.
+        new = f"attribute_not_exists(placed) OR {EXPIRES}"
+        return self._dynamo.transact([each for chunk in chunks for each in self.adding(chunk, new)])
 
     def _placing(self, chunk: Chunk) -> dict[str, Any]:
         return self._dynamo.putting(place_item(chunk.place))
 
     # ----------------------------------------------------------------------------------------- its attempt
 
-    def claim(self, chunk: Chunk, job_id: str) -> bool:
-        """Assigns a pending chunk to a job and removes its place from the queue.
+    def claim(self, chunks: Sequence[Chunk], job_id: str) -> list[Chunk]:
+        """Assigns pending chunks to a job and removes their places from the queue.
 
-        Returns True also if the job already has the chunk; False if another job has it, or if it is at a
-        different attempt.
+        Returns those that the job now has, also if it had them before; without those that another job has or
+        that are at a different attempt.
         """
+        groups = [chunks[at : at + _WITH_PLACES] for at in range(0, len(chunks), _WITH_PLACES)]
+        return [chunk for got in at_once(partial(self._claim, job_id), groups) for chunk in got]
+
+    def _claim(self, job_id: str, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+        """Claims chunks in one transaction or, if the job does not get all of them, one by one."""
+        operations = [operation for chunk in chunks for operation in self._claiming(chunk, job_id)]
+        if self._dynamo.transact(operations):
+            return chunks
+        if len(chunks) == 1:
+            return ()
+        return [chunk for chunk in chunks if self._dynamo.transact(self._claiming(chunk, job_id))]
+
+    def _claiming(self, chunk: Chunk, job_id: str) -> list[dict[str, Any]]:
         claim = Expression().set({"status": Status.SUBMITTED, "job_id": job_id})
         claim.values.update({":attempt": chunk.attempt, ":pending": Status.PENDING})
         mine = "(#status = :status AND #job_id = :job_id)"
         condition = f"attempt = :attempt AND (#status = :pending OR {mine})"
-        return self._dynamo.transact(
-            [
-                self._dynamo.updating(chunk_key(chunk.upload_id, chunk.number), claim, condition),
-                self._dynamo.deleting(place_key(chunk.place)),
-            ]
-        )
+        return [
+            self._dynamo.updating(chunk_key(chunk.upload_id, chunk.number), claim, condition),
+            self._dynamo.deleting(place_key(chunk.place)),
+        ]
 
     def mark_gone(self, ref: ChunkRef, job_id: str, message: str, error_code: str = "") -> None:
         """Records that a chunk could not be staged, and why."""
@@ -157,47 +236,43 @@ class Chunks:
         now = self.get(chunk.ref)
         return now is not None and (now.job_id, now.asked_by, now.asked) == (chunk.job_id, run, asked)
 
-    def settle(self, chunk: Chunk, counts: Counts, job_arn: str = "") -> bool:
-        """Stores how a chunk ended and adds the counts to its upload, in one transaction.
+    def close(self, closings: Sequence[Closing], job_id: str) -> bool:
+        """Closes the last attempts of chunks of one upload, and adds their counts to it, in one transaction.
 
-        ``counts`` are those of the last attempt only. ``job_arn`` is added to the jobs that the upload's row
-        names. Returns False if the chunk had already ended.
+        Takes ``CLOSED_AT_ONCE`` at most. ``job_id`` is the job of these attempts. A chunk that is pending
+        again gets a place in the queue. Returns False, and changes nothing, if any of them is closed already.
         """
-        ended = Expression().set(
-            {
-                "status": chunk.status,
-                "message": chunk.message,
-                "parts": list(chunk.parts),
-                "errors_by_code": dict(chunk.errors_by_code),
-                "stop_reasons": dict(chunk.stop_reasons),
-                "runs": chunk.runs,
-                **({"job_arns": set(chunk.job_arns)} if chunk.job_arns else {}),
-            }
+        operations = [operation for closing in closings for operation in self._closing(closing, job_id)]
+        counts = [closing.counts for closing in closings]
+        arns = {one.job_arn for one in closings if one.job_arn and one.chunk.ref.is_named}
+        words = [closing.message for closing in closings if closing.message]
+        added = (
+            Expression()
+            .add(
+                {
+                    "chunks_open": -sum(closing.ends for closing in closings),
+                    "success_count": sum(each.success for each in counts),
+                    "error_count": sum(each.error for each in counts),
+                    "input_tokens": sum(each.input_tokens for each in counts),
+                    "output_tokens": sum(each.output_tokens for each in counts),
+                    # Also if the run that stored the job's ARN died before it told its uploads.
+                    **({"job_arns": arns} if arns else {}),
+                }
+            )
+            .set({"message": words[-1]} if words else {})
         )
-        return self._close_attempt(chunk, chunk.attempt, ended, counts, job_arn, chunks_open=-1)
+        upload = self._dynamo.updating(upload_key(closings[0].chunk.upload_id), added, EXISTS)
+        return self._dynamo.transact([*operations, upload])
 
-    def run_again(
-        self, chunk: Chunk, job_id: str, counts: Counts, job_arn: str = "", message: str = ""
-    ) -> bool:
-        """Puts the remaining records of a chunk back into the queue, as its next attempt.
-
-        ``chunk`` is the new state of the chunk; ``job_id`` is the job of the last attempt, and ``counts``
-        are its counts. ``message`` becomes that of the upload. Returns False if this was already done.
-        """
-        item = {name: value for name, value in chunk_item(chunk).items() if name not in ("pk", "sk")}
-        empty = {field.name for field in fields(Chunk)} - set(item) - {"upload_id"}
-        again = Expression().set(item).remove(sorted(empty))
-        had = replace(chunk, job_id=job_id)
-        return self._close_attempt(
-            had,
-            chunk.attempt - 1,
-            again,
-            counts,
-            job_arn,
-            chunks_open=0,
-            message=message,
-            also=[self._placing(chunk)],
-        )
+    def _closing(self, closing: Closing, job_id: str) -> list[dict[str, Any]]:
+        """Returns the operations that change a chunk's row, and that put it into the queue again."""
+        chunk = closing.chunk
+        change = closing.change()
+        had = chunk.attempt if closing.ends else chunk.attempt - 1
+        change.values.update({":job": job_id, ":submitted": Status.SUBMITTED, ":had": had})
+        mine = "job_id = :job AND #status = :submitted AND attempt = :had"
+        row = self._dynamo.updating(chunk_key(chunk.upload_id, chunk.number), change, mine)
+        return [row] if closing.ends else [row, self._placing(chunk)]
 
     def mend(self, had: Chunk, chunk: Chunk, counts: Counts) -> bool:
         """Replaces the parts of a chunk that has ended, with its errors and its message.
@@ -220,43 +295,5 @@ class Chunks:
                 self._dynamo.updating(
                     upload_key(chunk.upload_id), added, f"{EXISTS} AND attribute_not_exists(ended_at)"
                 ),
-            ]
-        )
-
-    def _close_attempt(
-        self,
-        chunk: Chunk,
-        attempt: int,
-        change: Expression,
-        counts: Counts,
-        job_arn: str,
-        *,
-        chunks_open: int,
-        message: str = "",
-        also: Sequence[dict[str, Any]] = (),
-    ) -> bool:
-        named = job_arn and chunk.ref.is_named
-        change.values.update({":job": chunk.job_id, ":submitted": Status.SUBMITTED, ":had": attempt})
-        mine = "job_id = :job AND #status = :submitted AND attempt = :had"
-        added = (
-            Expression()
-            .add(
-                {
-                    "chunks_open": chunks_open,
-                    "success_count": counts.success,
-                    "error_count": counts.error,
-                    "input_tokens": counts.input_tokens,
-                    "output_tokens": counts.output_tokens,
-                    # Also if the run that stored the job's ARN died before it told its uploads.
-                    **({"job_arns": {job_arn}} if named else {}),
-                }
-            )
-            .set({"message": message} if message else {})
-        )
-        return self._dynamo.transact(
-            [
-                self._dynamo.updating(chunk_key(chunk.upload_id, chunk.number), change, mine),
-                self._dynamo.updating(upload_key(chunk.upload_id), added, EXISTS),
-                *also,
             ]
         )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -13,10 +11,13 @@ from botocore.exceptions import ClientError
 
 from batch_queue.aws.patience import Patience
 from batch_queue.aws.telemetry import SafeError
+from batch_queue.core.records import dataclass
 from batch_queue.core.rows import Status
 
+from .values import item_of, values_of
+
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table as DynamoTable
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 T = TypeVar("T")
 Key = tuple[str, str]  # pk and sk
@@ -79,6 +80,13 @@ class Expression:
         self.values.update({f":{name}": value for name, value in adds.items()})
         return self
 
+    def among(self, statuses: Sequence[Status]) -> str:
+        """Returns the condition that the item has one of these statuses; adds the name and values in it."""
+        marks = {f":from{at}": status for at, status in enumerate(statuses)}
+        self.values.update(marks)
+        self.names["#status"] = "status"
+        return f"#status IN ({', '.join(marks)})"
+
     def arguments(self, condition: str) -> dict[str, Any]:
         """Returns the arguments of UpdateItem, or of an Update in a transaction."""
         arguments: dict[str, Any] = {
@@ -88,7 +96,7 @@ class Expression:
         if condition:
             arguments["ConditionExpression"] = condition
         if self.values:
-            arguments["ExpressionAttributeValues"] = self.values
+            arguments["ExpressionAttributeValues"] = item_of(self.values)
         return arguments
 
 
@@ -99,10 +107,13 @@ class ThrottledError(SafeError):
 class Dynamo:
     """One DynamoDB table with the keys ``pk`` and ``sk``: reads by key, conditional writes, transactions.
 
-    A call that is throttled or meets another write is tried again as long as the invocation has time.
+    Items and values are plain Python values, as ``values.py`` converts them; operations are as DynamoDB's
+    API has them. A call that is throttled or meets another write is tried again as long as the invocation
+    has time.
     """
 
-    def __init__(self, table: DynamoTable, patience: Patience) -> None:
+    def __init__(self, client: DynamoDBClient, table: str, patience: Patience) -> None:
+        self._dynamodb = client
         self._table = table
         self._patience = patience
 
@@ -110,8 +121,11 @@ class Dynamo:
 
     def get(self, key: Key, *, consistent: bool = True) -> dict[str, Any] | None:
         """Returns one item, or None."""
-        item = self._call(self._table.get_item, Key=_key(key), ConsistentRead=consistent).get("Item")
-        return None if item is None else plain(item)
+        answer = self._call(
+            self._dynamodb.get_item, TableName=self._table, Key=_key(key), ConsistentRead=consistent
+        )
+        item = answer.get("Item")
+        return None if item is None else values_of(item)
 
     def query(self, condition: str, values: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
         """Returns all items of ``pages``."""
@@ -133,17 +147,18 @@ class Dynamo:
         has twice as many, up to ``LARGEST_PAGE``, so that about as much is read as is taken.
         """
         arguments: dict[str, Any] = {
+            "TableName": self._table,
             "KeyConditionExpression": condition,
-            "ExpressionAttributeValues": dict(values),
+            "ExpressionAttributeValues": item_of(values),
             **({"IndexName": INDEX} if index else {}),
             **({"ConsistentRead": True} if consistent else {}),
         }
         size = limit or first_page
         given = 0
         while True:
-            page = self._call(self._table.query, **arguments, **({"Limit": size} if size else {}))
+            page = self._call(self._dynamodb.query, **arguments, **({"Limit": size} if size else {}))
             for item in page["Items"]:
-                yield plain(item)
+                yield values_of(item)
                 given += 1
                 if given == limit:
                     return
@@ -161,11 +176,11 @@ class Dynamo:
 
     def _batch_get(self, read: Any) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
-        request: Any = {self._table.name: read}
+        request: Any = {self._table: read}
         tries = 0
         while request:
-            answer = self._call(self._table.meta.client.batch_get_item, RequestItems=request)
-            items += [plain(item) for item in answer["Responses"].get(self._table.name, [])]
+            answer = self._call(self._dynamodb.batch_get_item, RequestItems=request)
+            items += [values_of(item) for item in answer["Responses"].get(self._table, [])]
             request = answer.get("UnprocessedKeys")
             if request and not self._patience.wait(tries):
                 raise ThrottledError("BatchGetItem left keys unprocessed: the table is throttled")
@@ -196,23 +211,29 @@ class Dynamo:
         """
         change = Expression().set(sets).remove(remove).add(add or {})
         if if_status:
-            marks = {f":from{at}": status for at, status in enumerate(if_status)}
-            condition = f"#status IN ({', '.join(marks)})"
-            change.values.update(marks)
-            change.names["#status"] = "status"
+            condition = change.among(if_status)
         change.names.update(names or {})
         change.values.update(values or {})
-        return self._write(self._table.update_item, Key=_key(key), **change.arguments(condition))
+        return self.change(key, change, condition)
+
+    def change(self, key: Key, change: Expression, condition: str) -> bool:
+        """Updates one item. Returns False, and changes nothing, if the condition is not met."""
+        return self._write(
+            self._dynamodb.update_item,
+            TableName=self._table,
+            Key=_key(key),
+            **change.arguments(condition),
+        )
 
     def delete(self, key: Key) -> None:
         """Deletes one item, if it exists."""
-        self._call(self._table.delete_item, Key=_key(key))
+        self._call(self._dynamodb.delete_item, TableName=self._table, Key=_key(key))
 
     def transact(self, operations: list[Any]) -> bool:
         """Writes all of these operations or none. Returns False if a condition is not met."""
         # The same token for each try: one whose answer was lost may have been made.
         return self._write(
-            self._table.meta.client.transact_write_items,
+            self._dynamodb.transact_write_items,
             TransactItems=operations,
             ClientRequestToken=uuid4().hex,
         )
@@ -231,21 +252,21 @@ class Dynamo:
 
     def putting(self, item: Mapping[str, Any], condition: str = "", **values: Any) -> dict[str, Any]:
         """Returns a Put. ``values``: the values in the condition, each as ``:name``."""
-        return {"Put": {"TableName": self._table.name, "Item": item, **_conditional(condition, values)}}
+        return {"Put": {"TableName": self._table, "Item": item_of(item), **_conditional(condition, values)}}
 
     def updating(self, key: Key, change: Expression, condition: str) -> dict[str, Any]:
         """Returns an Update."""
-        return {"Update": {"TableName": self._table.name, "Key": _key(key), **change.arguments(condition)}}
+        return {"Update": {"TableName": self._table, "Key": _key(key), **change.arguments(condition)}}
 
     def deleting(self, key: Key, condition: str = "") -> dict[str, Any]:
         """Returns a Delete."""
-        return {"Delete": {"TableName": self._table.name, "Key": _key(key), **_conditional(condition, {})}}
+        return {"Delete": {"TableName": self._table, "Key": _key(key), **_conditional(condition, {})}}
 
     def checking(self, key: Key, condition: str, **values: Any) -> dict[str, Any]:
         """Returns a ConditionCheck. ``values``: the values in the condition, each as ``:name``."""
         return {
             "ConditionCheck": {
-                "TableName": self._table.name,
+                "TableName": self._table,
                 "Key": _key(key),
                 **_conditional(condition, values),
             }
@@ -263,28 +284,17 @@ def _passing(error: ClientError) -> bool:
     return bool(codes & _PASSING) and not codes & _NOT_MET
 
 
-def _key(key: Key) -> dict[str, str]:
-    return {"pk": key[0], "sk": key[1]}
+def _key(key: Key) -> dict[str, Any]:
+    return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
 
 
 def _conditional(condition: str, values: Mapping[str, Any]) -> dict[str, Any]:
     if not condition:
         return {}
-    used = {f":{name}": value for name, value in values.items()}
+    used = item_of({f":{name}": value for name, value in values.items()})
     return {"ConditionExpression": condition, **({"ExpressionAttributeValues": used} if used else {})}
 
 
 def milliseconds(seconds: float) -> int:
     """Converts seconds to whole milliseconds, the unit of the table."""
     return int(seconds * 1000)
-
-
-def plain(value: Any) -> Any:
-    """Converts the numbers in an item's value to int; the table has no fractions."""
-    if isinstance(value, Decimal):
-        return int(value)
-    if isinstance(value, dict):
-        return {name: plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [plain(inner) for inner in value]
-    return value

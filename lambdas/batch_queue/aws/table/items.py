@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from batch_queue.core.rows import Chunk, ChunkRef, Job, Place, Status, Upload
+from batch_queue.core.rows import Chunk, ChunkRef, Intent, Job, Place, Status, Upload
 
 from .dynamo import Key
 
@@ -19,6 +19,11 @@ def upload_key(upload_id: str) -> Key:
 def chunk_key(upload_id: str, number: int) -> Key:
     """Returns the key of a chunk; an upload's chunks sort by number."""
     return upload_id, f"chunk#{number:06d}"
+
+
+def cut_key(upload_id: str, number: int) -> Key:
+    """Returns the key of a row that says how a large upload is split; ``number`` counts from 0."""
+    return upload_id, f"cut#{number:06d}" if number else "cut"
 
 
 def queue_key(route: str, shard: int) -> str:
@@ -34,6 +39,11 @@ def place_key(place: Place) -> Key:
 def job_key(job_id: str) -> Key:
     """Returns the key of a job."""
     return job_id, "job"
+
+
+def intent_key(job_id: str) -> Key:
+    """Returns the key of what a job runs."""
+    return job_id, "intent"
 
 
 def active_key(job_id: str) -> Key:
@@ -111,7 +121,7 @@ def place_of(item: Mapping[str, Any], route: str, shard: int) -> Place:
 
 
 def ref_item(ref: ChunkRef) -> dict[str, Any]:
-    """Converts a chunk reference to an element of a job's item."""
+    """Converts a chunk reference to attributes."""
     return {name: getattr(ref, name) for name in ("upload_id", "number", "attempt", "records")}
 
 
@@ -121,16 +131,35 @@ def job_item(job: Job) -> dict[str, Any]:
         **_keys(job_key(job.job_id)),
         "status_key": f"job#{job.status}",
         "order_key": f"{job.created_at}#{job.job_id}",
-        **_filled(job, "job_id"),
-        "chunks": [ref_item(ref) for ref in job.chunks],
+        **_filled(job, "job_id", "told"),
     }
 
 
 def job_of(item: Mapping[str, Any]) -> Job:
-    """The inverse of ``job_item``."""
-    refs = tuple(ChunkRef(**fields_of(ChunkRef, ref)) for ref in item["chunks"])
-    known = fields_of(Job, item)
-    return Job(**{**known, "job_id": item["pk"], "status": Status(item["status"]), "chunks": refs})
+    """The inverse of ``job_item``, except that ``told`` is not known."""
+    return Job(**{**fields_of(Job, item), "job_id": item["pk"], "status": Status(item["status"])})
+
+
+def intent_item(job_id: str, intent: Intent) -> dict[str, Any]:
+    """Converts what a job runs to an item."""
+    return {**_keys(intent_key(job_id)), "request": dict(intent.request), "chunks": refs_item(intent.chunks)}
+
+
+def intent_of(item: Mapping[str, Any]) -> Intent:
+    """The inverse of ``intent_item``. Also takes the item of a job of an earlier version."""
+    return Intent(tuple(map(_ref_of, item.get("chunks", ()))), item.get("request", {}))
+
+
+def refs_item(refs: Sequence[ChunkRef]) -> list[str]:
+    """Converts the chunks of a job to short texts: a list of maps would cost three times as much to read."""
+    return [f"{ref.upload_id}/{ref.number}/{ref.attempt}/{ref.records}" for ref in refs]
+
+
+def _ref_of(item: str | Mapping[str, Any]) -> ChunkRef:
+    if not isinstance(item, str):
+        return ChunkRef(**fields_of(ChunkRef, item))
+    upload_id, *numbers = item.split("/")
+    return ChunkRef(upload_id, *map(int, numbers))
 
 
 def fields_of(kind: Any, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,12 +172,12 @@ def _keys(key: Key) -> dict[str, str]:
     return {"pk": key[0], "sk": key[1]}
 
 
-def _filled(row: Any, leave_out: str) -> dict[str, Any]:
+def _filled(row: Any, *leave_out: str) -> dict[str, Any]:
     """Returns the non-empty fields of a row; an empty field is not stored and reads as its default.
 
     DynamoDB has no frozen sets.
     """
-    values = {field.name: getattr(row, field.name) for field in fields(row) if field.name != leave_out}
+    values = {field.name: getattr(row, field.name) for field in fields(row) if field.name not in leave_out}
     return {
         name: set(value) if isinstance(value, frozenset) else value
         for name, value in values.items()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from batch_queue.core.rows import TERMINAL, Job, Status, statuses_before
+from collections.abc import Iterable
+from dataclasses import replace
+
+from batch_queue.core.rows import TERMINAL, Intent, Job, Status, statuses_before
 
 from .dynamo import EXISTS, EXPIRES, NEW, Dynamo, Expression, milliseconds
-from .items import active_key, job_item, job_key, job_of, ref_item
+from .items import active_key, intent_item, intent_key, intent_of, job_item, job_key, job_of, refs_item
 
 
 class Jobs:
@@ -19,36 +22,57 @@ class Jobs:
         item = self._dynamo.get(job_key(job_id))
         return None if item is None else job_of(item)
 
+    def intent(self, job_id: str) -> Intent:
+        """Returns what a job runs: nothing if its rows have expired."""
+        # An earlier version stored it in the job's own row.
+        item = self._dynamo.get(intent_key(job_id)) or self._dynamo.get(job_key(job_id)) or {}
+        return intent_of(item)
+
+    def intents(self, job_ids: Iterable[str]) -> dict[str, Intent]:
+        """Returns job id → what the job runs."""
+        return {job_id: self.intent(job_id) for job_id in job_ids}
+
     def active(self) -> list[Job]:
         """Returns every job whose results are not collected yet, oldest first."""
         pointers = self._dynamo.query("pk = :pk", {":pk": "active"}, consistent=True)
+        untold = {pointer["sk"] for pointer in pointers if pointer.get("untold")}
         keys = [job_key(pointer["sk"]) for pointer in pointers]
         jobs = [job_of(item) for item in self._dynamo.batch_get(keys, ConsistentRead=True)]
-        return sorted(jobs, key=lambda job: (job.created_at, job.job_id))
+        known = [replace(job, told=job.job_id not in untold) for job in jobs]
+        return sorted(known, key=lambda job: (job.created_at, job.job_id))
 
     # ---------------------------------------------------------------------------------------- submission
 
-    def add(self, job: Job) -> bool:
+    def add(self, job: Job, intent: Intent) -> bool:
         """Stores the intent to create a job. Returns False if it is already stored, and not to be deleted."""
         pk, sk = active_key(job.job_id)
         # The row of an upload that ran before may not be deleted yet.
         new = f"{NEW} OR {EXPIRES}"
         return self._dynamo.transact(
-            [self._dynamo.putting(job_item(job), new), self._dynamo.putting({"pk": pk, "sk": sk})]
+            [
+                self._dynamo.putting(job_item(job), new),
+                self._dynamo.putting(intent_item(job.job_id, intent)),
+                self._dynamo.putting({"pk": pk, "sk": sk, "untold": True}),
+            ]
         )
 
-    def seal(self, job: Job) -> bool:
-        """Makes the list of a job's chunks final. Returns False if it already is."""
-        return self._dynamo.update(
-            job_key(job.job_id),
-            {
-                "sealed": True,
-                "chunks": [ref_item(ref) for ref in job.chunks],
-                "records": job.records,
-                "updated_at": job.updated_at,
-            },
-            condition=f"{EXISTS} AND attribute_not_exists(sealed)",
-        )
+    def seal(self, job: Job, changed: Intent | None = None) -> bool:
+        """Makes the list of a job's chunks final. Returns False if it already is.
+
+        ``changed``: the new list, if the job did not get all the chunks that it intended to run.
+        """
+        condition = f"{EXISTS} AND attribute_not_exists(sealed)"
+        sealed = {"sealed": True, "records": job.records, "updated_at": job.updated_at}
+        if changed is None:
+            return self._dynamo.update(job_key(job.job_id), sealed, condition=condition)
+        refs = Expression().set({"chunks": refs_item(changed.chunks)})
+        own = Expression().set(sealed)
+        # A row of an earlier version has the list itself, and no row beside it.
+        there = self._dynamo.get(intent_key(job.job_id)) is not None
+        if not there:
+            own = Expression().set({**sealed, "chunks": refs_item(changed.chunks)})
+        also = [self._dynamo.updating(intent_key(job.job_id), refs, EXISTS)] if there else []
+        return self._dynamo.transact([self._dynamo.updating(job_key(job.job_id), own, condition), *also])
 
     def count_try(self, job: Job) -> bool:
         """Stores a further try to submit a job before it is made. Returns False if another run did.
@@ -68,6 +92,7 @@ class Jobs:
         self._dynamo.transact(
             [
                 self._dynamo.deleting(job_key(job.job_id), "attribute_not_exists(arn)"),
+                self._dynamo.deleting(intent_key(job.job_id)),
                 self._dynamo.deleting(active_key(job.job_id)),
             ]
         )
@@ -86,10 +111,17 @@ class Jobs:
             if_status=(Status.SUBMITTING,),
         )
 
+    def store_told(self, job_id: str) -> None:
+        """Stores that the rows of a job's uploads say that it was submitted."""
+        self._dynamo.update(active_key(job_id), {}, remove=("untold",), condition=EXISTS)
+
     # -------------------------------------------------------------------------------------------- status
 
-    def update(self, job: Job) -> bool:
-        """Stores a job's status, message and counts. Returns False if it has a later status or has ended."""
+    def update(self, job: Job, collect_at: str = "") -> bool:
+        """Stores a job's status, message and counts. Returns False if it has a later status or has ended.
+
+        ``collect_at``: when the collection of its results is requested (ISO 8601), if it is.
+        """
         return self._dynamo.update(
             job_key(job.job_id),
             {
@@ -103,6 +135,7 @@ class Jobs:
                 "started_at": job.started_at,
                 "ended_at": job.ended_at,
                 "updated_at": job.updated_at,
+                **({"collect_requested_at": collect_at} if collect_at else {}),
             },
             if_status=(*statuses_before(job.status), *(() if job.status in TERMINAL else (job.status,))),
         )
@@ -171,16 +204,13 @@ class Jobs:
 
     def finish(self, job: Job) -> None:
         """Stores that a job's results are collected. The job is then no longer active."""
-        done = Expression().set(
-            {
-                "collected_at": job.collected_at,
-                "updated_at": job.updated_at,
-                **({} if job.expires_at is None else {"expires_at": job.expires_at}),
-            }
-        )
-        self._dynamo.transact(
-            [
-                self._dynamo.updating(job_key(job.job_id), done, EXISTS),
-                self._dynamo.deleting(active_key(job.job_id)),
-            ]
-        )
+        expires = {} if job.expires_at is None else {"expires_at": job.expires_at}
+        done = {"collected_at": job.collected_at, "updated_at": job.updated_at, **expires}
+        if expires:  # before the job is no longer active, so that a run that dies is repeated
+            self._dynamo.update(intent_key(job.job_id), expires, condition=EXISTS)
+        self._dynamo.update(job_key(job.job_id), done, condition=EXISTS)
+        self.forget(job.job_id)
+
+    def forget(self, job_id: str) -> None:
+        """Deletes the item that says that a job is active: its results are collected."""
+        self._dynamo.delete(active_key(job_id))

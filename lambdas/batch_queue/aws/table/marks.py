@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from batch_queue.core.records import dataclass
 
 from .dynamo import NEW, Dynamo
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
 
 from batch_queue.aws.telemetry import SafeError
-from batch_queue.core.names import digest_of_cut
+from batch_queue.core import names
+from batch_queue.core.cutting import Cut, chunk_of, from_text, to_text
 from batch_queue.core.objects import NewObject
 from batch_queue.core.rows import TERMINAL, Chunk, Status, Taken, Upload, statuses_before
 
-from .chunks import Chunks
+from .chunks import Chunks, never
 from .dynamo import EXISTS, NEW, TRANSACTION, Dynamo, Expression
-from .items import chunk_item, denied_key, fields_of, upload_item, upload_key, upload_of
+from .items import chunk_key, cut_key, denied_key, fields_of, upload_item, upload_key, upload_of
 
 _DENIED = "attribute_exists(unread)"
-# TransactWriteItems accepts at most 100 items: one upload, two per chunk; or two checks, one per chunk.
+# TransactWriteItems accepts at most 100 items: one upload, two per chunk.
 _CHUNKS_AT_ONCE = 40
-_ROWS_AT_ONCE = 98
+# A row has 400 KB at most; these are some 125.
+_CUTS_AT_ONCE = 5_000
+_MOST_CUT_ROWS = 98  # which the transaction that stores the upload checks
 
 
 class CutError(SafeError):
@@ -37,6 +40,12 @@ class Uploads:
         """Returns one upload, or None."""
         item = self._dynamo.get(upload_key(upload_id))
         return None if item is None else upload_of(item)
+
+    def all(self, upload_ids: Iterable[str]) -> dict[str, Upload]:
+        """Returns upload id → upload of those that have a row."""
+        keys = [upload_key(upload_id) for upload_id in upload_ids]
+        found = map(upload_of, self._dynamo.batch_get(keys, ConsistentRead=True))
+        return {upload.upload_id: upload for upload in found}
 
     def taken_in(self, upload_ids: Sequence[str]) -> dict[str, Taken]:
         """Returns how far those uploads that have a row are taken in. Eventually consistent."""
@@ -56,59 +65,57 @@ class Uploads:
 
     # --------------------------------------------------------------------------------------- taking it in
 
-    def add(self, upload: Upload, chunks: Sequence[Chunk]) -> bool:
+    def add(self, upload: Upload, chunks: Sequence[Chunk] = (), stop: Callable[[], bool] = never) -> bool:
         """Stores an upload and its chunks, and puts the chunks into the queue.
 
-        Uses one transaction if they fit. Otherwise it stores the chunks first, then the upload, then the
-        places, so that an interrupted run leaves nothing that looks complete; ``enqueue`` continues. Replaces
+        Uses one transaction if they fit. Otherwise it stores first how the upload is split, then the upload,
+        then the chunks with their places, so that ``enqueue`` can continue after an interrupted run. Replaces
         the row of ``deny``. Returns False if the upload is already stored. Raises CutError if another run is
-        splitting the upload with different limits.
+        splitting the upload with different limits, and UnfinishedError if ``stop`` returns True first.
         """
-        if self._add(upload, chunks, denied=False):
+        if self._add(upload, chunks, stop, denied=False):
             return True
         stored = self.get(upload.upload_id)
-        return stored is not None and stored.unread and self._add(upload, chunks, denied=True)
+        return stored is not None and stored.unread and self._add(upload, chunks, stop, denied=True)
 
-    def _add(self, upload: Upload, chunks: Sequence[Chunk], *, denied: bool) -> bool:
+    def _add(
+        self, upload: Upload, chunks: Sequence[Chunk], stop: Callable[[], bool], *, denied: bool
+    ) -> bool:
         if len(chunks) > _CHUNKS_AT_ONCE:
-            return self._add_in_steps(upload, chunks, denied)
+            return self._add_in_steps(upload, chunks, stop, denied)
         puts = self._storing(replace(upload, ready=True), denied)
         for chunk in chunks:
             puts += self._chunks.adding(chunk)
         return self._dynamo.transact(puts)
 
-    def _add_in_steps(self, upload: Upload, chunks: Sequence[Chunk], denied: bool) -> bool:
-        """Stores a large upload. Until it is stored, the row ``cut`` says whose chunks are valid."""
-        cut = digest_of_cut(chunks)
-        cut_key = (upload.upload_id, "cut")
+    def _add_in_steps(
+        self, upload: Upload, chunks: Sequence[Chunk], stop: Callable[[], bool], denied: bool
+    ) -> bool:
+        """Stores a large upload. Until it is stored, the rows ``cut`` say how it is split."""
+        rows = [chunks[at : at + _CUTS_AT_ONCE] for at in range(0, len(chunks), _CUTS_AT_ONCE)]
+        keys = [cut_key(upload.upload_id, number) for number in range(len(rows))]
+        digest = names.digest_of_cut(upload.route, [(chunk.start, chunk.end) for chunk in chunks])
         no_upload = self._dynamo.checking(upload_key(upload.upload_id), _DENIED if denied else NEW)
-        our_cut = self._dynamo.checking(cut_key, "cut = :cut", cut=cut)
-        begin = self._dynamo.putting({"pk": upload.upload_id, "sk": "cut", "cut": cut})
-        added = False
-        if self._dynamo.transact([no_upload, begin]):
-            there = self._chunks.cut_as(upload, cut)  # from a run that was interrupted
-            left = [chunk for chunk in chunks if chunk.number not in there]
-            for at in range(0, len(left), _ROWS_AT_ONCE):
-                some = left[at : at + _ROWS_AT_ONCE]
-                puts = [self._dynamo.putting({**chunk_item(chunk), "cut": cut}) for chunk in some]
-                if not self._dynamo.transact([no_upload, our_cut, *puts]):
-                    break  # another run has stored the upload, or splits it differently
-            entering = {"pk": "entering", "sk": upload.upload_id, "since": upload.updated_at}
-            added = self._dynamo.transact(
-                [
-                    our_cut,
-                    *self._storing(upload, denied),
-                    self._dynamo.putting(entering),
-                ]
+        added = all(
+            self._dynamo.transact(
+                [no_upload, self._dynamo.putting({"pk": pk, "sk": sk, "cut": digest, "cuts": to_text(some)})]
             )
-        stored = self.get(upload.upload_id)
+            for (pk, sk), some in zip(keys, rows, strict=True)
+        ) and self._dynamo.transact(
+            [
+                *(self._dynamo.checking(key, "cut = :cut", cut=digest) for key in keys),
+                *self._storing(upload, denied),
+                self._dynamo.putting({"pk": "entering", "sk": upload.upload_id, "since": upload.updated_at}),
+            ]
+        )
+        stored = upload if added else self.get(upload.upload_id)
         if stored is not None and stored.unread:
             return False
         if stored is None:
             raise CutError(
                 f"another run is splitting {upload.key} with different limits; Lambda retries the event"
             )
-        self.enqueue(stored)
+        self.enqueue(stored, stop)
         return added
 
     def _storing(self, upload: Upload, denied: bool) -> list[Any]:
@@ -137,10 +144,27 @@ class Uploads:
         for item in self._dynamo.pages("pk = :pk AND sk > :after", values, consistent=True):
             yield NewObject(**fields_of(NewObject, item))
 
-    def enqueue(self, upload: Upload) -> None:
-        """Puts an upload's chunks into the queue. Idempotent: each chunk is added once."""
-        self._chunks.enqueue(self._chunks.unplaced(upload))
+    def enqueue(self, upload: Upload, stop: Callable[[], bool] = never) -> None:
+        """Stores those chunks of a large upload that are not stored yet, and puts them into the queue.
+
+        Idempotent: each chunk is added once. Raises UnfinishedError if ``stop`` returns True first.
+        """
+        known, cuts = self._chunks.stored(upload), self._cuts(upload)
+        placed = {number for number, chunk in known.items() if chunk is None}
+        if cuts:
+            new = [(number, cut) for number, cut in enumerate(cuts, start=1) if number not in placed]
+            chunks = [chunk_of(upload, number, cut) for number, cut in new]
+        else:
+            chunks = [chunk for chunk in known.values() if chunk is not None]
+        self._chunks.add(chunks, stop)
         self._dynamo.update(upload_key(upload.upload_id), {"ready": True}, condition=EXISTS)
+
+    def _cuts(self, upload: Upload) -> list[Cut]:
+        """Returns how a large upload is split; nothing if an earlier version stored it, chunks first."""
+        first, last = cut_key(upload.upload_id, 0)[1], cut_key(upload.upload_id, _MOST_CUT_ROWS)[1]
+        values = {":pk": upload.upload_id, ":first": first, ":last": last}
+        rows = self._dynamo.query("pk = :pk AND sk BETWEEN :first AND :last", values, consistent=True)
+        return [cut for row in rows if "cuts" in row for cut in from_text(row["cuts"])][: upload.chunks]
 
     def entering(self) -> dict[str, str]:
         """Returns upload id → start time (ISO 8601) of uploads whose chunks may not all be in the queue."""
@@ -192,10 +216,13 @@ class Uploads:
             values={":still": status} if status else None,
         )
 
-    def finish(self, upload: Upload) -> bool:
-        """Stores how an upload ended. Returns False if it had already ended."""
-        return self._dynamo.update(
-            upload_key(upload.upload_id),
+    def finish(self, upload: Upload, only: Chunk | None = None) -> bool:
+        """Stores how an upload ended. Returns False if it had already ended.
+
+        ``only``: its one chunk, if no other row of it is to expire: both rows then get its ``expires_at``.
+        """
+        marks = {} if only is None else {"expires_at": upload.expires_at}
+        ended = Expression().set(
             {
                 "status": upload.status,
                 "status_key": f"upload#{upload.status}",
@@ -204,9 +231,25 @@ class Uploads:
                 "result_version_id": upload.result_version_id,
                 "updated_at": upload.updated_at,
                 "ended_at": upload.ended_at,
-            },
-            if_status=statuses_before(upload.status),
+                **marks,
+            }
         )
+        open_yet = ended.among(statuses_before(upload.status))
+        key = upload_key(upload.upload_id)
+        if only is None:
+            return self._dynamo.change(key, ended, open_yet)
+        row = chunk_key(only.upload_id, only.number)
+        return self._dynamo.transact(
+            [
+                self._dynamo.updating(key, ended, open_yet),
+                self._dynamo.updating(row, Expression().set(marks), EXISTS),
+            ]
+        )
+
+    def cut_in_steps(self, upload_ids: Iterable[str]) -> set[str]:
+        """Returns which of these uploads have a row ``cut``, and so may have rows that nobody reads."""
+        cuts = [cut_key(upload_id, 0) for upload_id in upload_ids]
+        return {item["pk"] for item in self._dynamo.batch_get(cuts, ConsistentRead=True)}
 
     def expire(self, upload_id: str, expires_at: int) -> None:
         """Has DynamoDB delete the rows of an upload that has ended, some time after ``expires_at``.

@@ -1,0 +1,1 @@
+"""How long a workload takes: the queue's own planning code, two baselines and the lower bound, simulated."""

@@ -71,8 +71,11 @@ format: setup ## put Python and Terraform into their standard form
 	@$(VENV) -m ruff format --quiet .
 	@terraform fmt -recursive .
 
-bench: setup ## measurements
-	@$(VENV) -m pytest -m bench -s tests
+bench: setup ## measurements: tables, and .build/bench.json
+	@$(VENV) -m pytest -m bench -s --ignore=tests/integration tests
+
+bench-localstack: setup ## measurements on the local AWS
+	@$(VENV) -m pytest -m bench -s tests/integration
 
 soak: setup ## random lives of the queue, SEEDS=… how many (200), or SEED=… one again
 	@SEEDS=$(SEEDS) SEED=$(SEED) $(VENV) -m pytest -q -m faults -s tests/faults/test_soak.py -k life
@@ -87,6 +90,11 @@ package: setup ## dist/lambdas.zip, byte for byte reproducible
 
 docs: setup ## the README's tables of requirements, inputs, routes and outputs
 	@$(VENV) tools/docs.py
+
+bench-docs: setup ## docs/performance.md and its plots, from .build/bench.json
+	@$(VENV) tools/venv.py .build/bench/venv requirements/bench.txt
+	@$(VENV) -m tools.performance
+	@.build/bench/venv/bin/python -m tools.plots
 
 ##@ Housekeeping
 
@@ -105,5 +113,5 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: bench clean demo docs down format help lint mutants package setup soak status test test-checkov test-faults test-flows \
+.PHONY: bench bench-docs bench-localstack clean demo docs down format help lint mutants package setup soak status test test-checkov test-faults test-flows \
 	test-iam test-integration test-policy test-terraform test-unit types up

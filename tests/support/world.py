@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any, Self, cast
 from unittest.mock import patch
 from urllib.parse import quote_plus, unquote
@@ -42,7 +43,7 @@ from batch_queue.aws.table.values import values_of
 from batch_queue.core import names
 from batch_queue.core.rows import TERMINAL, Chunk, Intent, Job, Route, Status, Upload
 from batch_queue.core.settings import Settings
-from batch_queue.steps import assembly, on_demand
+from batch_queue.steps import assembly, on_demand, queue
 from batch_queue.steps.queue import Queue
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
@@ -423,6 +424,7 @@ class World:
                 patch.object(on_demand, "ThreadPoolExecutor", _Serial),
                 patch.object(pool, "ThreadPoolExecutor", _Serial),
                 patch.object(assembly, "GROUP", GROUP),
+                patch.object(queue, "_RANDOM", Random(seed)),
                 patch.object(create_batch_queue, "_dependencies", lambda: world.queue),
                 patch.object(process_batch_jobs, "_dependencies", lambda: (world.queue, _bedrock())),
                 patch.object(collect_results, "_dependencies", lambda: (world.queue, world.runtime)),

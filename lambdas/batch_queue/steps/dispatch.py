@@ -18,10 +18,13 @@ from batch_queue.core.scheduling import Running, Waiting
 
 from .handover import tell_uploads
 from .queue import Queue
+from .refresh import Refresh
 from .run import Run
 from .submission import Submission
 from .waiting import Waits
 
+# Bedrock's list is eventually consistent: it has a job that was submitted this long ago.
+LISTED_SECONDS = 10.0
 # A run with less time than this starts neither another round nor another job.
 ROUND_SECONDS = 60.0
 
@@ -69,6 +72,7 @@ class Dispatch:
     def __init__(self, queue: Queue, bedrock: Bedrock) -> None:
         self._queue = queue
         self._bedrock = bedrock
+        self._refresh = Refresh(queue, bedrock)
         self._submission = Submission(queue, bedrock)
         self._waits = Waits(queue)
 
@@ -95,7 +99,11 @@ class Dispatch:
         estimates = scheduling.informed(self._queue.table.models.estimates(), jobs)
         pending = self._pending(routes, self._ours(now, retries.aside, estimates), estimates)
         # Other users of the slots matter only if there is something to start.
-        others = self._others(jobs) if unsubmitted or any(pending.values()) else []
+        listed = self._listed() if unsubmitted or any(pending.values()) else None
+        others = self._others(jobs, listed or [])
+        if listed is not None and self._find_ended(now, listed, run):
+            jobs = [*now.jobs.values()]
+            pending = self._pending(routes, self._ours(now, retries.aside, estimates), estimates)
 
         def try_again(some: Iterable[Job]) -> bool:
             def one(job: Job) -> bool:
@@ -180,16 +188,38 @@ class Dispatch:
             and ((job.status == Status.SUBMITTING and job.job_id not in aside) or job.status in ACTIVE)
         ]
 
-    def _others(self, jobs: Iterable[Job]) -> list[Running]:
-        """Returns every active job of the account that is not one of ours, from Bedrock's list."""
-        ours = {job.job_name for job in jobs}
+    def _listed(self) -> list[ListedJob] | None:
+        """Returns the active jobs of the account, or None if Bedrock does not list them."""
         try:
-            listed = [job for job in self._bedrock.active_jobs() if job.name not in ours]
+            return self._bedrock.active_jobs()
         except BedrockError as error:
-            # Count only our own jobs then. Bedrock's quota error stops what is too many.
+            # Only our own jobs count then. Bedrock's quota error stops what is too many.
             log.warning("cannot list the active jobs of the account: %s", error.code)
-            listed = []
-        return [Running(job.model_id) for job in listed if self._counts(job)]
+            return None
+
+    def _others(self, jobs: Iterable[Job], listed: Iterable[ListedJob]) -> list[Running]:
+        """Returns every active job of the account that is not one of ours."""
+        ours = {job.job_name for job in jobs}
+        return [Running(job.model_id) for job in listed if job.name not in ours and self._counts(job)]
+
+    def _find_ended(self, now: Round, listed: Iterable[ListedJob], run: Run) -> bool:
+        """Looks up our jobs that are no longer active, so that their slots need not wait for their events.
+
+        Returns whether any has ended.
+        """
+        active = {job.arn for job in listed}
+        gone = [
+            job
+            for job in now.jobs.values()
+            if job.status in ACTIVE
+            and not job.instead
+            and job.arn not in active
+            and self._queue.age(job.submitted_at) > LISTED_SECONDS
+        ]
+        found = at_once(lambda job: run.attempt(self._refresh.look_up, job, job_id=job.job_id), gone)
+        ended = [job for job in found if job is not None and job.status in TERMINAL]
+        now.jobs.update({job.job_id: job for job in ended})
+        return bool(ended)
 
     def _counts(self, listed: ListedJob) -> bool:
         """Returns whether a listed job is still active. The list is eventually consistent."""

@@ -17,7 +17,7 @@ from .run import Run
 # An intake that began this long ago has ended, its two retries included.
 ENTER_SECONDS = 3600.0
 # While it waits for uploads that are still arriving, a run looks for news after so many seconds.
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 1.0
 
 
 class Processor:

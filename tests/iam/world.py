@@ -216,18 +216,16 @@ class World:
             if one["decision"] != "Allow" and "assumed-role" in one["request"]["principal_arn"]
         ]
 
-    def until(
-        self, look: Callable[[], bool], what: str, push: bool = True, patience: float = PATIENCE
-    ) -> None:
+    def until(self, look: Callable[[], bool], what: str, push: bool = True) -> None:
         """Waits until ``look`` is true, running the processor meanwhile. Raises DeniedError at a denial."""
-        end = time.monotonic() + patience
+        end = time.monotonic() + PATIENCE
         next_push = time.monotonic() + PUSH_SECONDS
         while True:
             if entries := self.denied():
                 raise DeniedError(entries)
             if look():
                 return
-            assert time.monotonic() < end, f"{what} did not happen within {patience:.0f} s"
+            assert time.monotonic() < end, f"{what} did not happen within {PATIENCE:.0f} s"
             if push and time.monotonic() >= next_push:
                 self.invoke("process_batch_jobs", {})
                 next_push = time.monotonic() + PUSH_SECONDS
@@ -267,27 +265,24 @@ class World:
         return not open_
 
     def _hurry(self) -> None:
-        """Has the processor try at once what the queue has set aside for minutes."""
-        table, found = self.table, Key("pk").eq("active")
-        for pointer in table.query(KeyConditionExpression=found)["Items"]:
-            with suppress(table.meta.client.exceptions.ConditionalCheckFailedException):
-                table.update_item(
-                    Key={"pk": pointer["sk"], "sk": "job"},
-                    UpdateExpression="SET tries = :one",
-                    ConditionExpression="#status = :submitting",
-                    ExpressionAttributeNames={"#status": "status"},
-                    ExpressionAttributeValues={":one": 1, ":submitting": "Submitting"},
-                )
-        for place in table.scan(FilterExpression=Attr("not_before").gt(0) & Attr("pk").begins_with("queue#"))[
-            "Items"
-        ]:
-            with suppress(table.meta.client.exceptions.ConditionalCheckFailedException):
-                table.update_item(
-                    Key={"pk": place["pk"], "sk": place["sk"]},
-                    UpdateExpression="SET not_before = :now",
-                    ConditionExpression="attribute_exists(pk)",
-                    ExpressionAttributeValues={":now": 0},
-                )
+        """Has the processor try at once what the queue has set aside for minutes: jobs, and chunks."""
+        for pointer in self.table.query(KeyConditionExpression=Key("pk").eq("active"))["Items"]:
+            job = {"pk": pointer["sk"], "sk": "job"}
+            self._reset(job, "tries", 1, Attr("status").eq("Submitting"))
+        aside = Attr("pk").begins_with("queue#") & Attr("not_before").gt(0)
+        for place in self.table.scan(FilterExpression=aside)["Items"]:
+            self._reset({"pk": place["pk"], "sk": place["sk"]}, "not_before", 0, Attr("pk").exists())
+
+    def _reset(self, key: Mapping[str, str], name: str, value: int, condition: Any) -> None:
+        """Sets an attribute of an item of the queue, unless the queue has gone on with it."""
+        with suppress(self.table.meta.client.exceptions.ConditionalCheckFailedException):
+            self.table.update_item(
+                Key=dict(key),
+                UpdateExpression="SET #name = :value",
+                ConditionExpression=condition,
+                ExpressionAttributeNames={"#name": name},
+                ExpressionAttributeValues={":value": value},
+            )
 
     def invoke(self, function: str, event: Any) -> str:
         """Invokes a function and waits for it; gives its error, or ""."""

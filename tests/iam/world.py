@@ -247,28 +247,26 @@ class World:
         self.idle()
 
     def _rests(self) -> bool:
-        """Whether every upload has ended. Tries again at once what failed, as the queue would later."""
-        rows = {upload: self.row(upload) for upload in self._made}
+        """Whether all has ended. Tries again at once what failed, as the queue would later."""
+        rows = [self.row(upload) for upload in self._made]
         # An upload that was never taken in has ended as a dead letter, without a row or with one saying why.
-        open_ = [
-            upload
-            for upload, row in rows.items()
-            if row.get("status", "") not in {"", *ENDED} and "unread" not in row
-        ]
-        if open_:
+        open_ = [row for row in rows if row.get("status", "") not in {"", *ENDED} and "unread" not in row]
+        jobs = self._uncollected()
+        if open_ or jobs:
             self._hurry()
-        for upload in open_:
-            chunks = Key("pk").eq(upload) & Key("sk").begins_with("chunk#")
-            for chunk in self.table.query(KeyConditionExpression=chunks)["Items"]:
-                if job := chunk.get("job_id"):
-                    self.invoke("collect_results", {"job_id": job})
-        return not open_
+        for job in jobs:
+            self.invoke("collect_results", {"job_id": job})
+        return not open_ and not jobs
+
+    def _uncollected(self) -> list[str]:
+        """The ids of the jobs whose results are not collected, or not everything behind them is cleared."""
+        found = self.table.query(KeyConditionExpression=Key("pk").eq("active"), ConsistentRead=True)["Items"]
+        return [str(pointer["sk"]) for pointer in found]
 
     def _hurry(self) -> None:
         """Has the processor try at once what the queue has set aside for minutes: jobs, and chunks."""
-        for pointer in self.table.query(KeyConditionExpression=Key("pk").eq("active"))["Items"]:
-            job = {"pk": pointer["sk"], "sk": "job"}
-            self._reset(job, "tries", 1, Attr("status").eq("Submitting"))
+        for job in self._uncollected():
+            self._reset({"pk": job, "sk": "job"}, "tries", 1, Attr("status").eq("Submitting"))
         aside = Attr("pk").begins_with("queue#") & Attr("not_before").gt(0)
         for place in self.table.scan(FilterExpression=aside)["Items"]:
             self._reset({"pk": place["pk"], "sk": place["sk"]}, "not_before", 0, Attr("pk").exists())
@@ -310,10 +308,12 @@ class World:
         return found
 
     def ended(self, *upload_ids: str, status: str = "Completed") -> None:
-        """Drives the queue until the uploads have ended, and expects how."""
+        """Drives the queue until the uploads have ended and all is cleared up, and expects how they ended."""
 
         def look() -> bool:
-            return all(self.row(each).get("status") in ENDED for each in upload_ids)
+            return not self._uncollected() and all(
+                self.row(each).get("status") in ENDED for each in upload_ids
+            )
 
         self.until(look, f"the end of {upload_ids}")
         rows = [self.row(each) for each in upload_ids]

@@ -311,9 +311,9 @@ class World:
         """Drives the queue until the uploads have ended and all is cleared up, and expects how they ended."""
 
         def look() -> bool:
-            return not self._uncollected() and all(
-                self.row(each).get("status") in ENDED for each in upload_ids
-            )
+            if self._uncollected():
+                return False
+            return all(self.row(each).get("status") in ENDED for each in upload_ids)
 
         self.until(look, f"the end of {upload_ids}")
         rows = [self.row(each) for each in upload_ids]
@@ -389,6 +389,7 @@ class World:
             modified = self.s3.head_object(Bucket=self.bucket, Key=key)["LastModified"].timestamp()
             self.invoke("create_batch_queue", self.told(key, etag=etag)[1])
             ids.append(names.upload_id(self.bucket, key, f"{etag}/{names.iso(int(modified))}"))
+            self._made.append(ids[-1])
         self.ended(*ids)
 
     def cut(self) -> None:
@@ -454,6 +455,7 @@ class World:
             key = f"to-process/{uuid4().hex}.jsonl"
             version = self.put(key, lines([ask(0), ask(1)]))
             upload = names.upload_id(self.bucket, key, version)
+            self._made.append(upload)
             self.until(lambda: bool(self.row(upload)), "the intake", push=False)
             self.invoke("process_batch_jobs", {})
             assert self._refused() == refused, "a job was asked for while there was no slot"

@@ -60,7 +60,7 @@ def read_units(size: int, *, consistent: bool) -> float:
 
 
 @dataclass
-class _Bucket:
+class UnitsLeft:
     """The units of one partition that are left, at most those of one second."""
 
     rate: float
@@ -89,8 +89,8 @@ class Capacity:
     ) -> None:
         self._clock = clock
         self._limits = limits
-        self._writes = defaultdict[Place, _Bucket](lambda: _Bucket(writes))
-        self._reads = defaultdict[Place, _Bucket](lambda: _Bucket(reads))
+        self._writes = defaultdict[Place, UnitsLeft](lambda: UnitsLeft(writes))
+        self._reads = defaultdict[Place, UnitsLeft](lambda: UnitsLeft(reads))
 
     def read(self, place: Place, units: float) -> bool:
         """Takes read units. Returns False, and takes nothing, if the partition has too few."""

@@ -18,7 +18,7 @@ import bisect
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from random import Random
@@ -26,6 +26,8 @@ from typing import Any
 from zlib import crc32
 
 from botocore.exceptions import ClientError
+
+from tests.support.capacity import UnitsLeft
 
 Item = dict[str, Any]
 
@@ -41,26 +43,6 @@ class Limits:
     writes: float = 1000.0
     reads: float = 3000.0
     partitions: int = 4
-
-
-@dataclass
-class _Bucket:
-    """The units of one partition that are left, at most those of one second."""
-
-    rate: float
-    left: float = field(init=False)
-    at: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.left = self.rate
-
-    def has(self, units: float, now: float) -> bool:
-        self.left = min(self.rate, self.left + (now - self.at) * self.rate)
-        self.at = now
-        return self.left >= min(units, self.rate)
-
-    def take(self, units: float) -> None:
-        self.left -= units
 
 
 class Missing:
@@ -170,8 +152,8 @@ class LimitedTable:
         self.items: dict[str, dict[str, Item]] = defaultdict(dict)
         self._order: dict[str, list[str]] = defaultdict(list)
         self._index: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
-        self._writes = defaultdict[tuple[str, int], _Bucket](lambda: _Bucket(limits.writes))
-        self._reads = defaultdict[tuple[str, int], _Bucket](lambda: _Bucket(limits.reads))
+        self._writes = defaultdict[tuple[str, int], UnitsLeft](lambda: UnitsLeft(limits.writes))
+        self._reads = defaultdict[tuple[str, int], UnitsLeft](lambda: UnitsLeft(limits.reads))
 
     # ------------------------------------------------------------------------------------------- capacity
 
@@ -195,7 +177,7 @@ class LimitedTable:
         bucket = self._reads[place]
         if not bucket.has(units, self._clock()):
             return False
-        bucket.take(units)
+        bucket.left -= units
         return True
 
     def _costs(self, old: Item, new: Item, pk: str, times: int) -> Counter[tuple[str, int]]:
@@ -212,7 +194,7 @@ class LimitedTable:
         full = {place for place, units in costs.items() if not self._writes[place].has(units, now)}
         for place, units in costs.items():
             if place not in full:
-                self._writes[place].take(units / 2 if full else units)
+                self._writes[place].left -= units / 2 if full else units
         return not full
 
     # ---------------------------------------------------------------------------------------------- reads

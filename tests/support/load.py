@@ -30,6 +30,7 @@ from batch_queue.core import names
 from batch_queue.core.rows import Route
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
+from tests.support import starts
 from tests.support.capacity import Capacity
 from tests.support.fake_bedrock import FakeBedrock, Timeline
 from tests.support.fake_dynamo import TABLE, FakeDynamo
@@ -44,15 +45,9 @@ from tests.support.world import HAIKU, PASSING, SCHEDULE_SECONDS
 EPOCH = 1_767_225_600.0
 BUCKET = "bucket"
 ENVIRONMENT = {
-    "NAME": "queue",
+    **starts.ENVIRONMENT,
     "TABLE": TABLE,
     "BUCKET": BUCKET,
-    "INPUT_PREFIX": "to-process/",
-    "OUTPUT_PREFIX": "processed/",
-    "WORK_PREFIX": "jobs/",
-    "MEDIA_PREFIXES": "to-process/",
-    "PROCESS_FUNCTION": "process",
-    "COLLECT_FUNCTION": "collect",
     "ROLE_ARN": "arn:aws:iam::123456789012:role/bedrock",
 }
 _HANDLERS = (create_batch_queue, process_batch_jobs, collect_results)

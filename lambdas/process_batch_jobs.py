@@ -36,14 +36,17 @@ def handler(event: dict[str, Any], context: Any) -> None:
     seconds_left = context.get_remaining_time_in_millis() / 1000
     processor = Processor(queue.within(seconds_left), bedrock)
     job = event.get("detail", {})
-    if (name := job.get("batchJobName")) is not None:
-        job_id = job_id_of(queue.settings.name, name)
-        if job_id is None:
-            log.info("event of a job that is not ours ignored", extra={"job_name": name})
+    name, arn, status = (str(job.get(key, "")) for key in ("batchJobName", "batchJobArn", "status"))
+    job_id = job_id_of(queue.settings.name, name)
+    if name and not job_id:
+        log.info("event of a job that is not ours ignored", extra={"job_name": name})
+        return
+    if job_id and arn and status in set(Status):
+        if not processor.heard(job_id, arn, Status(status)):
             return
-        if not processor.heard(job_id, job["batchJobArn"], Status(job["status"])):
-            return
-    elif "reason" not in event:
+    elif (
+        "reason" not in event
+    ):  # also an event that says less than Bedrock's do today, or a status that is new
         processor.look(context.function_name, seconds_left)
     processor.run(context.aws_request_id, context.function_name, seconds_left)
 

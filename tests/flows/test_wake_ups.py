@@ -149,6 +149,47 @@ def test_the_schedule_finds_what_no_event_has_told_with_one_list() -> None:
         assert statuses(world) == {Status.COMPLETED: 4}
 
 
+def test_a_slot_whose_job_has_ended_is_filled_though_its_event_has_not_come() -> None:
+    # Given two jobs that have ended, an event of one of them, and two uploads that wait
+    two = configured("default", HAIKU, max_active_jobs=2, min_records_per_job=1, max_records_per_job=5)
+    config = {"models": {"*": {"min_records": 1, "max_active_jobs": 2}}}
+    with World.open(two, config=config) as world:
+        world.schedule = False
+        for number in range(4):
+            world.upload(f"{number}.jsonl", lines(records(5, f"{number}-")))
+        world.run(lambda: len(world.bedrock_jobs()) == 2 and not world.events)
+        world.bedrock_events = False
+        while due := world.simulator.next_due():
+            world.clock.set(due)
+            world.simulator.tick()
+        first = world.jobs()[0]
+        detail = {"batchJobName": first.job_name, "batchJobArn": first.arn, "status": "Completed"}
+        # When it arrives
+        world.invoke("process", {"detail": detail})
+        # Then both slots are filled, and the job without an event is collected
+        assert len(world.bedrock_jobs()) == 4
+        assert [event[2] for event in world.events].count("collect") == 2
+
+
+@pytest.mark.parametrize("change", [{"status": "Dreaming"}, {"status": None}, {"batchJobArn": None}])
+def test_an_event_that_says_less_than_bedrocks_has_the_processor_look(change: dict[str, Any]) -> None:
+    # Given a job that has ended, whose event has a status that nobody knows, or lacks something
+    with World.open(ONE_SLOT, config=CONFIG) as world:
+        world.schedule = False
+        world.bedrock_events = False
+        world.upload("a.jsonl", lines(records(5)))
+        world.run(lambda: bool(world.bedrock_jobs()) and not world.events)
+        while due := world.simulator.next_due():
+            world.clock.set(due)
+            world.simulator.tick()
+        told = event(world, "Completed")
+        told["detail"] = {k: v for k, v in (told["detail"] | change).items() if v is not None}
+        # When it comes
+        assert world.invoke("process", told) is None
+        # Then the job is found to have ended
+        assert [job.status for job in world.jobs()] == [Status.COMPLETED]
+
+
 def test_a_wake_up_that_lambda_does_not_accept_is_sent_by_the_next_upload() -> None:
     with World.open(ONE_SLOT, config=CONFIG) as world:
         world.schedule = False

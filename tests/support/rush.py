@@ -24,10 +24,12 @@ from unittest.mock import patch
 
 import create_batch_queue
 import process_batch_jobs
+from batch_queue.aws.bedrock import ListedJob
 from batch_queue.aws.functions import Functions
 from batch_queue.aws.patience import Patience
 from batch_queue.aws.table import Table
 from batch_queue.core import names
+from batch_queue.core.rows import Status
 from batch_queue.core.settings import Settings
 from batch_queue.steps.queue import Queue
 
@@ -233,12 +235,6 @@ class _Bedrock:
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
 
-    def active_jobs(self) -> list[Any]:
+    def active_jobs(self) -> list[ListedJob]:
         self._turns.sleep(LATENCY)
-        return [_Foreign()]
-
-
-@dataclass(frozen=True)
-class _Foreign:
-    name: str = "another"
-    model_id: str = HAIKU
+        return [ListedJob("arn", "another", HAIKU, Status.IN_PROGRESS)]

@@ -8,9 +8,8 @@ from dataclasses import replace
 from functools import partial
 from threading import Lock
 
-from batch_queue.aws.bedrock import Bedrock, BedrockError, ListedJob
+from batch_queue.aws.bedrock import Bedrock, ListedJob
 from batch_queue.aws.pool import NESTED_AT_ONCE, at_once
-from batch_queue.aws.telemetry import log
 from batch_queue.core import gathering, names, retrying, scheduling
 from batch_queue.core.records import dataclass
 from batch_queue.core.rows import ACTIVE, ONE_BY_ONE, TERMINAL, Estimate, Intent, Job, Place, Route, Status
@@ -23,8 +22,6 @@ from .run import Run
 from .submission import Submission
 from .waiting import Waits
 
-# Bedrock's list is eventually consistent: it has a job that was submitted this long ago.
-LISTED_SECONDS = 10.0
 # A run with less time than this starts neither another round nor another job.
 ROUND_SECONDS = 60.0
 
@@ -99,10 +96,11 @@ class Dispatch:
         estimates = scheduling.informed(self._queue.table.models.estimates(), jobs)
         pending = self._pending(routes, self._ours(now, retries.aside, estimates), estimates)
         # Other users of the slots matter only if there is something to start.
-        listed = self._listed() if unsubmitted or any(pending.values()) else None
-        others = self._others(jobs, listed or [])
-        if listed is not None and self._find_ended(now, listed, run):
-            jobs = [*now.jobs.values()]
+        # Without the list, only ours count: Bedrock's quota error stops what is too many.
+        listed = self._refresh.listed() if unsubmitted or any(pending.values()) else None
+        others = self._others(jobs, listed or ())
+        if listed is not None and (ended := self._find_ended(now, listed, run)):
+            estimates = scheduling.informed(estimates, ended)
             pending = self._pending(routes, self._ours(now, retries.aside, estimates), estimates)
 
         def try_again(some: Iterable[Job]) -> bool:
@@ -188,38 +186,16 @@ class Dispatch:
             and ((job.status == Status.SUBMITTING and job.job_id not in aside) or job.status in ACTIVE)
         ]
 
-    def _listed(self) -> list[ListedJob] | None:
-        """Returns the active jobs of the account, or None if Bedrock does not list them."""
-        try:
-            return self._bedrock.active_jobs()
-        except BedrockError as error:
-            # Only our own jobs count then. Bedrock's quota error stops what is too many.
-            log.warning("cannot list the active jobs of the account: %s", error.code)
-            return None
-
     def _others(self, jobs: Iterable[Job], listed: Iterable[ListedJob]) -> list[Running]:
         """Returns every active job of the account that is not one of ours."""
         ours = {job.job_name for job in jobs}
         return [Running(job.model_id) for job in listed if job.name not in ours and self._counts(job)]
 
-    def _find_ended(self, now: Round, listed: Iterable[ListedJob], run: Run) -> bool:
-        """Looks up our jobs that are no longer active, so that their slots need not wait for their events.
-
-        Returns whether any has ended.
-        """
-        active = {job.arn for job in listed}
-        gone = [
-            job
-            for job in now.jobs.values()
-            if job.status in ACTIVE
-            and not job.instead
-            and job.arn not in active
-            and self._queue.age(job.submitted_at) > LISTED_SECONDS
-        ]
-        found = at_once(lambda job: run.attempt(self._refresh.look_up, job, job_id=job.job_id), gone)
-        ended = [job for job in found if job is not None and job.status in TERMINAL]
-        now.jobs.update({job.job_id: job for job in ended})
-        return bool(ended)
+    def _find_ended(self, now: Round, listed: Iterable[ListedJob], run: Run) -> list[Job]:
+        """Returns our jobs that have ended by now, so that their slots need not wait for their events."""
+        found = self._refresh.by_list(now.jobs.values(), listed, run)
+        now.jobs.update({job.job_id: job for job in found})
+        return [job for job in found if job.status in TERMINAL]
 
     def _counts(self, listed: ListedJob) -> bool:
         """Returns whether a listed job is still active. The list is eventually consistent."""

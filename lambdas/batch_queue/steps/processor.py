@@ -41,7 +41,8 @@ class Processor:
         Raises the first error after everything was tried.
         """
         run = Run(self._queue.clock, function_name, seconds_left)
-        self._refresh.by_list(self._queue.table.jobs.active(), run)
+        # Without the list, every job is looked up.
+        self._refresh.by_list(self._queue.table.jobs.active(), self._refresh.listed() or (), run)
         for upload_id, since in self._queue.table.uploads.entering().items():
             run.attempt(self._enter, upload_id, since, upload_id=upload_id)
         run.raise_first()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from batch_queue.aws.bedrock import Bedrock, BedrockError, JobState
+from batch_queue.aws.bedrock import Bedrock, BedrockError, JobState, ListedJob
 from batch_queue.aws.pool import at_once
 from batch_queue.aws.telemetry import EventError, log
 from batch_queue.core import names
@@ -17,6 +17,8 @@ from .run import Run
 
 # Bedrock does not guarantee that a job can be looked up as soon as it is created.
 UNKNOWN_SECONDS = 3600.0
+# Bedrock's list has a job that was submitted this long ago.
+LISTED_SECONDS = 10.0
 UNKNOWN = "Bedrock no longer knows this job."
 
 
@@ -45,37 +47,41 @@ class Refresh:
         if status not in TERMINAL:
             self._store(job, JobState(status, "", None))
             return False
-        fresh = self.look_up(job)
+        fresh = self._look_up(job)
         if fresh.status not in TERMINAL:
             raise EventError(
                 f"Bedrock says {fresh.status} of a job, and its event {status}; Lambda tries again"
             )
         return True
 
-    def by_list(self, jobs: Iterable[Job], run: Run) -> None:
-        """Stores the status of all active jobs: from Bedrock's list, or looked up if they are not in it.
-
-        Keeps errors in ``run``. The list is eventually consistent: a job that it does not have may be new, or
-        has ended.
-        """
-        active = [job for job in jobs if job.status in ACTIVE and not job.instead]
-        if not active:
-            return
+    def listed(self) -> list[ListedJob] | None:
+        """Returns the active jobs of the account, or None if Bedrock does not list them."""
         try:
-            listed = {job.arn: job.status for job in self._bedrock.active_jobs()}
+            return self._bedrock.active_jobs()
         except BedrockError as error:
             log.warning("cannot list the active jobs of the account: %s", error.code)
-            listed = {}
+            return None
 
-        def look(job: Job) -> None:
-            if status := listed.get(job.arn):
-                run.attempt(self._store, job, JobState(status, "", None), job_id=job.job_id)
+    def by_list(self, jobs: Iterable[Job], listed: Iterable[ListedJob], run: Run) -> list[Job]:
+        """Stores the status of active jobs: from Bedrock's list, or looked up if they are not in it.
+
+        Returns the active jobs as they are now. Keeps errors in ``run``. The list is eventually consistent: a
+        job that was submitted a moment ago is left as it is.
+        """
+        statuses = {job.arn: job.status for job in listed}
+
+        def look(job: Job) -> Job:
+            if status := statuses.get(job.arn):
+                found = run.attempt(self._store, job, JobState(status, "", None), job_id=job.job_id)
+            elif self._queue.age(job.submitted_at) > LISTED_SECONDS:
+                found = run.attempt(self._look_up, job, job_id=job.job_id)
             else:
-                run.attempt(self.look_up, job, job_id=job.job_id)
+                found = None
+            return found or job
 
-        at_once(look, active)
+        return at_once(look, [job for job in jobs if job.status in ACTIVE and not job.instead])
 
-    def look_up(self, job: Job) -> Job:
+    def _look_up(self, job: Job) -> Job:
         """Looks a job up, stores what changed, and returns the job as it is now. Raises BedrockError."""
         found = self._bedrock.state(job.arn)
         if found is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from batch_queue.core.rows import TERMINAL, Intent, Job, Status, statuses_before
@@ -27,10 +26,6 @@ class Jobs:
         # An earlier version stored it in the job's own row.
         item = self._dynamo.get(intent_key(job_id)) or self._dynamo.get(job_key(job_id)) or {}
         return intent_of(item)
-
-    def intents(self, job_ids: Iterable[str]) -> dict[str, Intent]:
-        """Returns job id → what the job runs."""
-        return {job_id: self.intent(job_id) for job_id in job_ids}
 
     def active(self) -> list[Job]:
         """Returns every job whose results are not collected yet, oldest first."""

@@ -493,7 +493,7 @@ def test_a_kept_lease_runs_out_with_its_function() -> None:
     with World.open() as world:
         world.upload("a.jsonl", lines(records(100)))
         world.invoke("create", world.events.pop(0)[3])
-        world.before = lambda call: world.kill() if call.operation == "ListModelInvocationJobs" else None
+        world.before = lambda call: world.kill() if call.operation == "CreateModelInvocationJob" else None
         world.invoke("process", {})
         world.before = None
         world.events.clear()

@@ -39,10 +39,11 @@ TERRAFORM_TIMEOUT = 900
 
 @dataclass
 class Outcome:
-    """How a part ended."""
+    """How a part ended. ``cpu_seconds``: what its processes took, those aside that outlive it."""
 
     ok: bool
     detail: str
+    cpu_seconds: float = 0.0
 
 
 def run(command: list[str], env: dict[str, str] | None = None, cwd: Path = ROOT) -> int:
@@ -260,22 +261,30 @@ class Row:
 
     def __str__(self) -> str:
         word = "passed" if self.outcome.ok else "FAILED"
-        return f"{word}  {self.title:<18} {self.seconds:5.0f} s  {self.outcome.detail}"
+        cpu = f"{self.outcome.cpu_seconds:5.0f} s of CPU"
+        return f"{word}  {self.title:<18} {self.seconds:5.0f} s  {cpu}  {self.outcome.detail}"
 
 
 def attempt(name: str) -> Row:
     """Run a part here; what it raises is its failure. The outcome is noted for whoever started this."""
     title, part = PARTS[name]
     print(f"\n=== {title}", flush=True)
-    began = time.monotonic()
+    began, cpu_began = time.monotonic(), _cpu_seconds()
     try:
         outcome = part()
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         print(f"{type(error).__name__}: {error}")
         outcome = Outcome(False, f"{type(error).__name__}: {error}")
+    outcome.cpu_seconds = _cpu_seconds() - cpu_began
     REPORTS.mkdir(parents=True, exist_ok=True)
     (REPORTS / f"{name}.json").write_text(json.dumps(asdict(outcome)))
     return Row(name, outcome, time.monotonic() - began)
+
+
+def _cpu_seconds() -> float:
+    """Return the CPU time of this process and of those that it started and that have ended."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def apart(name: str) -> Row:

@@ -12,7 +12,7 @@ from tests.support.workloads import Health
 
 #: How much of its time-out an invocation may take: what is longer goes on in the next one.
 MOST_OF_ITS_TIME = 0.9
-_ENDING = {"burst": goals.burst, "packed": goals.packed, "large": goals.large}
+_ENDING = {"burst": goals.burst, "refill": goals.refill, "packed": goals.packed, "large": goals.large}
 
 
 @pytest.mark.parametrize("name", GOALS)

@@ -17,7 +17,9 @@ from tests.local_aws.environment import MODEL_ID, LocalAws
 from tests.local_aws.simulator import SimulatorControl, expected_output
 
 T = TypeVar("T")
-REFILL_SECONDS = 5.0
+# What a busy machine may take; the schedule would take minutes. What the functions need of it is held by
+# tests/flows/test_load.py, under a virtual clock.
+REFILL_SECONDS = 15.0
 NOVA_PRO = "amazon.nova-pro-v1:0"
 NOVA_MICRO = "amazon.nova-micro-v1:0"
 FAST = {
@@ -159,7 +161,7 @@ def test_thirty_uploads_share_ten_slots(queue: Queue, record_property: Callable[
         assert seen == sorted(seen, key=order.index)
     assert {"Pending", "Submitted", "Completed"} <= {s for seen in queue.seen.values() for s in seen}
 
-    # And a slot that fell free was filled at once
+    # And a slot that fell free was filled by the event, not by the schedule
     starts = sorted(job["timeline"][0]["at"] for job in jobs)
     ends = sorted(job["timeline"][-1]["at"] for job in jobs)
     gaps = [start - end for end, start in zip(ends[:20], starts[10:], strict=True)]
@@ -169,7 +171,7 @@ def test_thirty_uploads_share_ten_slots(queue: Queue, record_property: Callable[
     )
     record_property("refill_seconds_max", max(gaps))
     assert sorted(gaps)[10] < REFILL_SECONDS
-    assert max(gaps) < 3 * REFILL_SECONDS  # other tests may keep the machine busy meanwhile
+    assert max(gaps) < 2 * REFILL_SECONDS
 
 
 def test_with_the_event_rule_disabled_the_schedule_alone_finishes_the_work(

@@ -59,6 +59,7 @@ def quick_large() -> workloads.Large:
     return workloads.large(limits=False)
 
 
+refill = cache(workloads.refill)
 packed = cache(workloads.packed)
 large = cache(workloads.large)
 tiny = cache(workloads.tiny)
@@ -104,6 +105,9 @@ GOALS = {
         lambda: burst().collect_calls, 10.0, 6
     ),
     "5,000 small uploads: dead letters": Goal(lambda: burst().health.dead_letters, 175, 0),
+    "ten jobs that end at once: slot free → next job submitted, longest, s": Goal(
+        lambda: refill().idle[-1], None, 3
+    ),
     "collecting one job of 500 uploads, s": Goal(lambda: packed().seconds, 88, 5),
     "an upload of 2,500 chunks: last byte → first job submitted, s": Goal(
         lambda: quick_large().first_job, 81, 6

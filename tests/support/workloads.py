@@ -107,6 +107,33 @@ def burst(uploads: int = 5000, *, limits: bool = True) -> Burst:
 
 
 @dataclass(frozen=True)
+class Refill:
+    """How long each slot stood idle before its next job, in seconds, when all jobs end at once; in order."""
+
+    load: Load = field(repr=False)
+    health: Health
+    idle: list[float]
+
+
+REFILL_WEIGHT = 500
+REFILL_ROUNDS = 3
+
+
+def refill() -> Refill:
+    """Uploads that are a full job each, and take all slots a few times over."""
+    route = scaled(REFILL_WEIGHT, max_records_per_job=100, max_records_per_file=100)
+    load = Load(route, timeline=Timeline(weight=REFILL_WEIGHT))
+    for number in range(REFILL_ROUNDS * SLOTS):
+        load.upload(f"{number:02d}.jsonl", padded(100, f"{number}-"))
+    load.run()
+    jobs = load.bedrock.jobs.values()
+    ended = sorted(max(job.history.values()) for job in jobs)[:-SLOTS]
+    begun = load.submitted()[SLOTS:]
+    idle = [at + EPOCH - end for end, at in zip(ended, begun, strict=True)]
+    return Refill(load=load, health=Health.of(load), idle=sorted(idle))
+
+
+@dataclass(frozen=True)
 class Packed:
     """What collecting one job of many uploads gave: its time in seconds, and its calls for an upload."""
 

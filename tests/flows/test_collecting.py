@@ -64,6 +64,34 @@ def test_a_packed_job_is_collected_in_less_than_six_calls_for_an_upload(days: in
         assert not calls["HeadObject"]
 
 
+def test_the_objects_of_a_job_of_one_upload_are_not_listed() -> None:
+    with World.open(config=CONFIG) as world:
+        calls = counted(world)
+        rows = records(100)
+        upload_id = world.upload("a.jsonl", lines(rows))
+        world.run()
+        check(world, {upload_id: rows}, slots=1)
+        assert (calls["ListObjectsV2"], calls["HeadObject"]) == (0, 1)
+
+
+@pytest.mark.parametrize("gone", ["in", "out"])
+def test_what_is_not_where_it_was_expected_is_looked_for(gone: str) -> None:
+    # Given a job that wrote no output, or whose input somebody has deleted, before it is collected
+    with World.open(config=CONFIG) as world:
+        rows = records(100)
+        upload_id = world.upload("a.jsonl", lines(rows))
+        world.run(lambda: any(job.status == Status.COMPLETED for job in world.jobs()))
+        calls = counted(world)
+        for key in world.left():
+            if f"/{gone}/" in key:
+                world.s3.delete_object(Bucket=world.bucket, Key=key)
+        # When it is collected
+        world.run()
+        # Then nothing is lost, and nothing is left
+        check(world, {upload_id: rows}, slots=1)
+        assert bool(calls["ListObjectsV2"]) == (gone == "out")
+
+
 def test_the_chunks_of_one_upload_are_settled_in_few_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settlement, "CLOSED_AT_ONCE", 10)
     with World.open(ONES, config=CONFIG) as world:

@@ -97,7 +97,7 @@ class Settlement:
         job = self._job
         if chunk is None:
             return None
-        if (chunk.job_id, chunk.attempt) == (job.job_id, ref.attempt) and chunk.status not in TERMINAL:
+        if is_open(chunk, ref, job):
             return chunk
         keys = (chunk.key, chunk.last_errors, *chunk.parts)
         if any(key.startswith(names.work_folder(self._work, job.job_id)) for key in keys):
@@ -361,6 +361,11 @@ class Settlement:
         source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
         stream = self._queue.bucket.stream(source, None if chunk.whole else (chunk.start, chunk.end))
         return reading.tidied(stream) if chunk.rewrite else stream
+
+
+def is_open(chunk: Chunk, ref: ChunkRef, job: Job) -> bool:
+    """Returns whether a chunk is at the attempt ``ref`` of a job, and that attempt is not settled."""
+    return (chunk.job_id, chunk.attempt) == (job.job_id, ref.attempt) and chunk.status not in TERMINAL
 
 
 def _with_reasons(chunk: Chunk, tally: Tally) -> Chunk:

@@ -130,6 +130,29 @@ def test_stop_reasons_are_counted_for_answers_and_few_of_them_apart() -> None:
     assert tally.stop_reasons.total() == 33
 
 
+@pytest.mark.parametrize(
+    ("record", "success", "codes"),
+    [
+        pytest.param(good("a", embedding=[0.1, -1e-5, 1e300]), 1, {}, id="an embedding"),
+        pytest.param(good("a", usage={"input_tokens": 3.0, "output_tokens": 4e2}), 1, {}, id="counts"),
+        pytest.param(good("a", inputTextTokenCount=3.5, results=[{"tokenCount": 1.0}]), 1, {}, id="of parts"),
+        pytest.param(good("a", stop_reason=1.5), 1, {}, id="a stop reason"),
+        pytest.param({"recordId": "a", "modelOutput": 1.5}, 1, {}, id="an answer"),
+        pytest.param({"recordId": "a", "error": 1.5}, 0, {"unknown": 1}, id="an error"),
+        pytest.param(bad("a", 400.0), 0, {"unknown": 1}, id="a code"),
+        pytest.param({**good("a"), "error": 0.0}, 0, {"unknown": 1}, id="an error beside an answer"),
+        pytest.param({"recordId": 1.5, "modelOutput": {}}, 0, {}, id="a recordId"),
+    ],
+)
+def test_a_float_is_neither_a_count_nor_a_word_nor_nothing(
+    record: dict[str, Any], success: int, codes: dict[str, int]
+) -> None:
+    found = outputs.tally(rows(record), may_run_again=True)
+    assert (found.success, found.errors_by_code) == (success, codes)
+    assert (found.input_tokens, found.output_tokens, found.stop_reasons) == (0, 0, {})
+    assert found.untidy is (record["recordId"] != "a")
+
+
 RECORDS = st.lists(
     st.tuples(st.integers(0, 9), st.sampled_from(["good", "passing", "final", "missing"])),
     unique_by=lambda pair: pair[0],

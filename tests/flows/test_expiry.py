@@ -284,22 +284,6 @@ def test_what_a_version_before_this_one_left_in_the_jobs_folder_is_not_deleted_w
         assert {row["recordId"] for row in world.result(upload)} == {row["recordId"] for row in rows}
 
 
-def test_the_usual_upload_costs_one_look_at_the_folder_of_its_job() -> None:
-    with World.open(ROUTE, config=CONFIG) as world:
-        listed: list[str] = []
-
-        def before(call: Call) -> None:
-            if call.function == "collect" and call.operation.startswith("List"):
-                listed.append(str(call.params["query_string"].get("prefix")))
-
-        world.before = before
-        world.upload("a.jsonl", lines(records(10)))
-        world.run()
-        (job,) = world.jobs()
-        assert listed == [f"jobs/{job.job_id}/"]
-        assert world.left() == []
-
-
 @pytest.mark.parametrize(
     ("part_bytes", "count"), [(100, 10), (PUT_PART_BYTES, 20)], ids=["a large object", "a part of an upload"]
 )

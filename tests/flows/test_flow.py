@@ -486,7 +486,7 @@ def test_a_run_out_of_time_goes_on_in_a_new_one(monkeypatch: pytest.MonkeyPatch)
             ("process", "time ran out with work left")
         ]
         assert world.at_rest() is False
-        assert not [item for item in world.table.scan()["Items"] if item["sk"] == "lease" and "owner" in item]
+        assert not [item for item in world.rows() if item["sk"] == "lease" and "owner" in item]
 
 
 def test_a_kept_lease_runs_out_with_its_function() -> None:

@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-import boto3
 import pytest
 from batch_queue.core import names
 from batch_queue.core.rows import Status
@@ -15,7 +14,7 @@ from batch_queue.steps import on_demand
 
 from tests.support.errors import aws_error
 from tests.support.routes import configured
-from tests.support.world import HAIKU, REGION, RETRY_SECONDS, Call, World, lines, records
+from tests.support.world import HAIKU, RETRY_SECONDS, Call, World, lines, plain_client, records
 
 pytestmark = pytest.mark.flows
 
@@ -162,8 +161,7 @@ def test_a_count_whose_answer_was_lost_uses_up_nothing() -> None:
         def lose(call: Call) -> None:
             if call.operation == "UpdateItem" and b'"asked"' in call.params["body"] and not lost:
                 lost.append(True)
-                dynamodb = boto3.client("dynamodb", region_name=REGION)
-                dynamodb.update_item(**json.loads(call.params["body"]))
+                plain_client().update_item(**json.loads(call.params["body"]))
 
         world.before = lose
         world.run()

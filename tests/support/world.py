@@ -1,4 +1,6 @@
-"""The whole queue in one process, under a virtual clock: the real handlers, moto, and the simulator's core.
+"""The whole queue in one process, under a virtual clock: the real handlers, and AWS as tests need it.
+
+S3 is moto's, DynamoDB a table in memory (``memory_table.py``), and Bedrock the simulator's core.
 
 Nothing sleeps and nothing runs by itself: events wait in ``World.events`` until ``World.run`` delivers them.
 Every AWS call of a handler passes ``World.before`` and ``World.after``, so that a test can fail it, take its
@@ -7,7 +9,6 @@ answer away, or end the function there.
 
 from __future__ import annotations
 
-import copy
 import heapq
 import io
 import itertools
@@ -50,14 +51,13 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config as ClientConfig
 from moto.core.models import MockAWS, botocore_stubber
-from moto.dynamodb import models as moto_dynamodb
-from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.moto_api._internal import mock_random
 from moto.s3 import models as moto_s3
 from moto.s3.models import s3_backends
 
 from tests.local_aws.simulator import Config, Simulator, VirtualClock, attach
 from tests.support import lifecycle
+from tests.support.memory_table import MemoryTable
 from tests.support.routes import configured
 
 log = logging.getLogger(__name__)
@@ -243,8 +243,12 @@ def _if_match(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]] | Non
 
 #: Nobody here reads the user agent, which costs as much to build as a small answer.
 CLIENT_CONFIG = ClientConfig(user_agent="tests")
-#: Nor does moto's DynamoDB check a signature; its S3 takes a caller without one for a stranger.
+#: Nor does the table in memory check a signature; moto's S3 takes a caller without one for a stranger.
 DYNAMODB_CONFIG = CLIENT_CONFIG.merge(ClientConfig(signature_version=UNSIGNED))
+
+
+def _memory() -> MemoryTable:
+    return _worlds[-1].memory
 
 
 @cache
@@ -261,7 +265,17 @@ def _plain_s3() -> Any:
 @cache
 def _plain_dynamodb() -> Any:
     """A resource that sees and arranges the world without passing the hooks."""
-    return _session().resource("dynamodb", region_name=REGION, config=DYNAMODB_CONFIG)
+    resource = _session().resource("dynamodb", region_name=REGION, config=DYNAMODB_CONFIG)
+    MemoryTable.install(resource.meta.client, _memory)
+    return resource
+
+
+@cache
+def plain_client() -> Any:
+    """A client of DynamoDB that sees and arranges the world without passing the hooks."""
+    client = _session().client("dynamodb", region_name=REGION, config=DYNAMODB_CONFIG)
+    MemoryTable.install(client, _memory)
+    return client
 
 
 @cache
@@ -272,6 +286,8 @@ def _client(service: str) -> Any:
     if service == "s3":
         for operation in ("CopyObject", "UploadPartCopy"):
             client.meta.events.register(f"before-call.s3.{operation}", _if_match)
+    elif service == "dynamodb":
+        MemoryTable.install(client, _memory)
     elif service == "lambda":
         client.meta.events.register("before-call.lambda.*", _wake)
     elif service.startswith("bedrock"):
@@ -290,29 +306,6 @@ def _hook(client: Any) -> None:
     # As specific as the handlers that answer in the service's place: botocore calls those first.
     client.meta.events.register_first(f"before-call.{service}.*", _before)
     client.meta.events.register_last(f"after-call.{service}.*", _after)
-
-
-class _OneCopy:
-    """Stands for the module ``copy`` during one transaction: a table is copied once, whoever asks."""
-
-    def __init__(self) -> None:
-        self._tables: dict[int, Any] = {}
-
-    def deepcopy(self, thing: Any) -> Any:
-        if not isinstance(thing, moto_dynamodb.Table):
-            return copy.deepcopy(thing)
-        if id(thing) not in self._tables:
-            self._tables[id(thing)] = copy.deepcopy(thing)
-        return self._tables[id(thing)]
-
-
-_moto_transact = DynamoDBBackend.transact_write_items
-
-
-def _transact_write_items(backend: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
-    """Moto's own, which copies the whole table before it begins, and once more for each further item."""
-    with patch.object(moto_dynamodb, "copy", _OneCopy()):
-        _moto_transact(backend, transact_items)
 
 
 class _Moto(MockAWS):
@@ -364,32 +357,11 @@ class World:
         )
         # Plain clients see and arrange the world without passing the hooks.
         self.s3 = _plain_s3()
-        self.table = _plain_dynamodb().create_table(
-            TableName=self.settings.table,
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-            AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"}
-                for name in ("pk", "sk", "status_key", "order_key")
-            ],
-            GlobalSecondaryIndexes=[
-                {
-                    "IndexName": "status-index",
-                    "KeySchema": [
-                        {"AttributeName": "status_key", "KeyType": "HASH"},
-                        {"AttributeName": "order_key", "KeyType": "RANGE"},
-                    ],
-                    "Projection": {"ProjectionType": "ALL"},
-                }
-            ],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        self.memory = MemoryTable()
+        self.table = _plain_dynamodb().Table(self.settings.table)
         self.s3.create_bucket(Bucket=self.bucket)
         self.s3.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
         self.routes = routes
-        self.new_table(self.clock() - 86_400.0)
         self.simulator = Simulator(
             self.s3,
             clock=self.clock,
@@ -417,9 +389,7 @@ class World:
         with _Moto():
             mock_random.seed(seed)  # moto's version ids, and so our upload ids
             world = cls(found, config or {}, seed, media_prefixes)
-            _worlds.append(world)
             with (
-                patch.object(DynamoDBBackend, "transact_write_items", _transact_write_items),
                 patch.object(moto_s3, "utcnow", world.moto_now),
                 patch.object(on_demand, "ThreadPoolExecutor", _Serial),
                 patch.object(pool, "ThreadPoolExecutor", _Serial),
@@ -429,7 +399,9 @@ class World:
                 patch.object(process_batch_jobs, "_dependencies", lambda: (world.queue, _bedrock())),
                 patch.object(collect_results, "_dependencies", lambda: (world.queue, world.runtime)),
             ):
+                _worlds.append(world)
                 try:
+                    world.new_table(world.clock() - 86_400.0)
                     yield world
                 finally:
                     _worlds.pop()
@@ -650,17 +622,15 @@ class World:
     # ------------------------------------------------------------------------------------------- views
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every row of the table, read past the API: the tests look often, and moto's API is slow."""
-        table = dynamodb_backends[ACCOUNT][REGION].tables[self.settings.table]
-        return [values_of(item.to_json()["Attributes"]) for item in table.all_items()]
+        """Every row of the table, read past the API: the tests look often."""
+        return [values_of(item) for item in self.memory.rows]
 
     def unhooked(self) -> Table:
         """The queue's table, for calls that do not pass the hooks."""
-        client = _session().client("dynamodb", region_name=REGION, config=DYNAMODB_CONFIG)
-        return Table(client, self.settings.table, Patience())
+        return Table(plain_client(), self.settings.table, Patience())
 
     def _items(self, sk_prefix: str) -> list[dict[str, Any]]:
-        return [row for row in self.rows() if row["sk"].startswith(sk_prefix)]
+        return [values_of(item) for item in self.memory.rows if item["sk"]["S"].startswith(sk_prefix)]
 
     def uploads(self) -> list[Upload]:
         return [upload_of(item) for item in self._items("upload")]

@@ -18,7 +18,7 @@ from batch_queue.core.settings import Settings
 
 # Functions that find at the same moment that the processor must be woken look once more after up to this many
 # seconds: by then, one of them has sent the wake-up, and the others write nothing.
-SPREAD_SECONDS = 0.25
+SPREAD_SECONDS = 0.3
 _RANDOM = random.SystemRandom()
 
 

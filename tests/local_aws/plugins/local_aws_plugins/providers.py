@@ -7,6 +7,8 @@ from typing import Any
 
 from localstack.services.plugins import Service, aws_provider
 
+from .moto_tables import copy_less
+
 
 @aws_provider(api="dynamodb", name="moto")
 def dynamodb_moto() -> Service:
@@ -19,6 +21,7 @@ def dynamodb_moto() -> Service:
         """Every operation falls through to moto."""
 
     _keep_booleans()
+    copy_less()
     # moto's tables are plain dictionaries: one call at a time keeps conditional writes atomic.
     lock = threading.RLock()
 

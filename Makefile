@@ -39,7 +39,7 @@ test: setup ## all of them, with one summary; what .ci/run calls
 test-unit: setup ## one module at a time: the fast loop, in seconds
 	@$(VENV) -m tools.checks unit
 
-test-flows: setup ## the three functions together, in one process under a virtual clock
+test-flows: setup ## the functions together, in one process under a virtual clock
 	@$(VENV) -m tools.checks flows
 
 test-terraform: setup ## the module without AWS: format, validation, terraform test

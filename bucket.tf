@@ -220,7 +220,8 @@ locals {
 resource "aws_s3_bucket_notification" "this" {
   count = coalesce(var.manage_bucket_notification, var.create_bucket) ? 1 : 0
 
-  bucket = local.bucket_name
+  bucket      = local.bucket_name
+  eventbridge = var.eventbridge_notifications
 
   lambda_function {
     id                  = local.notification.id

@@ -164,9 +164,11 @@ locals {
         condition = { StringEquals = { "iam:PassedToService" = ["bedrock.amazonaws.com"] } }
       },
       {
-        sid       = "CollectResultsAndGoOn"
-        actions   = ["lambda:InvokeFunction"]
-        resources = [local.function_arns["collect_results"], local.function_arns["process_batch_jobs"]]
+        sid     = "CollectResultsAndGoOn"
+        actions = ["lambda:InvokeFunction"]
+        resources = [
+          for key in ["collect_results", "operate_queue", "process_batch_jobs"] : local.function_arns[key]
+        ]
       },
     ]
 
@@ -216,10 +218,51 @@ locals {
         resources = [local.function_arns["collect_results"], local.function_arns["process_batch_jobs"]]
       },
     ]
+
+    operate_queue = [
+      {
+        sid = "GiveOrders"
+        actions = [
+          "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem",
+          "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+        ]
+        resources = [local.table_arn]
+      },
+      # Which uploads an order names by their keys.
+      {
+        sid       = "ListUploads"
+        actions   = ["s3:ListBucketVersions"]
+        resources = [local.bucket_arn]
+        condition = { StringLike = { "s3:prefix" = ["${var.input_prefix}*"] } }
+      },
+      # What runs again: the records of an upload that its result has no answer to.
+      local.read_uploads,
+      local.see_that_uploads_are_gone,
+      {
+        sid       = "ReadResults"
+        actions   = ["s3:GetObject", "s3:GetObjectVersion"]
+        resources = ["${local.output_arn}*.out"]
+      },
+      {
+        sid       = "WriteRecordsToRunAgain"
+        actions   = local.write_actions
+        resources = [for part in ["retry", "settled"] : "${local.work_arn}*/${part}/*"]
+      },
+      { sid = "StopJobs", actions = ["bedrock:StopModelInvocationJob"], resources = [local.job_arns] },
+      { sid = "ListJobs", actions = ["bedrock:ListModelInvocationJobs"], resources = ["*"] },
+      {
+        sid     = "HaveUploadsEndedAndGoOn"
+        actions = ["lambda:InvokeFunction"]
+        resources = [
+          for key in ["collect_results", "operate_queue", "process_batch_jobs"] : local.function_arns[key]
+        ]
+      },
+    ]
   }
 
   statements = merge(
     local.function_statements,
+    { for key, statements in local.policy_statements : "policy_${key}" => statements },
     { for key, statements in local.runtime_statements : "${key}_runtime" => statements },
     { bedrock = local.bedrock_statements },
   )
@@ -338,4 +381,10 @@ resource "aws_iam_role_policy" "collect_results" {
       error_message = local.policy_advice.collect_results
     }
   }
+}
+
+resource "aws_iam_role_policy" "operate_queue" {
+  name   = "operate-queue"
+  role   = aws_iam_role.function["operate_queue"].name
+  policy = data.aws_iam_policy_document.role["operate_queue"].json
 }

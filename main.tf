@@ -1,10 +1,11 @@
-# The pipeline at a glance: three functions and what triggers each of them.
+# The pipeline at a glance: four functions and what triggers each of them.
 #
 #   an upload to to-process/ ── S3 notification (bucket.tf) ──▶ create_batch_queue
 #   an upload whose notification was lost ── the daily sweep ─▶ create_batch_queue
 #   a new upload, the schedule, a job that changed its state ─▶ process_batch_jobs
 #   a job that ended ── process_batch_jobs ───────────────────▶ collect_results
 #   records to run again ── collect_results ──────────────────▶ process_batch_jobs
+#   an order to cancel, retry, pause, resume or explain ──────▶ operate_queue
 #
 # Work that takes longer than one invocation continues in the next: each function invokes itself.
 
@@ -47,6 +48,7 @@ locals {
       timeout     = 300
       environment = {
         COLLECT_FUNCTION = "${var.name}-collect-results-${local.region}"
+        OPERATE_FUNCTION = "${var.name}-operate-queue-${local.region}"
         ROLE_ARN         = local.bedrock_role_arn
         JOB_VPC = var.job_vpc == null ? "" : jsonencode({
           subnetIds        = var.job_vpc.subnet_ids
@@ -60,6 +62,15 @@ locals {
       timeout     = 900
       environment = {
         PROCESS_FUNCTION = "${var.name}-process-batch-jobs-${local.region}"
+      }
+    }
+    operate_queue = {
+      name        = "${var.name}-operate-queue-${local.region}"
+      description = "Takes orders for the queue ${var.name}: cancel, retry, pause, resume, explain and status."
+      timeout     = 900
+      environment = {
+        PROCESS_FUNCTION = "${var.name}-process-batch-jobs-${local.region}"
+        COLLECT_FUNCTION = "${var.name}-collect-results-${local.region}"
       }
     }
   }

@@ -38,7 +38,7 @@ output "table_arn" {
 }
 
 output "functions" {
-  description = "Name and ARN of the functions create_batch_queue, process_batch_jobs and collect_results."
+  description = "Name and ARN of the functions create_batch_queue, process_batch_jobs, collect_results and operate_queue."
   value = {
     for key, function in aws_lambda_function.this : key => { name = function.function_name, arn = function.arn }
   }
@@ -50,6 +50,11 @@ output "roles" {
     { for key, role in aws_iam_role.function : key => { name = role.name, arn = role.arn } },
     { bedrock = { name = local.bedrock_role_name, arn = local.bedrock_role_arn } },
   )
+}
+
+output "policies" {
+  description = "IAM policy documents as JSON, for the roles of other stacks: submit to upload files, read to read results and the rows of uploads, and operate to give orders."
+  value       = { for key in keys(local.policy_statements) : key => data.aws_iam_policy_document.role["policy_${key}"].json }
 }
 
 output "rules" {

@@ -55,12 +55,13 @@ locals {
   ]
 
   # By function: the smallest concurrency with which it does its work.
-  least_concurrency = { create_batch_queue = 1, process_batch_jobs = 2, collect_results = 1 }
+  least_concurrency = { create_batch_queue = 1, process_batch_jobs = 2, collect_results = 1, operate_queue = 1 }
 
   # What the module sets in the functions' environment.
   own_environment = [
     "NAME", "TABLE", "BUCKET", "INPUT_PREFIX", "OUTPUT_PREFIX", "WORK_PREFIX", "MEDIA_PREFIXES", "BUCKET_OWNER",
-    "KMS_KEY_ARN", "LOG_LEVEL", "ROW_RETENTION_DAYS", "PROCESS_FUNCTION", "COLLECT_FUNCTION", "ROLE_ARN", "JOB_VPC",
+    "KMS_KEY_ARN", "LOG_LEVEL", "ROW_RETENTION_DAYS", "PROCESS_FUNCTION", "COLLECT_FUNCTION", "OPERATE_FUNCTION",
+    "ROLE_ARN", "JOB_VPC",
   ]
 
   # What Lambda sets there: "Defined runtime environment variables" in its Developer Guide. Two more begin with an

@@ -174,6 +174,21 @@ variable "manage_bucket_notification" {
   default     = null
 }
 
+variable "eventbridge_notifications" {
+  description = <<-EOT
+    Whether S3 also sends the events of all objects of the bucket to EventBridge, for rules of other stacks, such as one
+    for new results. Only if the module manages the bucket's notification configuration.
+  EOT
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.eventbridge_notifications || coalesce(var.manage_bucket_notification, var.create_bucket)
+    error_message = "eventbridge_notifications is true, but the module does not manage the notification configuration of the bucket: write eventbridge = true in the aws_s3_bucket_notification that does, or set manage_bucket_notification = true."
+  }
+}
+
 variable "input_prefix" {
   description = "Prefix of the uploads, with a slash at the end."
   type        = string

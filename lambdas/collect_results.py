@@ -25,10 +25,13 @@ def _dependencies() -> tuple[Queue, Runtime]:
 
 @discreetly
 def handler(event: dict[str, Any], context: Any) -> None:
-    """Collects the job ``event["job_id"]``."""
+    """Collects the job ``event["job_id"]``, or ends the uploads ``event["upload_ids"]``."""
     seconds_left = context.get_remaining_time_in_millis() / 1000
     queue, runtime = _dependencies()
     collector = Collector(queue.within(seconds_left), runtime)
+    if "upload_ids" in event:
+        collector.end(event["upload_ids"], context.function_name, seconds_left)
+        return
     # Lambda's retries of an event have its request id.
     collector.collect(event["job_id"], context.function_name, seconds_left, context.aws_request_id)
 

@@ -94,6 +94,7 @@ module "batch_inference" {
   create_bucket              = true
   bucket_name                = local.bucket_name
   manage_bucket_notification = true
+  eventbridge_notifications  = true
   input_prefix               = "inbox/"
   output_prefix              = "outbox/"
   work_prefix                = "work/"
@@ -131,7 +132,7 @@ module "batch_inference" {
   manage_recursion_config = true # false in AWS GovCloud (US)
 
   # A large backfill leaves the rest of the account's concurrency to others.
-  lambda_reserved_concurrency = { create_batch_queue = 50, process_batch_jobs = 2, collect_results = 50 }
+  lambda_reserved_concurrency = { create_batch_queue = 50, process_batch_jobs = 2, collect_results = 50, operate_queue = 10 }
 
   log_level               = "INFO"
   log_retention_days      = 400

@@ -153,6 +153,7 @@ locals {
         "bedrock:CreateModelInvocationJob",
         "bedrock:GetModelInvocationJob",
         "bedrock:ListModelInvocationJobs",
+        "bedrock:StopModelInvocationJob",
         "bedrock:TagResource",
       ]
       resources = ["*"]

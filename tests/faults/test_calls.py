@@ -26,7 +26,7 @@ from tests.local_aws.simulator import Fault
 from tests.support import world as world_module
 from tests.support.errors import denying
 from tests.support.forks import Forks
-from tests.support.invariants import Watch, check
+from tests.support.invariants import Watch, check, check_cancelled
 from tests.support.routes import configured
 from tests.support.soak import sent
 from tests.support.world import HAIKU, Call, World, lines, records
@@ -48,6 +48,10 @@ DEFAULT = configured(
     pack_wait_minutes=5,
     undersized="on_demand",
     max_record_attempts=9,
+)
+#: A job for each chunk.
+ORDERED = configured(
+    "default", HAIKU, max_active_jobs=1, min_records_per_job=1, max_records_per_job=4, max_records_per_file=4
 )
 #: A job whose output takes the collector several runs: each of its calls takes so long (seconds).
 SLOW = 60.0
@@ -131,6 +135,54 @@ def unclear(forks: Forks) -> Counter[str]:
     return calls
 
 
+def ordered(forks: Forks) -> Counter[str]:
+    """An upload of three chunks is cancelled in its middle, retried, and paused while it runs again.
+
+    Each call of the function that takes the orders is also lived through with each fault, in a copy. Whoever
+    gives an order repeats it after an error, but not if the function was ended: what was stored by then is
+    carried out all the same. Gives how often each call is made.
+    """
+    rows = records(3 * LEAST, "order")
+    slow = {"models": {"*": {"min_records": 1, "max_active_jobs": SLOTS, "records_per_second": 0.01}}}
+    with World.open(ORDERED, config=slow) as world:
+        world.keep_rows(1)
+        calls = fork_at_calls(world, forks, 0.0, only="operate")
+
+        def left_at_that() -> bool:
+            return forks.variant.endswith("ended")
+
+        def order(kind: str, **members: str) -> None:
+            wanted = {"order": kind, **members}
+            for _ in range(5):
+                if world.invoke("operate", wanted) is None or (left_at_that() and kind != "resume"):
+                    return
+            raise AssertionError("one fault is mended by a repetition")
+
+        upload_id = world.upload("a.jsonl", lines(rows))
+        world.run(lambda: [job["status"] for job in world.bedrock_jobs()] == ["Completed", "InProgress"])
+        order("cancel", upload_id=upload_id)
+        world.run()
+        first = world.one_upload(upload_id)
+        if first.status != Status.COMPLETED:
+            check_cancelled(world, first, rows)
+        else:
+            assert left_at_that(), "only an order that was never stored is not carried out"
+        order("retry", key="to-process/a.jsonl")
+        order("pause", by="ana", why="a test")
+        began = world.clock()
+        world.run(lambda: world.clock() > began + 1800.0)
+        order("resume")
+        world.run()
+        second = world.one_upload(upload_id)
+        if first.status == Status.COMPLETED or second.run == 2:
+            check(world, {upload_id: rows}, slots=1)
+        else:
+            assert left_at_that()
+        assert set(sent(world).values()) <= {0, 1}, "no record is paid for twice"
+        assert not world.dead_letters
+    return calls
+
+
 def fork_at_calls(world: World, forks: Forks, slow: float, only: str = "") -> Counter[str]:
     """Has a world fork at each call of a function, or of all. Gives the counts of the calls by then.
 
@@ -196,6 +248,10 @@ def test_a_fault_at_any_call_of_collectors_that_take_several_runs_loses_nothing_
 
 def test_a_fault_at_any_call_of_a_new_table_that_may_not_see_what_has_run_pays_for_nothing_twice() -> None:
     live_through(unclear)
+
+
+def test_a_fault_at_any_call_of_an_order_loses_nothing_and_doubles_nothing() -> None:
+    live_through(ordered)
 
 
 def live_through(history: Callable[[Forks], Counter[str]]) -> Counter[str]:

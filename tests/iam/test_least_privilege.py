@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,10 +21,10 @@ from botocore.exceptions import ClientError
 
 from tests.iam.conftest import teller
 from tests.iam.statements import Statement
-from tests.iam.world import DeniedError, World
+from tests.iam.world import DeniedError, World, ask, lines
 from tests.local_aws.environment import REGION
 
-FUNCTIONS = ("create_batch_queue", "process_batch_jobs", "collect_results")
+FUNCTIONS = ("create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue")
 NO_NETWORK = "no emulator here makes network interfaces; the actions are those that AWS documents"
 NO_KEY = "MiniStack encrypts nothing for this service; the conditions are those that AWS documents"
 NO_TRACES = (
@@ -71,12 +71,16 @@ SHOWN_BY = {
     "create_batch_queue.WakeProcessBatchJobsAndGoOn": "intake_wakes",
     "collect_results.WakeProcessBatchJobsAndGoOn": "collector_wakes",
     "process_batch_jobs.ListJobs": "foreign",
+    "operate_queue.ListJobs": "asked_for_status",
+    "operate_queue.SeeThatUploadsAreGone": "gone_before_retry",
+    "operate_queue.HaveUploadsEndedAndGoOn": "cancelled",
     "process_batch_jobs.SeeThatUploadsAreGone": "foreign",
     **{f"{function}.WriteOwnLogs": "log" for function in FUNCTIONS},
 }
 #: Statements for which AWS knows no resource finer than "*".
 ANY_RESOURCE = {
     "process_batch_jobs.ListJobs": "ListModelInvocationJobs has no resource types",
+    "operate_queue.ListJobs": "ListModelInvocationJobs has no resource types",
     **{
         f"{function}.{sid}": "Lambda asks for these EC2 actions on every resource (Lambda Developer Guide)"
         for function in FUNCTIONS
@@ -405,6 +409,107 @@ def test_only_our_rules_send_dead_letters(world: World, source: str, may: bool) 
     )
 
     assert sent is may
+
+
+# ------------------------------------------------------------------------------- policies of other stacks
+
+
+@pytest.fixture(scope="session")
+def ended(world: World, cycle: Cycle) -> dict[str, Any]:
+    """The row of an upload that has ended."""
+    world.rest()
+    world.watch()
+    upload = world.upload(lines([ask(number) for number in range(4)]))
+    world.ended(upload)
+    return world.row(upload)
+
+
+@pytest.mark.parametrize("policy", ["submit", "read", "operate"])
+def test_a_policy_for_other_stacks_suffices_for_what_it_is_named_after_and_no_more(
+    world: World, ended: dict[str, Any], policy: str
+) -> None:
+    # Given a role of another stack with this policy alone
+    name = f"other-stack-{policy}"
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = world.iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    world.iam.put_role_policy(
+        RoleName=name, PolicyName=policy, PolicyDocument=world.outputs["policies"][policy]
+    )
+    made = world.ministack.session(role)
+    aws = boto3.Session(
+        aws_access_key_id=made["access_key"],
+        aws_secret_access_key=made["secret_key"],
+        aws_session_token=made["session_token"],
+        region_name=REGION,
+    )
+    s3: Any = aws.client("s3", endpoint_url=world.ministack.endpoint)
+    table: Any = aws.client("dynamodb", endpoint_url=world.ministack.endpoint)
+    lambda_: Any = aws.client("lambda", endpoint_url=world.ministack.endpoint)
+    bucket, name = world.bucket, world.outputs["table_name"]
+    key = {"pk": {"S": "x"}, "sk": {"S": "upload"}}
+    index = {"IndexName": "status-index", "KeyConditionExpression": "status_key = :s"}
+    values = {":s": {"S": "upload#Completed"}, ":pk": {"S": "x"}}
+    status = json.dumps({"order": "status"}).encode()
+    calls: dict[str, dict[str, Callable[[], Any]]] = {
+        "submit": {
+            "upload": lambda: s3.put_object(Bucket=bucket, Key="to-process/by-other.jsonl", Body=b"{}\n"),
+            "upload in parts": lambda: s3.abort_multipart_upload(
+                Bucket=bucket,
+                UploadId=s3.create_multipart_upload(Bucket=bucket, Key="to-process/o.jsonl")["UploadId"],
+                Key="to-process/o.jsonl",
+            ),
+        },
+        "read": {
+            "result": lambda: s3.get_object(Bucket=bucket, Key=ended["result_key"]),
+            "version": lambda: s3.get_object(
+                Bucket=bucket, Key=ended["result_key"], VersionId=ended["result_version_id"]
+            ),
+            "list": lambda: s3.list_objects_v2(Bucket=bucket, Prefix="processed/"),
+            "versions": lambda: s3.list_object_versions(Bucket=bucket, Prefix="processed/"),
+            "row": lambda: table.get_item(TableName=name, Key=key),
+            "rows": lambda: table.batch_get_item(RequestItems={name: {"Keys": [key]}}),
+            "query": lambda: table.query(
+                TableName=name,
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues={":pk": {"S": "x"}},
+            ),
+            "status": lambda: table.query(
+                TableName=name, **index, ExpressionAttributeValues={":s": values[":s"]}
+            ),
+        },
+        "operate": {
+            "order": lambda: lambda_.invoke(FunctionName=world.functions["operate_queue"], Payload=status)
+        },
+        "nobody": {
+            "write a result": lambda: s3.put_object(Bucket=bucket, Key="processed/x", Body=b"x"),
+            "read an upload": lambda: s3.get_object(Bucket=bucket, Key=ended["key"]),
+            "list uploads": lambda: s3.list_objects_v2(Bucket=bucket, Prefix="to-process/"),
+            "read the work area": lambda: s3.get_object(Bucket=bucket, Key="jobs/x/in/y"),
+            "delete a result": lambda: s3.delete_object(Bucket=bucket, Key=ended["result_key"]),
+            "write a row": lambda: table.put_item(TableName=name, Item=key),
+            "delete a row": lambda: table.delete_item(TableName=name, Key=key),
+            "read the whole table": lambda: table.scan(TableName=name),
+            "another function": lambda: lambda_.invoke(
+                FunctionName=world.functions["collect_results"], Payload=b"{}"
+            ),
+        },
+    }
+    # When it tries everything, then it may do what the policy is named after, and nothing else
+    for kind, some in calls.items():
+        for what, call in some.items():
+            assert denied(call) is (kind != policy), f"{policy}: {kind}: {what}"
+
+
+def denied(call: Callable[[], Any]) -> bool:
+    """Makes a call. Returns whether it was denied."""
+    try:
+        call()
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException"):
+            return True
+        raise
+    return False
 
 
 def test_another_bucket_that_notifies_our_function_is_not_heard(world: World) -> None:

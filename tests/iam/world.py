@@ -649,6 +649,129 @@ class World:
         left = self.s3.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
         assert left == [], [each["Key"] for each in left]
 
+    # ---------------------------------------------------------------------------------- orders of people
+
+    def order(self, order: str, **members: str) -> dict[str, Any]:
+        """Gives an order as an administrator, and returns its answer."""
+        done = self.lambda_.invoke(
+            FunctionName=self.functions["operate_queue"],
+            Payload=json.dumps({"order": order, **members}).encode(),
+        )
+        answer: dict[str, Any] = json.loads(done["Payload"].read())
+        assert "FunctionError" not in done, answer
+        return answer
+
+    def asked_for_status(self) -> None:
+        """The status names who holds the slots."""
+        assert self.order("status")["slots"]
+
+    def cancelled(self) -> None:
+        """An upload that waits is cancelled by its key, and ends."""
+        with self._no_slot():
+            key = f"to-process/{uuid4().hex}.jsonl"
+            upload = names.upload_id(self.bucket, key, self.put(key, lines([ask(0), ask(1)])))
+            self._made.append(upload)
+            self.until(lambda: bool(self.row(upload)), "the intake", push=False)
+            assert self.order("cancel", key=key)["records_taken_out"] == FEW
+            self.until(lambda: self.row(upload)["status"] == "Cancelled", "its end", push=False)
+
+    def stopped(self) -> None:
+        """A job that runs nothing but a cancelled upload is stopped."""
+        slow = {**SIMULATOR["models"]["*"], "queue_seconds": PATIENCE}
+        self.simulator.configure(models={"*": slow})
+        try:
+            upload = self._submitted_alone()
+            assert len(self.order("cancel", upload_id=upload)["stopped_jobs"]) == 1
+            self.ended(upload, status="Cancelled")
+        finally:
+            self.simulator.configure(models=SIMULATOR["models"])
+
+    def _failed(self, *rows: dict[str, Any]) -> str:
+        """Uploads records of which none succeeds; gives the upload's id."""
+        self.simulator.configure(record_faults={"permanent_rate": 1.0})
+        try:
+            upload = self.upload(lines(list(rows)))
+            self.ended(upload, status="Failed")
+        finally:
+            self.simulator.configure(record_faults={"permanent_rate": 0.0})
+        return upload
+
+    def _half_failed(self) -> str:
+        """Uploads records of which some succeed; gives the upload's id."""
+        self.simulator.configure(record_faults={"permanent_rate": 0.5})
+        try:
+            upload = self.upload(lines([ask(n) for n in range(12)]))
+            self.ended(upload, status="PartiallyCompleted")
+        finally:
+            self.simulator.configure(record_faults={"permanent_rate": 0.0})
+        return upload
+
+    def retried_by_order(self) -> None:
+        """The records of an upload that have failed run again, and the answers of the others are kept."""
+        upload = self._half_failed()
+        self.nobody_woke_it()
+        self.order("retry", upload_id=upload)
+        self.ended(upload)
+
+    def retried_without_versions(self) -> None:
+        """The same where neither the upload nor its result has a version."""
+        upload = self._half_failed()
+        self.table.update_item(
+            Key={"pk": upload, "sk": "upload"}, UpdateExpression="REMOVE version_id, result_version_id"
+        )
+        self.order("retry", upload_id=upload)
+        self.ended(upload)
+
+    def gone_before_retry(self) -> None:
+        """An upload that was deleted cannot run again, and the order says so."""
+        upload = self._half_failed()
+        row = self.row(upload)
+        self.s3.delete_object(Bucket=self.bucket, Key=row["key"], VersionId=row["version_id"])
+        assert "no longer exists" in self.order("retry", upload_id=upload)["error"]
+
+    def broken_retry(self) -> None:
+        """Records to run again that cannot be written leave no parts behind."""
+        upload = self._failed(*(ask(n, size=17_000_000) for n in range(FEW)))
+        fault = {"method": "PUT", "path": "/retry/", "query": "partNumber", "status": 400, "times": 1}
+        self.ministack.faults({**fault, "code": "InvalidRequest"})
+        try:
+            failed = self.invoke("operate_queue", {"order": "retry", "upload_id": upload})
+            assert "InvalidRequest" in failed
+        finally:
+            self.ministack.faults()
+        assert self.s3.list_multipart_uploads(Bucket=self.bucket).get("Uploads", []) == []
+        self.order("retry", upload_id=upload)
+        self.ended(upload)
+
+    def resumed(self) -> None:
+        """What waits behind a pause runs once it is resumed, though nobody else wakes the processor."""
+        self.order("pause", by="iam", why="a test")
+        try:
+            upload = self.upload(lines([ask(n) for n in range(FEW)]))
+            self.until(lambda: bool(self.row(upload)), "the intake", push=False)
+            self.nobody_woke_it()
+        finally:
+            self.order("resume")
+        self.until(lambda: self.row(upload)["status"] in {"Submitted", *ENDED}, "the job", push=False)
+        self.ended(upload)
+
+    def orders_going_on(self) -> None:
+        """An order that takes longer than an invocation goes on in the next, and the schedule sees to it."""
+        with self.short("operate_queue"):
+            assert self.order("cancel", prefix=f"to-process/{uuid4().hex}/")["cancelled"] == 0
+            upload = self.upload(lines([ask(n) for n in range(FEW)]), f"{uuid4().hex}/")
+            self.ended(upload)
+            prefix = self.row(upload)["key"].rpartition("/")[0] + "/"
+            assert self.order("cancel", prefix=prefix)["goes_on"]
+            self.until(functools.partial(self._went_on, "operate_queue"), "going on of operate_queue")
+            self.idle()
+        self.table.put_item(Item={"pk": "orders", "sk": upload, "ordered_at": "2026-01-01T00:00:00.000Z"})
+
+        def look() -> bool:
+            return "Item" not in self.table.get_item(Key={"pk": "orders", "sk": upload})
+
+        self.until(look, "the order that was left open")
+
     def dead_letters(self) -> None:
         """An event that a function cannot handle ends in the dead-letter queue."""
         url, mark = self.outputs["dead_letter_queue"]["url"], uuid4().hex
@@ -656,6 +779,7 @@ class World:
             "create_batch_queue": {"Records": [{"eventName": "ObjectCreated:Put", "mark": mark}]},
             "process_batch_jobs": {"detail": mark},
             "collect_results": {"mark": mark},
+            "operate_queue": {"go_on": {"mark": mark}},
         }
         for function, event in events.items():
             self.lambda_.invoke(
@@ -670,7 +794,7 @@ class World:
             found.update(each["MessageId"] for each in got.get("Messages", []) if mark in each["Body"])
             return len(found) == len(events)
 
-        self.until(look, "three dead letters", push=False)
+        self.until(look, "the dead letters", push=False)
 
     def log(self) -> None:
         """Each function writes its log."""
@@ -678,6 +802,7 @@ class World:
             "create_batch_queue": {"Records": []},
             "process_batch_jobs": {},
             "collect_results": {"job_id": "0" * 32},
+            "operate_queue": {"go_on": ""},
         }
         for function, event in events.items():
             group = self.outputs["log_groups"][function]["name"]
@@ -699,6 +824,8 @@ class World:
             self.dead_letters, self.foreign, self.intake_wakes, self.collector_wakes, self.retried,
             self.left_over, self.media, self.media_retried, self.media_on_demand, self.profile, self.untidy,
             self.cut, self.sweep, self.lost_rows, self.unversioned, self.broken_answers, self.broken_staging,
-            self.broken_result, self.going_on, self.answering_on,
+            self.broken_result, self.going_on, self.answering_on, self.asked_for_status, self.cancelled,
+            self.stopped, self.retried_by_order, self.retried_without_versions, self.gone_before_retry,
+            self.broken_retry, self.resumed, self.orders_going_on,
         ]  # fmt: skip
         return {each.__name__: each for each in found}

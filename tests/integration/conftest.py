@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.user import FAST, Queue
 from tests.local_aws.bedrock import Bedrock
 from tests.local_aws.environment import LocalAws, scrub
 from tests.local_aws.localstack import given_endpoint
@@ -200,6 +201,14 @@ def bedrock(stack: LocalAws) -> Any:
 def simulator(stack: LocalAws) -> Bedrock:
     """The simulator's control: ``simulator.get("state")``, ``simulator.post("…", {…})``."""
     return stack.bedrock
+
+
+@pytest.fixture
+def queue(stack: LocalAws, s3: Any, table: Any, bucket: str) -> Iterator[Queue]:
+    found = Queue(stack, s3, table, bucket)
+    found.simulator.configure(models={"*": FAST})
+    yield found
+    found.simulator.faults(clear=True)
 
 
 @pytest.fixture(scope="session")

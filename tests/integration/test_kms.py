@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import KEY_PLAN, write_plan
-from tests.integration.test_queue import FAST, Queue, lines, requests
+from tests.integration.user import FAST, Queue, lines, requests
 from tests.local_aws.environment import LocalAws
 from tests.local_aws.terraform import Terraform
 

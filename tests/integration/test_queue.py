@@ -3,125 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote_plus
 from uuid import uuid4
 
-import pytest
-from batch_queue.core import names
-from batch_queue.core.rows import ACTIVE, TERMINAL, Status
+from batch_queue.core.rows import ACTIVE, Status
 
-from tests.local_aws.environment import MODEL_ID, LocalAws
-from tests.local_aws.simulator import SimulatorControl, expected_output
+from tests.integration.user import FAST, Queue, converse, eventually, lines, requests
+from tests.local_aws.environment import MODEL_ID
+from tests.local_aws.simulator import expected_output
 
-T = TypeVar("T")
 # What a busy machine may take; the schedule would take minutes. What the functions need of it is held by
 # tests/flows/test_load.py, under a virtual clock.
 REFILL_SECONDS = 15.0
 NOVA_PRO = "amazon.nova-pro-v1:0"
 NOVA_MICRO = "amazon.nova-micro-v1:0"
-FAST = {
-    "queue_seconds": 0.5,
-    "validation_seconds": 0.5,
-    "schedule_seconds": 0.5,
-    "records_per_second": 50.0,
-    "min_records": 1,
-}
-
-
-def requests(count: int, prefix: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "recordId": f"{prefix}-{number}",
-            "modelInput": {
-                "anthropic_version": "bedrock-2023-05-31",
-                "max_tokens": 20,
-                "messages": [{"role": "user", "content": f"Say {prefix} {number}"}],
-            },
-        }
-        for number in range(count)
-    ]
-
-
-def converse(count: int, prefix: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "recordId": f"{prefix}-{number}",
-            "modelInput": {"messages": [{"role": "user", "content": [{"text": f"Tell {prefix} {number}"}]}]},
-        }
-        for number in range(count)
-    ]
-
-
-def lines(rows: list[dict[str, Any]]) -> bytes:
-    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
-
-
-def eventually(look: Callable[[], T | None], timeout: float, what: str) -> T:
-    """Looks until there is something to see; fails after ``timeout`` seconds."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        if (found := look()) is not None:
-            return found
-        time.sleep(0.1)
-    return pytest.fail(f"{what} did not happen within {timeout:.0f} s")
-
-
-class Queue:
-    """The stack as its user sees it."""
-
-    def __init__(self, stack: LocalAws, s3: Any, table: Any, bucket: str) -> None:
-        self._s3, self._table, self._bucket = s3, table, bucket
-        self.simulator = SimulatorControl(stack.bedrock.endpoint)
-        self.seen: dict[str, list[str]] = {}
-
-    def upload(self, key: str, body: bytes) -> str:
-        answer = self._s3.put_object(Bucket=self._bucket, Key=f"to-process/{key}", Body=body)
-        return names.upload_id(self._bucket, f"to-process/{key}", answer["VersionId"])
-
-    def row(self, upload_id: str) -> dict[str, Any] | None:
-        row: dict[str, Any] | None = self._table.get_item(
-            Key={"pk": upload_id, "sk": "upload"}, ConsistentRead=True
-        ).get("Item")
-        if row:
-            seen = self.seen.setdefault(upload_id, [])
-            if row["status"] not in seen:
-                seen.append(row["status"])
-        return row
-
-    def ended(self, *upload_ids: str, timeout: float = 120) -> list[dict[str, Any]]:
-        """Waits until all these uploads have ended; gives their rows."""
-        terminal = {str(status) for status in TERMINAL}
-
-        def look() -> list[dict[str, Any]] | None:
-            rows = [row for upload_id in upload_ids if (row := self.row(upload_id))]
-            done = len(rows) == len(upload_ids) and all(row["status"] in terminal for row in rows)
-            return rows if done else None
-
-        return eventually(look, timeout, f"the end of {len(upload_ids)} uploads")
-
-    def result(self, row: dict[str, Any]) -> list[dict[str, Any]]:
-        key, version = row["result_key"], row["result_version_id"]
-        body = self._s3.get_object(Bucket=self._bucket, Key=key, VersionId=version)["Body"].read()
-        return [json.loads(line) for line in body.split(b"\n") if line]
-
-    def jobs_of(self, *upload_ids: str) -> list[dict[str, Any]]:
-        """Bedrock's jobs that have a file of one of these uploads."""
-        return [
-            job
-            for job in self.simulator.jobs()
-            if any(file["name"][:32] in upload_ids for file in job["files"])
-        ]
-
-
-@pytest.fixture
-def queue(stack: LocalAws, s3: Any, table: Any, bucket: str) -> Iterator[Queue]:
-    found = Queue(stack, s3, table, bucket)
-    found.simulator.configure(models={"*": FAST})
-    yield found
-    found.simulator.faults(clear=True)
 
 
 def check_result(

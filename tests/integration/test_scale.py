@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_queue import FAST, Queue, converse, lines, queue, requests
+from tests.integration.user import FAST, Queue, converse, lines, requests
 from tests.local_aws.environment import MODEL_ID
 
 pytestmark = pytest.mark.bench
-__all__ = ["queue"]
 
 SLOTS = 10
 FOREIGN = 2

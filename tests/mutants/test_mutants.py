@@ -32,6 +32,7 @@ LOST = "tests/flows/test_lost_table.py"
 PAGES = "tests/flows/test_pages.py"
 WAITING = "tests/flows/test_waiting.py"
 WAKE_UPS = "tests/flows/test_wake_ups.py"
+ORDERS = "tests/flows/test_orders.py"
 CALLS = "tests/faults/test_calls.py"
 SOAK = "tests/faults/test_soak.py"
 
@@ -51,6 +52,55 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant(
+        "a chunk of a cancelled upload returns to the queue from its job",
+        "aws/table/chunks.py",
+        '            mine += " AND attribute_not_exists(cancelled)"\n',
+        '            mine += ""\n',
+        (ORDERS, SOAK),
+    ),
+    Mutant(
+        "records of a cancelled upload run again after their job",
+        "steps/settlement.py",
+        "        if chunk.cancelled:\n",
+        "        if not chunk:\n",
+        (ORDERS, SOAK),
+    ),
+    Mutant(
+        "a job of others is stopped with one of its uploads",
+        "steps/cancelling.py",
+        "        return all(upload.cancelled_at for upload in uploads.values())\n",
+        "        return any(upload.cancelled_at for upload in uploads.values())\n",
+        (ORDERS,),
+    ),
+    Mutant(
+        "an order is forgotten before it is carried out",
+        "steps/processor.py",
+        "        if self._queue.table.orders.any():\n",
+        "        if not self._queue:\n",
+        (ORDERS, CALLS),
+    ),
+    Mutant(
+        "a late collector ends the next run of an upload",
+        "aws/table/uploads.py",
+        '        open_yet += f" AND {ended.among_runs(upload.run)}"\n',
+        "",
+        (ORDERS, SOAK),
+    ),
+    Mutant(
+        "a prepared chunk is not stored together with how far the result was read",
+        "aws/table/orders.py",
+        '        moved = Expression().set({"number": chunk.number + 1, "offset": offset})\n',
+        '        moved = Expression().set({"number": chunk.number + 1, "offset": 0})\n',
+        (ORDERS, CALLS),
+    ),
+    Mutant(
+        "a paused route is dispatched",
+        "steps/dispatch.py",
+        '        open_routes = [name for name in routes if not pauses.keys() & {"", name}]\n',
+        "        open_routes = [*routes]\n",
+        (ORDERS,),
+    ),
     Mutant(
         "the claim takes a chunk that another job has",
         "aws/table/chunks.py",
@@ -159,9 +209,9 @@ MUTANTS = [
     Mutant(
         "an upload ends before its result is in place",
         "steps/finish.py",
-        "        version = self._assembly.join(upload.upload_id, parts, key, run, self._sizes)\n",
+        "        version = self._assembly.join(upload.folder, parts, key, run, self._sizes)\n",
         "        self._queue.table.uploads.finish(replace(upload, status=Status.COMPLETED, result_key=key))\n"
-        "        version = self._assembly.join(upload.upload_id, parts, key, run, self._sizes)\n",
+        "        version = self._assembly.join(upload.folder, parts, key, run, self._sizes)\n",
         (TABLE, SOAK, CALLS),
     ),
     Mutant(
@@ -308,7 +358,7 @@ MUTANTS = [
     Mutant(
         "a batch of chunks is not settled if one of them is",
         "steps/settlement.py",
-        "            if not chunks.close(some, self._job.job_id) and len(some) > 1:\n",
+        "            if not chunks.close(some, self._job.job_id):\n",
         "            if not chunks.close(some, self._job.job_id) and not some:\n",
         (EXPIRY, CALLS),
     ),
@@ -329,7 +379,7 @@ MUTANTS = [
     Mutant(
         "records that never ran and are missing end without a line",
         "steps/settlement.py",
-        '        part = chunk.last_errors or names.settled_key(self._work, chunk.ref, "missing")\n',
+        '        part = chunk.last_errors or names.settled_key(self._work, chunk, "missing")\n',
         "        part = chunk.last_errors\n",
         (EXPIRY,),
     ),
@@ -420,8 +470,8 @@ MUTANTS = [
     Mutant(
         "a row that expires is marked before those of its chunks",
         "aws/table/uploads.py",
-        "        own = upload_key(upload_id)\n",
-        "        own = upload_key(upload_id)\n"
+        "        own = upload_key(upload.upload_id)\n",
+        "        own = upload_key(upload.upload_id)\n"
         '        self._dynamo.update(own, {"expires_at": expires_at}, condition=EXISTS)\n',
         ("tests/flows/test_expired_rows.py", CALLS),
     ),

@@ -7,28 +7,41 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from batch_queue.core.names import ids_in
-from batch_queue.core.rows import TERMINAL, Status
+from batch_queue.core.rows import TERMINAL, Status, Upload
 
 from .world import World
 
 #: The partitions of rows that stay whatever has ended.
-LASTING = {"route", "queues", "table", "control", "model"}
+LASTING = {"route", "queues", "table", "control", "model", "paused"}
 
 
 class Watch:
-    """Follows a world while it runs: a terminal status never goes back to another one."""
+    """Follows a world while it runs: a terminal status never goes back to another one within one run."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._ended: dict[str, Status] = {}
+        self._ended: dict[tuple[str, int], Status] = {}
 
     def look(self) -> None:
         """Compares with what was seen before; to be called after each step."""
         for upload in self._world.uploads():
-            before = self._ended.get(upload.upload_id)
+            this = upload.upload_id, upload.run
+            before = self._ended.get(this)
             assert before in {None, upload.status}, f"{upload.key} went from {before} to {upload.status}"
             if upload.status in TERMINAL:
-                self._ended[upload.upload_id] = upload.status
+                self._ended[this] = upload.status
+
+
+def check_cancelled(world: World, upload: Upload, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raises AssertionError where a cancelled upload has not ended so, or its result is not as its counts."""
+    assert upload.status in (Status.STOPPED, Status.CANCELLED)
+    assert upload.success_count + upload.error_count == upload.records == len(rows)
+    found = world.result(upload) if upload.result_key else []
+    times = Counter(row["recordId"] for row in found)
+    assert times.keys() <= {str(row["recordId"]) for row in rows}
+    assert max(times.values(), default=1) == 1, f"{upload.key}: doubled records"
+    assert sum("modelOutput" in row for row in found) == upload.success_count
+    assert (upload.status == Status.STOPPED) == bool(upload.success_count)
 
 
 def check(

@@ -27,7 +27,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConn
 from tests.support.routes import configured
 
 from .errors import aws_error
-from .invariants import Watch, check
+from .invariants import Watch, check, check_cancelled
 from .world import HAIKU, RETRY_SECONDS, SCHEDULE_SECONDS, Call, Invocation, World, lines, records
 
 ENDPOINT = "https://aws"
@@ -45,10 +45,10 @@ BUSY = 2700.0  # uploads and faults come in these first seconds; then the queue 
 #: What 200 seeds meet, whatever the code under test does.
 FAULTS = frozenset(
     {
-        "answer lost", "connection", "deleted upload", "denied upload", "expired row", "fault",
-        "hours without a run", "killed", "killed after", "killed with an answer", "late event", "lost event",
-        "repeated event", "slow", "stopped job", "table lost", "throttled", "throttled table", "time-out",
-        "unanswered", "weeks without a run",
+        "answer lost", "cancelled upload", "connection", "deleted upload", "denied upload", "expired row",
+        "fault", "hours without a run", "killed", "killed after", "killed with an answer", "late event",
+        "lost event", "paused", "repeated event", "retried upload", "slow", "stopped job", "table lost",
+        "throttled", "throttled table", "time-out", "unanswered", "weeks without a run",
     }
 )  # fmt: skip
 #: How often a record may be paid for on demand in one job, wherever its runs die.
@@ -260,6 +260,7 @@ class Life:
         ):
             if chance.random() < often:
                 self._at(world.clock() + chance.random() * BUSY, what)
+        self._prepare_orders()
         self._at(world.clock() + BUSY + 3600.0, self._sweep)  # the daily one, which finds what is left
         if self.plan.row_days:
             self._at(world.clock() + BUSY + 7200.0, self._expire)
@@ -267,6 +268,74 @@ class Life:
             seconds = chance.choice([60.0, 3000.0])
             at = world.clock() + chance.random() * BUSY
             self._at(at, partial(self._hold_a_slot, seconds))
+
+    def _prepare_orders(self) -> None:
+        """Decides which orders people will give, and when."""
+        chance, world = Random(self.seed ^ 0x0BDE2), self.world
+        begin = world.clock()
+        for often, what, until in (
+            (0.3, self._cancel, BUSY),
+            (0.2, self._cancel, BUSY),
+            (0.4, self._retry, 2 * BUSY),
+            (0.3, self._retry, 4 * BUSY),
+            (0.2, self._explain, BUSY),
+        ):
+            if chance.random() < often:
+                self._at(begin + chance.random() * until, what)
+        if chance.random() < 0.2:
+            at = begin + chance.random() * BUSY
+            route = chance.choice(["", "default", "urgent"])
+            self._at(at, partial(self._pause_route, route))
+            self._at(at + chance.choice([60.0, 3600.0]), partial(self._resume_route, route))
+
+    def _order(self, order: str, members: Mapping[str, str], times: int = 1) -> None:
+        """Somebody gives an order, sometimes twice at once."""
+        event = {"order": order, **{name: text for name, text in members.items() if text}}
+        for _ in range(times):
+            self.world.send("operate", event)
+        self._note("order", event)
+
+    def _some_upload(self, ended: bool | None = None) -> dict[str, str]:
+        """Names one of the uploads that people have made, in one of the ways.
+
+        ``ended``: one that has failures left, or one that has not ended, if there is one.
+        """
+        if not self._versions:
+            return {}
+        known = [one for one in self.world.uploads() if (one.status in TERMINAL) is ended]
+        wanted = [one.upload_id for one in known if one.success_count < one.records or not ended]
+        upload_id = self._chance.choice(sorted(set(wanted) & set(self._versions)) or sorted(self._versions))
+        key, version = self._versions[upload_id]
+        ways: list[dict[str, str]] = [
+            {"upload_id": upload_id},
+            {"key": key},
+            {"key": key, "version_id": version},
+        ]
+        return self._chance.choice(ways)
+
+    def _cancel(self) -> None:
+        named = self._chance.choice([self._some_upload(ended=False), {"prefix": "to-process/urgent/"}])
+        if named:
+            self._order("cancel", {**named, "by": "ana"}, times=self._chance.choice([1, 1, 2]))
+
+    def _retry(self) -> None:
+        if named := self._some_upload(ended=True):
+            self._order("retry", named, times=self._chance.choice([1, 1, 2]))
+
+    def _explain(self) -> None:
+        self._order("status", {})
+        if named := self._some_upload():
+            self._order("explain", named)
+
+    def _pause_route(self, route: str) -> None:
+        self._order("pause", {"route": route, "by": "ana", "why": "a test"})
+
+    def _resume_route(self, route: str) -> None:
+        """Somebody resumes what is paused, and sees to it that it is."""
+        self._order("resume", {"route": route})
+        if any(row["pk"] == "paused" for row in self.world.rows()):
+            self._faults["paused"] += 1
+            self._at(self.world.clock() + 600.0, partial(self._resume_route, route))
 
     def _at(self, when: float, what: Callable[[], None]) -> None:
         self._agenda.append((when, what))
@@ -513,6 +582,8 @@ class Life:
             assert left < GIVES_UP, f"{actor.invocation} gave up with {left:.0f} s left: {actor.error}"
         function = actor.invocation.function
         self._troubled.add(actor.event.get("job_id", ""))
+        if "order" in actor.event and "after" not in actor.event:
+            return  # its sender gets the error, and does not repeat it
         if actor.attempt < len(RETRY_SECONDS):
             delay = RETRY_SECONDS[actor.attempt]
             self.world.send(function, actor.event, delay, actor.attempt + 1, actor.invocation.request_id)
@@ -656,6 +727,7 @@ class Life:
                 continue
             upload = uploads[upload_id]
             assert upload.status in TERMINAL
+            self._faults["retried upload"] += upload.run > 1
             assert ("Not run again" in upload.message) >= (upload_id in self._ran_before), "it ran again"
             if "Not run again" in upload.message:
                 assert self._table_lost
@@ -664,6 +736,10 @@ class Life:
             elif upload.status == Status.REJECTED:  # too few, and none came
                 assert not any(times.values())
                 assert upload.result_key
+            elif upload.cancelled_at and upload.status in (Status.STOPPED, Status.CANCELLED):
+                self._faults["cancelled upload"] += 1
+                if upload_id not in self._deleted:
+                    check_cancelled(world, upload, rows)
             elif upload.status == Status.CANCELLED:
                 assert upload_id in self._deleted
             elif upload_id in self._deleted:

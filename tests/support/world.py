@@ -30,6 +30,7 @@ from urllib.parse import quote_plus, unquote
 import boto3
 import collect_results
 import create_batch_queue
+import operate_queue
 import process_batch_jobs
 from batch_queue.aws import pool
 from batch_queue.aws.bedrock import Bedrock
@@ -66,11 +67,12 @@ REGION = "us-east-1"
 ACCOUNT = "123456789012"  # the one that moto answers for
 NAME = "queue"
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
-TIMEOUTS = {"create": 900.0, "process": 300.0, "collect": 900.0}
+TIMEOUTS = {"create": 900.0, "process": 300.0, "collect": 900.0, "operate": 900.0}
 HANDLERS = {
     "create": create_batch_queue.handler,
     "process": process_batch_jobs.handler,
     "collect": collect_results.handler,
+    "operate": operate_queue.handler,
 }
 GROUP = 4  # chunks whose parts are joined at once: so few that uploads of the tests have several groups
 # The statuses that the rule of Bedrock's events leaves out (``job_state`` in main.tf).
@@ -78,6 +80,9 @@ PASSING = ("Submitted", "Validating", "Scheduled")
 SCHEDULE_SECONDS = 900.0
 SWEEP_SECONDS = 86_400.0
 RETRY_SECONDS = (60.0, 120.0)  # Lambda retries an asynchronous event twice, after a minute and two more
+
+#: How the partitions of rows begin that are there as long as something is to be done.
+BUSY = ("active", "entering", "orders", "queue#")
 
 Hook = Callable[["Call"], None]
 
@@ -97,7 +102,7 @@ class Call:
 
     @property
     def function(self) -> str:
-        """Whose call it is: create, process or collect."""
+        """Whose call it is: create, process, collect or operate."""
         return self.invocation.function
 
     @property
@@ -334,6 +339,7 @@ class World:
         self.after: Hook | None = None
         self.pause: Callable[[float], None] = self.clock.advance
         self.calls = 0
+        self.answer: Any = None  # of the last handler
         self.dead_letters: list[tuple[str, Any]] = []
         self.errors: list[tuple[str, Exception]] = []
         self.bedrock_events = True
@@ -352,6 +358,7 @@ class World:
             bucket=self.bucket,
             process_function="process",
             collect_function="collect",
+            operate_function="operate",
             role_arn=f"arn:aws:iam::{ACCOUNT}:role/{NAME}-bedrock-{REGION}",
             media_prefixes=tuple(media_prefixes),
         )
@@ -398,6 +405,7 @@ class World:
                 patch.object(create_batch_queue, "_dependencies", lambda: world.queue),
                 patch.object(process_batch_jobs, "_dependencies", lambda: (world.queue, _bedrock())),
                 patch.object(collect_results, "_dependencies", lambda: (world.queue, world.runtime)),
+                patch.object(operate_queue, "_dependencies", lambda: (world.queue, _bedrock())),
             ):
                 _worlds.append(world)
                 try:
@@ -572,7 +580,8 @@ class World:
         invocation = invocation or self.invocation(function)
         known = _invocation.set(invocation)
         try:
-            HANDLERS[function](event, Context(invocation.request_id, function, TIMEOUTS[function]))
+            handler: Callable[..., Any] = HANDLERS[function]
+            self.answer = handler(event, Context(invocation.request_id, function, TIMEOUTS[function]))
         except Exception as error:
             log.exception("%s ended with an error", function)
             self.errors.append((function, error))
@@ -580,6 +589,12 @@ class World:
         finally:
             _invocation.reset(known)
         return None
+
+    def order(self, order: str, **members: Any) -> dict[str, Any]:
+        """Gives an order, as somebody does who invokes the function and waits for its answer."""
+        error = self.invoke("operate", {"order": order, **members})
+        assert error is None, error
+        return cast("dict[str, Any]", self.answer)
 
     def step(self) -> bool:
         """Lets the next thing happen: an event, a change at Bedrock, or the schedule. False: none is left."""
@@ -651,10 +666,10 @@ class World:
         return found
 
     def at_rest(self) -> bool:
-        """Whether every upload has ended, and no place, active job or lease is left."""
+        """Whether every upload has ended, and no place, active job, open order or lease is left."""
         items = self.rows()
         uploads = [item for item in items if item["sk"] == "upload"]
-        busy = [item for item in items if item["pk"].startswith(("active", "entering", "queue#"))]
+        busy = [item for item in items if item["pk"].startswith(BUSY)]
         leases = [item for item in items if item["sk"] == "lease" and "owner" in item]
         terminal = {str(status) for status in TERMINAL}
         return not busy and not leases and all(item["status"] in terminal for item in uploads)

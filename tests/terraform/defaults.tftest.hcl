@@ -42,10 +42,11 @@ run "names" {
   }
 
   assert {
-    condition = [for key in ["create_batch_queue", "process_batch_jobs", "collect_results"] : aws_lambda_function.this[key].function_name] == [
+    condition = [for key in ["create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue"] : aws_lambda_function.this[key].function_name] == [
       "br-batch-inference-create-batch-queue-us-east-1",
       "br-batch-inference-process-batch-jobs-us-east-1",
       "br-batch-inference-collect-results-us-east-1",
+      "br-batch-inference-operate-queue-us-east-1",
     ]
     error_message = "The functions are named {name}-<function>-{region}."
   }
@@ -87,8 +88,8 @@ run "functions" {
   }
 
   assert {
-    condition     = { for key, function in aws_lambda_function.this : key => function.timeout } == { create_batch_queue = 900, process_batch_jobs = 300, collect_results = 900 }
-    error_message = "The time-outs are 900, 300 and 900 seconds."
+    condition     = { for key, function in aws_lambda_function.this : key => function.timeout } == { create_batch_queue = 900, process_batch_jobs = 300, collect_results = 900, operate_queue = 900 }
+    error_message = "The time-outs are 300 seconds for process_batch_jobs and 900 for the others."
   }
 
   assert {
@@ -129,10 +130,10 @@ run "functions" {
 
   assert {
     condition = alltrue([
-      for key in ["create_batch_queue", "collect_results"] :
+      for key in ["create_batch_queue", "collect_results", "operate_queue"] :
       aws_lambda_function.this[key].environment[0].variables.PROCESS_FUNCTION == aws_lambda_function.this["process_batch_jobs"].function_name
     ])
-    error_message = "create_batch_queue and collect_results are told whom to wake."
+    error_message = "The others are told how to wake process_batch_jobs."
   }
 
   assert {
@@ -143,6 +144,8 @@ run "functions" {
   assert {
     condition = (
       aws_lambda_function.this["process_batch_jobs"].environment[0].variables.COLLECT_FUNCTION == aws_lambda_function.this["collect_results"].function_name &&
+      aws_lambda_function.this["operate_queue"].environment[0].variables.COLLECT_FUNCTION == aws_lambda_function.this["collect_results"].function_name &&
+      aws_lambda_function.this["process_batch_jobs"].environment[0].variables.OPERATE_FUNCTION == aws_lambda_function.this["operate_queue"].function_name &&
       aws_lambda_function.this["process_batch_jobs"].environment[0].variables.ROLE_ARN == aws_iam_role.bedrock[0].arn &&
       aws_lambda_function.this["process_batch_jobs"].environment[0].variables.JOB_VPC == ""
     )
@@ -159,7 +162,7 @@ run "failures_are_kept" {
   }
 
   assert {
-    condition     = alltrue([for config in aws_lambda_function_event_invoke_config.this : config.maximum_retry_attempts == 2 && config.maximum_event_age_in_seconds == 21600]) && length(aws_lambda_function_event_invoke_config.this) == 3
+    condition     = alltrue([for config in aws_lambda_function_event_invoke_config.this : config.maximum_retry_attempts == 2 && config.maximum_event_age_in_seconds == 21600]) && length(aws_lambda_function_event_invoke_config.this) == 4
     error_message = "An event is tried again twice, and for six hours where Lambda cannot run it."
   }
 
@@ -222,9 +225,9 @@ run "permissions" {
       SeeThatUploadsAreGone = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
       ReadRecordsToRunAgain = [toset(["s3:GetObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/retry/*"])]
       StageInputs           = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/in/*"])]
-      CollectResultsAndGoOn = [toset(["lambda:InvokeFunction"]), toset([for function in ["collect-results", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
+      CollectResultsAndGoOn = [toset(["lambda:InvokeFunction"]), toset([for function in ["collect-results", "operate-queue", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
     }
-    error_message = "process_batch_jobs stages uploads and records to run again, and invokes collect_results and itself; it reads no other object."
+    error_message = "process_batch_jobs stages uploads and records to run again, and invokes collect_results, operate_queue and itself; it reads no other object."
   }
 
   assert {
@@ -240,6 +243,43 @@ run "permissions" {
       WakeProcessBatchJobsAndGoOn            = [toset(["lambda:InvokeFunction"]), toset([for function in ["collect-results", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
     }
     error_message = "collect_results works in the work area, writes results, and wakes process_batch_jobs and itself; it invokes no model."
+  }
+
+  assert {
+    condition = { for statement in data.aws_iam_policy_document.role["operate_queue"].statement : statement.sid => [toset(statement.actions), toset(statement.resources)] } == {
+      GiveOrders              = [toset(["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
+      ListUploads             = [toset(["s3:ListBucketVersions"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
+      ReadUploads             = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/to-process/*"])]
+      SeeThatUploadsAreGone   = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
+      ReadResults             = [toset(["s3:GetObject", "s3:GetObjectVersion"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/processed/*.out"])]
+      WriteRecordsToRunAgain  = [toset(["s3:AbortMultipartUpload", "s3:PutObject"]), toset([for part in ["retry", "settled"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/jobs/*/${part}/*"])]
+      StopJobs                = [toset(["bedrock:StopModelInvocationJob"]), toset(["arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*"])]
+      ListJobs                = [toset(["bedrock:ListModelInvocationJobs"]), toset(["*"])]
+      HaveUploadsEndedAndGoOn = [toset(["lambda:InvokeFunction"]), toset([for function in ["collect-results", "operate-queue", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
+    }
+    error_message = "operate_queue stops jobs but creates none, writes no result, and deletes no object."
+  }
+
+  assert {
+    condition = {
+      for key, policy in output.policies : key => {
+        for statement in jsondecode(policy).Statement :
+        statement.Sid => [toset(flatten([statement.Action])), toset(flatten([statement.Resource]))]
+      }
+      } == {
+      submit = {
+        Upload = [toset(["s3:PutObject", "s3:AbortMultipartUpload"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/to-process/*"])]
+      }
+      read = {
+        ReadResults = [toset(["s3:GetObjectVersion", "s3:GetObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/processed/*"])]
+        ListResults = [toset(["s3:ListBucketVersions", "s3:ListBucket"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
+        ReadRows    = [toset(["dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue/index/status-index", "arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
+      }
+      operate = {
+        GiveOrders = [toset(["lambda:InvokeFunction"]), toset(["arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-operate-queue-us-east-1"])]
+      }
+    }
+    error_message = "policies lets other stacks upload, read or give orders, and no more."
   }
 }
 
@@ -484,7 +524,7 @@ run "observability" {
   }
 
   assert {
-    condition     = alltrue([for key, alarm in aws_cloudwatch_metric_alarm.errors : alarm.dimensions == tomap({ FunctionName = aws_lambda_function.this[key].function_name })]) && length(aws_cloudwatch_metric_alarm.errors) == 3
+    condition     = alltrue([for key, alarm in aws_cloudwatch_metric_alarm.errors : alarm.dimensions == tomap({ FunctionName = aws_lambda_function.this[key].function_name })]) && length(aws_cloudwatch_metric_alarm.errors) == 4
     error_message = "Each function's errors raise an alarm."
   }
 
@@ -527,12 +567,12 @@ run "outputs" {
   }
 
   assert {
-    condition     = toset(keys(output.functions)) == toset(["create_batch_queue", "process_batch_jobs", "collect_results"]) && toset(keys(output.log_groups)) == toset(keys(output.functions))
-    error_message = "functions and log_groups have the three functions."
+    condition     = toset(keys(output.functions)) == toset(["create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue"]) && toset(keys(output.log_groups)) == toset(keys(output.functions))
+    error_message = "functions and log_groups have the four functions."
   }
 
   assert {
-    condition     = toset(keys(output.roles)) == toset(["create_batch_queue", "process_batch_jobs", "collect_results", "bedrock"])
+    condition     = toset(keys(output.roles)) == toset(["create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue", "bedrock"])
     error_message = "roles has the functions' roles and Bedrock's."
   }
 
@@ -542,7 +582,7 @@ run "outputs" {
   }
 
   assert {
-    condition     = toset(keys(output.alarms)) == toset(["dead_letters", "oldest_pending", "failed_uploads", "rejected_uploads", "schedule_stopped", "sweep_stopped", "create_batch_queue_errors", "process_batch_jobs_errors", "collect_results_errors"])
+    condition     = toset(keys(output.alarms)) == toset(["dead_letters", "oldest_pending", "failed_uploads", "rejected_uploads", "schedule_stopped", "sweep_stopped", "create_batch_queue_errors", "process_batch_jobs_errors", "collect_results_errors", "operate_queue_errors"])
     error_message = "alarms has all alarms."
   }
 

@@ -454,6 +454,19 @@ run "own_bucket_without_notification" {
   }
 }
 
+run "eventbridge" {
+  command = plan
+
+  variables {
+    eventbridge_notifications = true
+  }
+
+  assert {
+    condition     = aws_s3_bucket_notification.this[0].eventbridge && length(aws_s3_bucket_notification.this[0].lambda_function) == 1
+    error_message = "S3 sends its events to EventBridge too, and still invokes create_batch_queue."
+  }
+}
+
 run "existing_bucket_with_notification" {
   command = plan
 
@@ -759,7 +772,7 @@ run "reserved_concurrency" {
   }
 
   assert {
-    condition     = { for key, function in aws_lambda_function.this : key => coalesce(function.reserved_concurrent_executions, -1) } == { create_batch_queue = 1, process_batch_jobs = 2, collect_results = -1 }
+    condition     = { for key, function in aws_lambda_function.this : key => coalesce(function.reserved_concurrent_executions, -1) } == { create_batch_queue = 1, process_batch_jobs = 2, collect_results = -1, operate_queue = -1 }
     error_message = "Each function has the concurrency that is reserved for it; without one, nothing is reserved."
   }
 }

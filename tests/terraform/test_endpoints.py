@@ -63,9 +63,10 @@ def boundary() -> list[str]:
 
 
 def test_every_role_is_looked_at(roles: dict[str, list[str]]) -> None:
-    functions = {"create_batch_queue", "process_batch_jobs", "collect_results"}
+    functions = {"create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue"}
+    policies = {"policy_submit", "policy_read", "policy_operate"}
 
-    assert roles.keys() == functions | {f"{name}_runtime" for name in functions} | {"bedrock"}
+    assert roles.keys() == functions | {f"{name}_runtime" for name in functions} | policies | {"bedrock"}
     # what only options add
     assert {"ec2:CreateTags", "kms:GenerateDataKey", "bedrock:InvokeModel"} <= set(roles["bedrock"])
     assert {"ec2:CreateNetworkInterface", "kms:Decrypt"} <= set(roles["collect_results_runtime"])

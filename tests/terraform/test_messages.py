@@ -239,6 +239,10 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
         {"lambda_reserved_concurrency": {"process_batch_jobs": 1}},
         "2 or more for process_batch_jobs",
     ),
+    "events of a bucket that is not ours to configure": (
+        {"eventbridge_notifications": True, "manage_bucket_notification": False},
+        "write eventbridge = true in the aws_s3_bucket_notification that does",
+    ),
     "half a function": ({"lambda_reserved_concurrency": {"collect_results": 1.5}}, '{"collect_results":1.5}'),
     "environment of the module": ({"lambda_environment": {"TABLE": "another"}}, "sets NAME, TABLE, BUCKET"),
     "environment of Lambda": (

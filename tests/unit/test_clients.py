@@ -67,6 +67,7 @@ def starts(handler: str, environment: Mapping[str, str]) -> tuple[list[str], boo
     [
         ("create_batch_queue", ["dynamodb", "s3"]),
         ("process_batch_jobs", ["bedrock", "dynamodb"]),
+        ("operate_queue", ["dynamodb", "s3"]),
         ("collect_results", ["dynamodb", "s3"]),
     ],
 )

@@ -15,7 +15,7 @@ from batch_queue.aws.bucket import Bucket
 from batch_queue.aws.listing import Listing
 from batch_queue.aws.patience import Patience
 from batch_queue.core import joining, names
-from batch_queue.core.rows import Chunk, ChunkRef, Status, Upload
+from batch_queue.core.rows import Chunk, Status, Upload
 from batch_queue.core.settings import Settings
 from batch_queue.steps.finish import Finish
 from batch_queue.steps.queue import Queue
@@ -168,7 +168,8 @@ class Rows:
         records = chunks * RECORDS
         self.upload = replace(upload, records=records, success_count=records, chunks=chunks)
         self.parts = [
-            names.settled_key("jobs/", ChunkRef("u", number, 2, 50), "x") for number in range(1, chunks + 1)
+            names.settled_key("jobs/", Chunk("u", number, "default", "", 0, 0, 50, "", attempt=2), "x")
+            for number in range(1, chunks + 1)
         ]
         self._chunks = [
             Chunk("u", number, "default", "", 0, 0, 50, "", attempt=2, status=Status.COMPLETED, parts=(part,))

@@ -35,6 +35,8 @@ _QUOTA_CODES = {
     "TooManyRequestsException",
 }
 _SERVER_CODES = {"InternalFailure", "InternalServerException", "ServiceUnavailableException"}
+# StopModelInvocationJob: the job has ended, or is being stopped (Bedrock API reference).
+_NOTHING_TO_STOP = {"ConflictException", "ResourceNotFoundException"}
 _REFUSALS = {"ValidationException", "ResourceNotFoundException", "AccessDeniedException"}
 
 
@@ -170,6 +172,17 @@ class Bedrock:
         if code == "ConflictException":
             return NotNow(message)
         return Refused(message, may_heal=code == "AccessDeniedException" or "assume" in text.lower())
+
+    def stop(self, arn: str) -> None:
+        """Has a job stopped: it becomes Stopping, then Stopped. Does nothing if it has ended.
+
+        Raises BedrockError.
+        """
+        try:
+            self._bedrock.stop_model_invocation_job(jobIdentifier=arn)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _NOTHING_TO_STOP:
+                raise BedrockError(error) from None
 
     def state(self, arn: str) -> JobState | None:
         """Returns the state of a job, or None if Bedrock does not know it. Raises BedrockError."""

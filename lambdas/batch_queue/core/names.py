@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from .rows import ChunkRef
+from .rows import Chunk, ChunkRef
 
 DEFAULT_ROUTE = "default"
 MAX_KEY_BYTES = 1024
@@ -101,9 +101,14 @@ def report_key(key: str, input_prefix: str, output_prefix: str) -> str:
     return output_prefix + key.removeprefix(input_prefix) + ".rejected.json"
 
 
-def work_folder(work_prefix: str, owner: str) -> str:
-    """Returns the key prefix of the objects that a job or an upload has in the work area, by its id."""
-    return f"{work_prefix}{owner}/"
+def is_report(key: str) -> bool:
+    """Returns whether a key is that of a rejection report."""
+    return key.endswith(".rejected.json")
+
+
+def work_folder(work_prefix: str, folder: str) -> str:
+    """Returns the key prefix of a folder of the work area: the id of a job, or ``folder`` of an upload."""
+    return f"{work_prefix}{folder}/"
 
 
 def input_folder(work_prefix: str, job: str) -> str:
@@ -116,34 +121,34 @@ def output_folder(work_prefix: str, job: str) -> str:
     return f"{work_folder(work_prefix, job)}out/"
 
 
-def retry_folder(work_prefix: str, upload: str) -> str:
-    """Returns the key prefix of the records of an upload that run again."""
-    return f"{work_folder(work_prefix, upload)}retry/"
+def retry_folder(work_prefix: str, folder: str) -> str:
+    """Returns the key prefix of the records of an upload that run again; ``folder``: the upload's."""
+    return f"{work_folder(work_prefix, folder)}retry/"
 
 
-def retry_key(work_prefix: str, chunk: ChunkRef) -> str:
+def retry_key(work_prefix: str, chunk: Chunk) -> str:
     """Returns the key of the records of a chunk that run again after this attempt."""
-    return f"{retry_folder(work_prefix, chunk.upload_id)}{chunk.number:06d}-{chunk.attempt}.jsonl"
+    return f"{retry_folder(work_prefix, chunk.folder)}{chunk.number:06d}-{chunk.attempt}.jsonl"
 
 
-def settled_key(work_prefix: str, chunk: ChunkRef, what: str) -> str:
+def settled_key(work_prefix: str, chunk: Chunk, what: str) -> str:
     """Returns the key of a part of an upload's result that an attempt of a chunk adds.
 
     ``what`` says what the part contains, so that different contents have different keys.
     """
-    folder = work_folder(work_prefix, chunk.upload_id)
+    folder = work_folder(work_prefix, chunk.folder)
     return f"{folder}settled/{chunk.number:06d}-{chunk.attempt}-{what}.jsonl"
 
 
-def joined_folder(work_prefix: str, upload: str) -> str:
+def joined_folder(work_prefix: str, folder: str) -> str:
     """Returns the key prefix of the groups of parts that are joined before the result is."""
-    return f"{work_folder(work_prefix, upload)}settled/joined/"
+    return f"{work_folder(work_prefix, folder)}settled/joined/"
 
 
-def joined_key(work_prefix: str, upload: str, first: int, parts: Sequence[str]) -> str:
+def joined_key(work_prefix: str, folder: str, first: int, parts: Sequence[str]) -> str:
     """Returns the key of a group of joined parts of an upload; ``first`` is the number of the first part."""
     last = first + len(parts) - 1
-    return f"{joined_folder(work_prefix, upload)}{first:06d}-{last:06d}-{digest_of_keys(parts)}.jsonl"
+    return f"{joined_folder(work_prefix, folder)}{first:06d}-{last:06d}-{digest_of_keys(parts)}.jsonl"
 
 
 def digest_of_keys(keys: Iterable[str]) -> str:

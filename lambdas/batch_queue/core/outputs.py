@@ -207,6 +207,27 @@ def settled(blocks: Iterable[bytes], chosen: Collection[int]) -> Iterator[bytes]
         seen.add(mark)
 
 
+def settled_but(blocks: Iterable[bytes], others: Collection[int]) -> Iterator[bytes]:
+    r"""Yields the first output line of each recordId whose digest is not in ``others``, with ``\n``."""
+    seen = set(others)
+    for raw, record in output_lines(blocks):
+        mark = None if record is None else mark_of(record)
+        if mark is not None and mark not in seen:
+            seen.add(mark)
+            yield raw + b"\n"
+
+
+def answers_in(blocks: Iterable[bytes]) -> Iterator[tuple[int, int | None, bool]]:
+    """Yields of each line of a result its length in bytes, its recordId's digest, and if it is an answer.
+
+    The digest is None for a line that has no recordId.
+    """
+    for raw, length in lines(blocks, MAX_OUTPUT_LINE_BYTES):
+        record = None if raw is None else _record(raw, _scan_without_floats)
+        mark = None if record is None else mark_of(record)
+        yield length, mark, record is not None and "modelOutput" in record and error_code(record) is None
+
+
 def unanswered(inputs: Iterable[bytes], seen: Collection[int]) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Yields the lines of a staged file, raw and parsed, whose recordId's digest is not in ``seen``."""
     for raw, _ in lines(inputs):

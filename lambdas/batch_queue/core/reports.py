@@ -21,12 +21,14 @@ _ADVICE = {
 }
 
 
-def upload_status(records: int, success: int, last: Iterable[Status]) -> Status:
+def upload_status(records: int, success: int, last: Iterable[Status], *, cancelled: bool = False) -> Status:
     """Returns the terminal status of an upload.
 
     ``success`` is how many of its ``records`` succeeded; ``last`` is the terminal status of each chunk.
     The counts take precedence, because a job in which every record failed can still be ``Completed``.
     """
+    if cancelled and (success < records or not records):
+        return Status.STOPPED if success else Status.CANCELLED
     if success == records:
         return Status.COMPLETED
     if success:
@@ -45,6 +47,25 @@ def upload_message(records: int, success: int, errors: Mapping[str, int], words:
         parts.append(f"{failed:,} of {records:,} records failed{by_code}: their lines in the result say why.")
     parts += [advice for code, advice in _ADVICE.items() if code in errors]
     return " ".join(parts)[:MAX_MESSAGE]
+
+
+def cancelling(upload: Upload) -> str:
+    """Returns the message of an upload that is cancelled, and has not ended yet."""
+    return f"cancelling: {_order(upload)}; what a job has begun ends with it"[:MAX_MESSAGE]
+
+
+def cancelled(upload: Upload, not_run: int) -> str:
+    """Returns the message of an upload that was cancelled; ``not_run``: the records that have no answer."""
+    words = f"Cancelled {_order(upload)}."
+    if not_run and upload.success_count:
+        words += f" {upload.success_count:,} of {upload.records:,} records were answered before."
+    return words + (' The order "retry" runs the others.' if not_run else "")
+
+
+def _order(upload: Upload) -> str:
+    by = f" by {upload.cancelled_by}" if upload.cancelled_by else ""
+    why = f" ({upload.cancelled_why})" if upload.cancelled_why else ""
+    return f"at {upload.cancelled_at}{by}{why}"
 
 
 def denied(key: str, said: str) -> str:
@@ -120,6 +141,8 @@ def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dic
         "errors": upload.error_count,
         "errors_by_code": dict(sorted(errors_by_code(chunks).items())),
         "stop_reasons": dict(sorted(_stop_reasons(chunks).items())),
+        "run": upload.run,
+        **_cancelled(upload),
         "attempts": max((chunk.runs for chunk in chunks), default=0),
         "chunks": len(chunks),
         "jobs": sorted(upload.job_arns.union(*(chunk.job_arns for chunk in chunks))),
@@ -129,6 +152,14 @@ def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dic
         "created_at": upload.created_at,
         "ended_at": upload.ended_at,
         "result": {"key": upload.result_key, "version_id": upload.result_version_id},
+    }
+
+
+def _cancelled(upload: Upload) -> dict[str, Any]:
+    if not upload.cancelled_at:
+        return {}
+    return {
+        "cancelled": {"at": upload.cancelled_at, "by": upload.cancelled_by, "why": upload.cancelled_why},
     }
 
 

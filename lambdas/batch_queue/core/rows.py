@@ -93,6 +93,22 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Since when a route submits nothing new, by whose order and why. ``route``: "" for the whole queue."""
+
+    route: str
+    since: str
+    by: str
+    why: str
+
+    @property
+    def words(self) -> str:
+        """The pause in words, for people."""
+        what = f"the route {self.route}" if self.route else "the queue"
+        return f"{what} is paused since {self.since} by {self.by}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """How long a model's jobs take: a fixed overhead in seconds, then a rate in records per second.
 
@@ -114,6 +130,11 @@ class Counts:
     output_tokens: int = 0
 
 
+def _folder(upload_id: str, run: int) -> str:
+    """Returns a folder of an upload in the work area: what a run clears late is not the next one's."""
+    return upload_id if run == 1 else f"{upload_id}-{run}"
+
+
 # DynamoDB's 400 KB for an item are some 5,000 ARNs: the row of an upload names the jobs of this many chunks.
 NAMED_CHUNKS = 400
 
@@ -126,6 +147,10 @@ class Upload:
     to what tells whether it has run, as ``message`` says; nothing else is known of it. ``expires_at``: when
     DynamoDB may delete the row, in epoch seconds; None if the upload has not ended, or its rows are kept for
     ever. ``job_arns``: the jobs of its first ``NAMED_CHUNKS`` chunks.
+
+    ``run``: 1, and one more for each order to retry it. ``preparing``: the chunks of this run are not all in
+    the queue yet; the result is still that of the run before. ``cancelled_at``, ``cancelled_by`` and
+    ``cancelled_why``: the order to cancel it, if there is one.
     """
 
     upload_id: str
@@ -153,6 +178,16 @@ class Upload:
     updated_at: str = ""
     ended_at: str = ""
     expires_at: int | None = None
+    run: int = 1
+    preparing: bool = False
+    cancelled_at: str = ""
+    cancelled_by: str = ""
+    cancelled_why: str = ""
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder in the work area, which no other run of it has."""
+        return _folder(self.upload_id, self.run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +211,9 @@ class Chunk:
     partition of its route's queue has its place; 0 in rows of versions that had only one. ``asked``: by the
     hex digits of a recordId's digest, how often the model was invoked on demand without an answer that was
     stored; ``asked_by``: which run counted that last. ``job_arns``: the jobs that have ended with it.
+
+    ``run``: that of its upload for which it is in the queue, or was last. ``cancelled``: its upload is
+    cancelled, so that it does not return to the queue from the job that has it.
     """
 
     upload_id: str
@@ -212,6 +250,13 @@ class Chunk:
     origin_start: int = 0
     origin_end: int = 0
     origin_records: int = 0
+    run: int = 1
+    cancelled: bool = False
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder of its upload in the work area."""
+        return _folder(self.upload_id, self.run)
 
     @property
     def origin(self) -> tuple[int, int, int] | None:

@@ -31,6 +31,7 @@ class Settings:
     kms_key_arn: str = ""
     process_function: str = ""
     collect_function: str = ""
+    operate_function: str = ""
     role_arn: str = ""
     row_retention_days: int | None = None
     job_vpc: Mapping[str, Any] = field(default_factory=dict)
@@ -52,6 +53,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         kms_key_arn=environment.get("KMS_KEY_ARN", ""),
         process_function=environment.get("PROCESS_FUNCTION", ""),
         collect_function=environment.get("COLLECT_FUNCTION", ""),
+        operate_function=environment.get("OPERATE_FUNCTION", ""),
         role_arn=environment.get("ROLE_ARN", ""),
         row_retention_days=int(environment.get("ROW_RETENTION_DAYS") or 0) or None,
         job_vpc=json.loads(environment.get("JOB_VPC") or "{}"),

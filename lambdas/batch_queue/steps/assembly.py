@@ -26,24 +26,25 @@ class Assembly:
         self._queue = queue
 
     def join(
-        self, upload_id: str, parts: Sequence[str], key: str, run: Run, sizes: Mapping[str, int]
+        self, folder: str, parts: Sequence[str], key: str, run: Run, sizes: Mapping[str, int]
     ) -> str | None:
         """Joins the parts of an upload, in order, into an object at ``key``.
 
-        ``sizes``: key → size in bytes of parts whose size is known. Returns the object's version id ("" on an
-        unversioned bucket), or None if there are no parts. Also returns None if time runs out first:
-        ``run.unfinished`` then says so. Raises ObjectGoneError if a part is missing.
+        ``folder``: the name of the upload's folder in the work area. ``sizes``: key → size in bytes of parts
+        whose size is known. Returns the object's version id ("" on an unversioned bucket), or None if there
+        are no parts. Also returns None if time runs out first: ``run.unfinished`` then says so. Raises
+        ObjectGoneError if a part is missing.
         """
         known = {part: sizes[part] for part in parts if part in sizes}
         if len(known) < len(parts) > 1:
-            folder = names.work_folder(self._queue.settings.work_prefix, upload_id)
-            known |= self._queue.bucket.sizes_below(folder)
-        sources = parts if len(parts) <= GROUP else self._groups(upload_id, parts, run, known)
+            own = names.work_folder(self._queue.settings.work_prefix, folder)
+            known |= self._queue.bucket.sizes_below(own)
+        sources = parts if len(parts) <= GROUP else self._groups(folder, parts, run, known)
         if not sources or run.is_out_of_time(STEP_SECONDS):
             return None
         return self._queue.bucket.concatenate(sources, key, known)
 
-    def _groups(self, upload_id: str, parts: Sequence[str], run: Run, known: dict[str, int]) -> list[str]:
+    def _groups(self, folder: str, parts: Sequence[str], run: Run, known: dict[str, int]) -> list[str]:
         """Joins the groups that no earlier run has joined, while there is time. Returns the keys of all.
 
         Adds the sizes of those that it joins to ``known``.
@@ -51,7 +52,7 @@ class Assembly:
         groups: list[str] = []
         for first in range(0, len(parts), GROUP):
             group = parts[first : first + GROUP]
-            key = names.joined_key(self._queue.settings.work_prefix, upload_id, first + 1, group)
+            key = names.joined_key(self._queue.settings.work_prefix, folder, first + 1, group)
             groups.append(key)
             if key not in known and not run.is_out_of_time(STEP_SECONDS):
                 self._queue.bucket.concatenate(group, key, known)

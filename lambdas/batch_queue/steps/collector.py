@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -72,6 +72,18 @@ class Collector:
             self._queue.wake_processor("records to run again")
         run.raise_first()
         return True
+
+    def end(self, upload_ids: Sequence[str], function_name: str, seconds_left: float) -> None:
+        """Ends those of these uploads that have no open chunk, as an order has left them.
+
+        If ``seconds_left`` is not enough, a new invocation of ``function_name`` continues. Raises the first
+        error after all were tried.
+        """
+        run = Run(self._queue.clock, function_name, seconds_left)
+        Finish(self._queue, self._queue.table.models.routes(), {}).uploads(upload_ids, run)
+        run.raise_first()
+        if run.unfinished:
+            self._queue.functions.wake(function_name, {"upload_ids": list(upload_ids)})
 
     def _settle(self, intent: Intent, settlement: Settlement, run: Run, job_id: str) -> bool:
         """Settles the chunks of a job, as long as there is time. Returns whether any records run again."""

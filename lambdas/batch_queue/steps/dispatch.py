@@ -80,28 +80,34 @@ class Dispatch:
         """
         now = Round(jobs)
         routes = self._queue.table.models.routes()
-        filled = self._fill(now, routes, run)
+        pauses = self._queue.table.orders.pauses()
+        open_routes = [name for name in routes if not pauses.keys() & {"", name}]
+        filled = self._fill(now, routes, open_routes, run)
         # News comes last: no slot stands idle for it.
         for job in now.jobs.values():
             run.attempt(tell_uploads, self._queue, job, job_id=job.job_id)
         if filled is not None:
-            self._waits.tell(now.jobs.values(), routes, filled.full)
+            self._waits.tell(now.jobs.values(), routes, filled.full, pauses)
         return filled
 
-    def _fill(self, now: Round, routes: Mapping[str, Route], run: Run) -> Filled | None:
-        """Fills the slots. Returns None if time ran out first."""
+    def _fill(
+        self, now: Round, routes: Mapping[str, Route], open_routes: Collection[str], run: Run
+    ) -> Filled | None:
+        """Fills the slots. ``open_routes``: those that are not paused. Returns None if time ran out first."""
         jobs = [*now.jobs.values()]
         unsubmitted = [job for job in jobs if job.status == Status.SUBMITTING]
-        retries = retrying.sort_out(unsubmitted, self._queue.clock())
+        paused = [job for job in unsubmitted if job.route in routes and job.route not in open_routes]
+        retries = retrying.sort_out([job for job in unsubmitted if job not in paused], self._queue.clock())
+        aside = retries.aside | {job.job_id for job in paused}
         estimates = scheduling.informed(self._queue.table.models.estimates(), jobs)
-        pending = self._pending(routes, self._ours(now, retries.aside, estimates), estimates)
+        pending = self._pending(routes, open_routes, self._ours(now, aside, estimates), estimates)
         # Other users of the slots matter only if there is something to start.
         # Without the list, only ours count: Bedrock's quota error stops what is too many.
         listed = self._refresh.listed() if unsubmitted or any(pending.values()) else None
         others = self._others(jobs, listed or ())
         if listed is not None and (ended := self._find_ended(now, listed, run)):
             estimates = scheduling.informed(estimates, ended)
-            pending = self._pending(routes, self._ours(now, retries.aside, estimates), estimates)
+            pending = self._pending(routes, open_routes, self._ours(now, aside, estimates), estimates)
 
         def try_again(some: Iterable[Job]) -> bool:
             def one(job: Job) -> bool:
@@ -113,7 +119,7 @@ class Dispatch:
 
         if not try_again(retries.first):
             return None
-        running = [*self._ours(now, retries.aside, estimates), *others]
+        running = [*self._ours(now, aside, estimates), *others]
         waits = gathering.gathers_until(pending, routes, running, estimates, self._queue.clock())
         pending = {
             name: places
@@ -130,7 +136,7 @@ class Dispatch:
             self._waits.few(waiting)
         if not try_again(retries.last):
             return None
-        running = [*self._ours(now, retries.aside, estimates), *others]
+        running = [*self._ours(now, aside, estimates), *others]
         full = {
             name for name, route in routes.items() if not scheduling.room(route, routes.values(), running)
         }
@@ -164,11 +170,16 @@ class Dispatch:
         return True
 
     def _pending(
-        self, routes: Mapping[str, Route], running: list[Running], estimates: Mapping[str, Estimate]
+        self,
+        routes: Mapping[str, Route],
+        open_routes: Collection[str],
+        running: list[Running],
+        estimates: Mapping[str, Estimate],
     ) -> dict[str, list[Place]]:
-        """Returns the head of each route's queue, as much of it as the plan depends on."""
+        """Returns the head of each open route's queue, as much of it as the plan depends on."""
         found: dict[str, list[Place]] = {}
-        for name, route in routes.items():
+        for name in open_routes:
+            route = routes[name]
             estimate = estimates.get(names.base_model(route.model_id), Estimate())
             records, places = scheduling.head(route, routes.values(), running, estimate)
             if places:

@@ -16,6 +16,7 @@ from .assembly import STEP_SECONDS, Assembly
 from .mending import Mending
 from .queue import Queue
 from .run import Run
+from .settlement import CANCELLED_CODE
 
 # Rows are read this many at a time.
 READ_AT_ONCE = 100
@@ -156,7 +157,7 @@ class Finish:
 
     def _clear(self, due: _Due) -> None:
         """Deletes the folder of an upload that has ended, unless its chunks say that it has none."""
-        folder = names.work_folder(self._queue.settings.work_prefix, due.upload.upload_id)
+        folder = names.work_folder(self._queue.settings.work_prefix, due.upload.folder)
         if len(due.chunks) == 1:
             (chunk,) = due.chunks
             if chunk.attempt == 1 and len(chunk.parts) == 1 and not chunk.parts[0].startswith(folder):
@@ -170,31 +171,38 @@ class Finish:
         """
         expires_at = self._expires_at
         if expires_at is not None and upload.expires_at is None:
-            self._queue.table.uploads.expire(upload.upload_id, expires_at)
+            self._queue.table.uploads.expire(upload, expires_at)
 
     def _with_result(self, due: _Due, run: Run) -> Upload:
         """Writes the result, if there is one, and returns the upload as it ends."""
         settings, upload, chunks = self._queue.settings, due.upload, due.chunks
         key = names.result_key(upload.key, settings.input_prefix, settings.output_prefix)
         parts = [part for chunk in chunks for part in chunk.parts]
-        version = self._assembly.join(upload.upload_id, parts, key, run, self._sizes)
+        version = self._assembly.join(upload.folder, parts, key, run, self._sizes)
         now = self._queue.now()
         return replace(
             upload,
             status=reports.upload_status(
-                upload.records, upload.success_count, (chunk.status for chunk in chunks)
-            ),
-            message=reports.upload_message(
                 upload.records,
                 upload.success_count,
-                reports.errors_by_code(chunks),
-                (chunk.message for chunk in chunks),
+                (chunk.status for chunk in chunks),
+                cancelled=bool(upload.cancelled_at),
             ),
+            message=self._message(upload, chunks),
             result_key=key if version is not None else "",
             result_version_id=version or "",
             updated_at=now,
             ended_at=now,
         )
+
+    def _message(self, upload: Upload, chunks: Sequence[Chunk]) -> str:
+        """Returns what the row of an upload says at its end."""
+        errors = reports.errors_by_code(chunks)
+        words = [chunk.message for chunk in chunks]
+        not_run = errors.pop(CANCELLED_CODE, 0)
+        if upload.cancelled_at and (not_run or not upload.records):
+            words.insert(0, reports.cancelled(upload, not_run))
+        return reports.upload_message(upload.records - not_run, upload.success_count, errors, words)
 
     def _rejected(self, upload: Upload, reason: str) -> Upload:
         """Writes the rejection report and returns the upload with its key."""

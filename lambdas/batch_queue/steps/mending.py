@@ -57,7 +57,7 @@ class Mending:
     def _missing(self, upload: Upload, parts: Sequence[str]) -> set[str]:
         """Returns those parts that no longer exist. One list request looks at a thousand of them."""
         bucket = self._queue.bucket
-        folder = names.work_folder(self._queue.settings.work_prefix, upload.upload_id)
+        folder = names.work_folder(self._queue.settings.work_prefix, upload.folder)
         missing = set(parts) - bucket.keys(folder)
         elsewhere = {part for part in missing if not part.startswith(folder)}
         return missing - elsewhere | bucket.missing(elsewhere)
@@ -115,7 +115,7 @@ class Mending:
             # The lines depend on what is there, and so does the key: no run writes others over them.
             there = [part for each in scope for part in _without(each.parts, missing)]
             what = f"lost-{names.digest_of_keys(there)}"
-            key = names.settled_key(self._queue.settings.work_prefix, chunk.ref, what)
+            key = names.settled_key(self._queue.settings.work_prefix, chunk, what)
             try:
                 self._queue.bucket.put_stream(key, self._error_lines(upload, span, tally))
                 parts = (*parts, key)

@@ -62,7 +62,7 @@ class OnDemand:
         written = self._queue.bucket.keys(names.output_folder(self._queue.settings.work_prefix, job.job_id))
         for ref in intent.chunks:
             chunk = chunks.get(ref)
-            if chunk is None or chunk.job_id != job.job_id or chunk.gone:
+            if chunk is None or chunk.job_id != job.job_id or chunk.gone or chunk.cancelled:
                 continue
             try:
                 if not self._run_chunk(job, kind, chunk, run, written):

@@ -36,7 +36,7 @@ class Processor:
         return self._refresh.by_event(job_id, arn, status)
 
     def look(self, function_name: str, seconds_left: float) -> None:
-        """Finds what no event has told: asks Bedrock about all active jobs, and completes the queue.
+        """Finds what no event has told: asks Bedrock about all active jobs, completes queue and orders.
 
         Raises the first error after everything was tried.
         """
@@ -45,7 +45,13 @@ class Processor:
         self._refresh.by_list(self._queue.table.jobs.active(), self._refresh.listed() or (), run)
         for upload_id, since in self._queue.table.uploads.entering().items():
             run.attempt(self._enter, upload_id, since, upload_id=upload_id)
+        run.attempt(self._go_on_with_orders)
         run.raise_first()
+
+    def _go_on_with_orders(self) -> None:
+        """Has orders carried out whose function has died."""
+        if self._queue.table.orders.any():
+            self._queue.functions.wake(self._queue.settings.operate_function, {"go_on": ""})
 
     def run(self, owner: str, function_name: str, seconds_left: float) -> bool:
         """Runs rounds until none was requested meanwhile. Returns False if another run has the lease.

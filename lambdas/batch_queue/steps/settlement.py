@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 
@@ -24,6 +25,8 @@ MAX_BACKOFF_SECONDS = 3600
 # The message and the error code of records whose input was deleted before they could run again.
 GONE = "The object was deleted while it ran. Records that failed or had no answer were not run again."
 GONE_CODE = "InputGone"
+# The error code of records that did not run because their upload was cancelled.
+CANCELLED_CODE = "Cancelled"
 # The error code of records that returned to the queue without having run, and then could not be staged.
 NOT_STAGED_CODE = "NotStaged"
 # The message of a chunk whose records to run again are gone: each ends with its last error.
@@ -85,9 +88,19 @@ class Settlement:
         chunks = self._queue.table.chunks
         for at in range(0, len(closings), CLOSED_AT_ONCE):
             some = closings[at : at + CLOSED_AT_ONCE]
-            if not chunks.close(some, self._job.job_id) and len(some) > 1:
+            if not chunks.close(some, self._job.job_id):
                 for closing in some:
-                    chunks.close([closing], self._job.job_id)
+                    self._close_one(closing)
+
+    def _close_one(self, closing: Closing) -> None:
+        """Stores how the attempt of a chunk ends, or of one that was cancelled meanwhile, how that ends."""
+        chunks = self._queue.table.chunks
+        if chunks.close([closing], self._job.job_id) or closing.ends:
+            return
+        ref = replace(closing.chunk.ref, attempt=closing.chunk.attempt - 1)
+        chunk = self._open(ref)
+        if chunk is not None and chunk.cancelled and (final := self.prepare(chunk)):
+            chunks.close([final], self._job.job_id)
 
     def _open(self, ref: ChunkRef) -> Chunk | None:
         """Returns a chunk at the job's attempt, or None if that attempt is settled."""
@@ -111,9 +124,11 @@ class Settlement:
         job = self._job
         key = self._output_key(chunk)
         wrote = key in self._written
+        if chunk.cancelled:
+            return self._cancel(chunk, key if wrote else "")
         if chunk.gone and not wrote:  # concurrent runs that staged it may have come to different results
             return self._not_staged(chunk)
-        if job.status == Status.REJECTED and (chunk.runs or chunk.upload_id in self._only):
+        if job.status == Status.REJECTED and (_has_run(chunk) or chunk.upload_id in self._only):
             return self._reject(chunk)
         try:
             return self._by_output(chunk, key if wrote else "")
@@ -144,9 +159,33 @@ class Settlement:
             return self._run_again(chunk, key, tally)
         return self._give_up(chunk, key, tally)
 
+    def _cancel(self, chunk: Chunk, key: str) -> Closing:
+        """Ends a chunk of a cancelled upload: what its job has answered is kept, for it is paid for.
+
+        Other records have the error of an earlier job, if there was one, or no line.
+        """
+        tally = outputs.tally(self._output(key), may_run_again=False) if key else Tally()
+        if key and not tally.is_of(chunk.records, chunk.ids):
+            with suppress(ObjectGoneError):  # then nobody can tell what does not belong to it
+                known = {
+                    digests.digest(one["recordId"]) for _, one in outputs.unanswered(self._inputs(chunk), ())
+                }
+                tally = outputs.tally(self._output(key), False, known)
+        missing = max(0, chunk.records - len(tally.seen))
+        lines: Iterator[bytes] = outputs.settled(self._output(key), tally.seen) if key else iter(())
+        had = chunk.last_errors if missing and chunk.last_errors else ""
+        if had:
+            lines = chain(lines, outputs.settled_but(self._queue.bucket.stream(ObjectRef(had)), tally.seen))
+        parts = [self._part(chunk, "cancelled", lines)] if key or had else []
+        errors = tally.errors_by_code + Counter({CANCELLED_CODE: missing})
+        status = Status.CANCELLED if missing else self._job.status
+        return self._close(
+            _with_reasons(chunk, tally), parts, errors, tally.counts(missing), status=status, message=""
+        )
+
     def _part(self, chunk: Chunk, what: str, lines: Iterable[bytes]) -> str:
         """Writes lines to a part of the result, and returns its key."""
-        part = names.settled_key(self._work, chunk.ref, what)
+        part = names.settled_key(self._work, chunk, what)
         self._queue.bucket.put_stream(part, lines)
         return part
 
@@ -158,9 +197,9 @@ class Settlement:
             [self._part(chunk, "answered", outputs.settled(self._output(key), answered))] if answered else []
         )
         left = Left()
-        again = names.retry_key(self._work, chunk.ref)
+        again = names.retry_key(self._work, chunk)
         # The media of the job is deleted with its input.
-        folder, sources = names.retry_folder(self._work, chunk.upload_id), dict[str, str]()
+        folder, sources = names.retry_folder(self._work, chunk.folder), dict[str, str]()
         staged = names.input_folder(self._work, self._job.job_id)
         lines = left.lines(outputs.unanswered(self._inputs(chunk), answered))
         moved = media.staged(lines, bucket.name, folder, sources, below=staged)
@@ -187,6 +226,7 @@ class Settlement:
             ids=digests.digest_sum(left.ids),
             rewrite=chunk.rewrite,
             attempt=chunk.attempt + 1,
+            run=chunk.run,
             runs=chunk.runs + self._outcome.ran,
             unstarted_since="" if self._outcome.ran else self._outcome.unstarted_since(chunk),
             not_before=int(self._queue.clock()) + wait,
@@ -277,14 +317,14 @@ class Settlement:
     def _reject(self, chunk: Chunk) -> Closing:
         """Ends a chunk that is too small for a job. It never ran, or its last errors are final."""
         message = self._job.message
-        if not chunk.runs:
+        if not _has_run(chunk):
             return Closing(replace(chunk, status=Status.REJECTED, message=message))
         return self._end_as_it_was(chunk, message)
 
     def _end_as_it_was(self, chunk: Chunk, message: str) -> Closing:
         """Ends a chunk whose records do not run again: each has its last error, if a job has run it."""
         # Otherwise a part is missing, for which the end of the upload writes error lines.
-        part = chunk.last_errors or names.settled_key(self._work, chunk.ref, "missing")
+        part = chunk.last_errors or names.settled_key(self._work, chunk, "missing")
         errors, counts = Counter({"not run again": chunk.records}), Counts(error=chunk.records)
         return self._close(chunk, [part], errors, counts, status=Status.FAILED, message=message)
 
@@ -321,7 +361,7 @@ class Settlement:
         The only chunk of an upload is left as it is: its upload ends before the job's folder is deleted. A
         part that no longer exists stays in the list, so that the end of the upload notices.
         """
-        ours = names.work_folder(self._work, chunk.upload_id)
+        ours = names.work_folder(self._work, chunk.folder)
         kept = len(parts) <= 1 and all(part.startswith(ours) for part in parts)
         if kept or chunk.upload_id in self._only:
             return parts
@@ -335,7 +375,7 @@ class Settlement:
         return (*((self._join(chunk, there),) if there else ()), *sorted(missing))
 
     def _join(self, chunk: Chunk, parts: Sequence[str]) -> str:
-        key = names.settled_key(self._work, chunk.ref, names.digest_of_keys(parts))
+        key = names.settled_key(self._work, chunk, names.digest_of_keys(parts))
         sizes = {} if self._job.instead else self._written  # another run may still write an answer on demand
         self._queue.bucket.concatenate(parts, key, sizes)
         return key
@@ -366,6 +406,11 @@ class Settlement:
 def is_open(chunk: Chunk, ref: ChunkRef, job: Job) -> bool:
     """Returns whether a chunk is at the attempt ``ref`` of a job, and that attempt is not settled."""
     return (chunk.job_id, chunk.attempt) == (job.job_id, ref.attempt) and chunk.status not in TERMINAL
+
+
+def _has_run(chunk: Chunk) -> bool:
+    """Returns whether a job has run records of a chunk, or a run of its upload before this one has ended."""
+    return bool(chunk.runs) or chunk.run > 1
 
 
 def _with_reasons(chunk: Chunk, tally: Tally) -> Chunk:

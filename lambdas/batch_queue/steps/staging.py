@@ -130,7 +130,7 @@ class Staging:
         there = self._queue.bucket.keys(folder)
         stopped = False
         for chunk in self._claim(job, intent):
-            if chunk.gone:
+            if chunk.gone or chunk.cancelled:
                 continue
             if stopped or folder + chunk.ref.file_name in there:
                 give_back(self._queue, chunk, job, "a job was given up because of other records")
@@ -170,7 +170,8 @@ class Staging:
         Stages no file of the chunk if the upload or a referenced object cannot be copied, or not into this
         job. Raises OutOfTimeError, and ObjectDeniedError while the job is young.
         """
-        if chunk.gone or now.denied:  # gone: as an earlier run of this job decided, whatever exists now
+        # As an earlier run of this job decided, whatever exists now; or by order.
+        if chunk.gone or chunk.cancelled or now.denied:
             return
         if now.out_of_time:
             raise OutOfTimeError

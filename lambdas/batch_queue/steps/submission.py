@@ -10,7 +10,7 @@ from batch_queue.aws.telemetry import log
 from batch_queue.core import names
 from batch_queue.core.reports import MAX_MESSAGE
 from batch_queue.core.retrying import MAX_TRIES
-from batch_queue.core.rows import ON_DEMAND_ARN, ONE_BY_ONE, ChunkRef, Intent, Job, Route, Status
+from batch_queue.core.rows import ON_DEMAND_ARN, ONE_BY_ONE, TERMINAL, ChunkRef, Intent, Job, Route, Status
 
 from .handover import end, hand_over, wait
 from .queue import Queue
@@ -84,7 +84,19 @@ class Submission:
         if not self._queue.table.jobs.count_try(again):
             return None
         intent = self._queue.table.jobs.intent(job.job_id)
+        if again.sealed and self._is_cancelled(intent):
+            return self._cancel(again)
         return self._give_up(again, intent) if again.tries > MAX_TRIES else self.submit(again, intent, run)
+
+    def _is_cancelled(self, intent: Intent) -> bool:
+        """Returns whether all uploads are cancelled whose chunks a job is to run."""
+        chunks = self._queue.table.chunks.all(intent.chunks)
+        return all(chunk.cancelled or chunk.status in TERMINAL for chunk in chunks.values())
+
+    def _cancel(self, job: Job) -> Job:
+        """Ends a job whose uploads are cancelled, unless Bedrock has it. Raises BedrockError."""
+        arn = None if job.instead else self._bedrock.find(job.job_name)
+        return self._accepted(job, arn) if arn else end(self._queue, job, Status.CANCELLED)
 
     def submit(self, job: Job, intent: Intent, run: Run) -> Job:
         """Claims, stages and submits a job, or continues where an earlier run stopped. Returns the job.

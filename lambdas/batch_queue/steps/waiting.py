@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from batch_queue.aws.pool import at_once
 from batch_queue.aws.telemetry import emit_metrics
 from batch_queue.core import names, scheduling
-from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Place, Route, Status
+from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Pause, Place, Route, Status
 from batch_queue.core.scheduling import Waiting
 
 from .handover import note_uploads
@@ -34,23 +34,31 @@ class Waits:
         until = datetime.fromtimestamp(waiting.until, UTC).strftime("%H:%M UTC")
         self._note(waiting.places, f"waiting: {waiting.records:,} of {least:,} records, until {until}")
 
-    def tell(self, jobs: Collection[Job], routes: Mapping[str, Route], full: Collection[str]) -> None:
+    def tell(
+        self,
+        jobs: Collection[Job],
+        routes: Mapping[str, Route],
+        full: Collection[str],
+        pauses: Mapping[str, Pause],
+    ) -> None:
         """Tells the other uploads that wait, and measures the oldest of all.
 
         ``jobs``: all jobs whose results are not collected yet, as they are after the round. ``full``: the
-        names of the routes that can start no job now.
+        names of the routes that can start no job now. ``pauses``: by route, "" for the queue.
         """
         pending = self._queue.table.uploads.pending(TOLD_UPLOADS)
         # Why their job is not accepted says more.
         held_up = [job for job in jobs if job.status == Status.SUBMITTING and job.message]
         told = {one for job in held_up for one in self._queue.table.jobs.intent(job.job_id).upload_ids}
         for upload in pending:
-            if upload.unread:  # what S3 denies says more
+            if upload.unread or upload.cancelled_at:  # what S3 denies, or the order, says more
                 continue
             reason = _removed(upload.route)
             if route := routes.get(upload.route):
                 reason = f"waiting: no slot of {names.base_model(route.model_id)} is free"
-                if route.name not in full or upload.upload_id in told:
+                if pause := pauses.get("") or pauses.get(route.name):
+                    reason = f"waiting: {pause.words}"
+                elif route.name not in full or upload.upload_id in told:
                     continue
             if reason != upload.message:
                 self._queue.table.uploads.note(upload.upload_id, reason, Status.PENDING)
@@ -68,6 +76,7 @@ class Waits:
             {
                 "OldestPendingAge": max(0.0, now - oldest),
                 "ActiveJobs": sum(1 for job in jobs if job.status in ACTIVE),
+                "PausedRoutes": sum(1 for name in routes if pauses.keys() & {"", name}),
             },
             {"OldestPendingAge": "Seconds"},
         )

@@ -12,6 +12,8 @@
 | active job | ``active`` / job id | until its results are collected |
 | model | ``model`` / base model | |
 | route | ``route`` / route name | (written by Terraform) |
+| order | ``orders`` / upload id | until it is carried out |
+| pause | ``paused`` / route name, or ``*`` | until it is resumed |
 | lease | ``control`` / ``lease`` | |
 | began, swept | ``table`` / ``began``, ``table`` / ``swept`` | |
 | queue | ``queues`` / route name | until the route is removed and its queue is empty |
@@ -32,6 +34,7 @@ from .jobs import Jobs
 from .lease import Lease
 from .marks import Marks
 from .models import Models
+from .orders import Orders
 from .queues import Queues
 from .uploads import Uploads
 
@@ -40,7 +43,10 @@ if TYPE_CHECKING:
 
 
 class Table:
-    """The rows of one queue: uploads, chunks, jobs, models, the lease and the marks. ``name``: its table."""
+    """The rows of one queue: uploads, chunks, jobs, models, orders, the lease and the marks.
+
+    ``name``: its table.
+    """
 
     def __init__(self, client: DynamoDBClient, name: str, patience: Patience) -> None:
         self._dynamodb = client
@@ -53,6 +59,7 @@ class Table:
         self.lease = Lease(dynamo)
         self.marks = Marks(dynamo)
         self.queues = Queues(dynamo)
+        self.orders = Orders(dynamo, self.chunks)
 
     def within(self, patience: Patience) -> Table:
         """Returns the same table for an invocation that has this much patience."""

@@ -71,9 +71,13 @@ class Closing:
                     **({"job_arns": set(chunk.job_arns)} if chunk.job_arns else {}),
                 }
             )
-        item = {name: value for name, value in chunk_item(chunk).items() if name not in ("pk", "sk")}
+        return self.whole()
+
+    def whole(self, also: Sequence[str] = ()) -> Expression:
+        """Returns the change of the chunk's row that replaces all of it, and removes ``also``."""
+        item = {name: value for name, value in chunk_item(self.chunk).items() if name not in ("pk", "sk")}
         empty = {field.name for field in fields(Chunk)} - set(item) - {"upload_id"}
-        return Expression().set(item).remove(sorted(empty))
+        return Expression().set(item).remove(sorted({*empty, *also}))
 
 
 class Chunks:
@@ -102,6 +106,11 @@ class Chunks:
         """Returns all chunks of an upload, in order."""
         return [chunk_of(item) for item in self._items(upload)]
 
+    def open_of(self, upload: Upload) -> Iterator[Chunk]:
+        """Yields the chunks of an upload that have not ended, in order."""
+        found = map(chunk_of, self._items(upload))
+        return (chunk for chunk in found if chunk.status not in TERMINAL)
+
     def stored(self, upload: Upload) -> dict[int, Chunk | None]:
         """Returns number → chunk of those chunks of an upload that have a row; None if it had a place too.
 
@@ -111,6 +120,8 @@ class Chunks:
         return {item["number"]: None if item.get("placed") else chunk_of(item) for item in found}
 
     def _items(self, upload: Upload) -> Iterator[dict[str, Any]]:
+        if not upload.chunks:
+            return iter(())
         # An interrupted run may have split the upload differently: ignore chunks beyond its count.
         (pk, first), (_, last) = chunk_key(upload.upload_id, 1), chunk_key(upload.upload_id, upload.chunks)
         values = {":pk": pk, ":first": first, ":last": last}
@@ -152,7 +163,7 @@ class Chunks:
     def adding(self, chunk: Chunk, condition: str = "") -> list[dict[str, Any]]:
         """Returns the operations that store a new chunk and its place in the queue."""
         row = {**chunk_item(chunk), "placed": True}
-        return [self._dynamo.putting(row, condition), self._placing(chunk)]
+        return [self._dynamo.putting(row, condition), self.placing(chunk)]
 
     def add(self, chunks: Sequence[Chunk], stop: Callable[[], bool] = never) -> None:
         """Stores chunks and their places in the queue. Idempotent: each chunk is added once.
@@ -174,8 +185,13 @@ class Chunks:
         new = f"attribute_not_exists(placed) OR {EXPIRES}"
         return self._dynamo.transact([each for chunk in chunks for each in self.adding(chunk, new)])
 
-    def _placing(self, chunk: Chunk) -> dict[str, Any]:
+    def placing(self, chunk: Chunk) -> dict[str, Any]:
+        """Returns the operation that puts a chunk into the queue."""
         return self._dynamo.putting(place_item(chunk.place))
+
+    def displacing(self, chunk: Chunk) -> dict[str, Any]:
+        """Returns the operation that removes a chunk from the queue."""
+        return self._dynamo.deleting(place_key(chunk.place))
 
     # ----------------------------------------------------------------------------------------- its attempt
 
@@ -204,7 +220,7 @@ class Chunks:
         condition = f"attempt = :attempt AND (#status = :pending OR {mine})"
         return [
             self._dynamo.updating(chunk_key(chunk.upload_id, chunk.number), claim, condition),
-            self._dynamo.deleting(place_key(chunk.place)),
+            self.displacing(chunk),
         ]
 
     def mark_gone(self, ref: ChunkRef, job_id: str, message: str, error_code: str = "") -> None:
@@ -240,7 +256,8 @@ class Chunks:
         """Closes the last attempts of chunks of one upload, and adds their counts to it, in one transaction.
 
         Takes ``CLOSED_AT_ONCE`` at most. ``job_id`` is the job of these attempts. A chunk that is pending
-        again gets a place in the queue. Returns False, and changes nothing, if any of them is closed already.
+        again gets a place in the queue, unless its upload is cancelled. Returns False, and changes nothing,
+        if that is so, or if any of them is closed already.
         """
         operations = [operation for closing in closings for operation in self._closing(closing, job_id)]
         counts = [closing.counts for closing in closings]
@@ -271,8 +288,10 @@ class Chunks:
         had = chunk.attempt if closing.ends else chunk.attempt - 1
         change.values.update({":job": job_id, ":submitted": Status.SUBMITTED, ":had": had})
         mine = "job_id = :job AND #status = :submitted AND attempt = :had"
+        if not closing.ends:  # what is cancelled does not return to the queue
+            mine += " AND attribute_not_exists(cancelled)"
         row = self._dynamo.updating(chunk_key(chunk.upload_id, chunk.number), change, mine)
-        return [row] if closing.ends else [row, self._placing(chunk)]
+        return [row] if closing.ends else [row, self.placing(chunk)]
 
     def mend(self, had: Chunk, chunk: Chunk, counts: Counts) -> bool:
         """Replaces the parts of a chunk that has ended, with its errors and its message.

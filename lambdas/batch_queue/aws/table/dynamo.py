@@ -87,6 +87,18 @@ class Expression:
         self.names["#status"] = "status"
         return f"#status IN ({', '.join(marks)})"
 
+    def among_runs(self, run: int) -> str:
+        """Returns the condition that the item is of this run of its upload; adds the name and value in it."""
+        self.names["#run"] = "run"
+        self.values[":of_run"] = run
+        return "#run = :of_run" if run > 1 else "(attribute_not_exists(#run) OR #run = :of_run)"
+
+    def before_run(self, run: int) -> str:
+        """Returns the condition that the item is of a run before this one; adds the name and value in it."""
+        self.names["#run"] = "run"
+        self.values[":run"] = run
+        return "(attribute_not_exists(#run) OR #run < :run)"
+
     def arguments(self, condition: str) -> dict[str, Any]:
         """Returns the arguments of UpdateItem, or of an Update in a transaction."""
         arguments: dict[str, Any] = {
@@ -258,9 +270,9 @@ class Dynamo:
         """Returns an Update."""
         return {"Update": {"TableName": self._table, "Key": _key(key), **change.arguments(condition)}}
 
-    def deleting(self, key: Key, condition: str = "") -> dict[str, Any]:
-        """Returns a Delete."""
-        return {"Delete": {"TableName": self._table, "Key": _key(key), **_conditional(condition, {})}}
+    def deleting(self, key: Key, condition: str = "", **values: Any) -> dict[str, Any]:
+        """Returns a Delete. ``values``: the values in the condition, each as ``:name``."""
+        return {"Delete": {"TableName": self._table, "Key": _key(key), **_conditional(condition, values)}}
 
     def checking(self, key: Key, condition: str, **values: Any) -> dict[str, Any]:
         """Returns a ConditionCheck. ``values``: the values in the condition, each as ``:name``."""

@@ -56,13 +56,18 @@ def denied_key(upload_id: str) -> Key:
     return "denied", upload_id
 
 
+def order_key(upload_id: str) -> Key:
+    """Returns the key of the item that exists until an order about an upload is carried out."""
+    return "orders", upload_id
+
+
 def upload_item(upload: Upload) -> dict[str, Any]:
     """Converts an upload to an item."""
     return {
         **_keys(upload_key(upload.upload_id)),
         "status_key": f"upload#{upload.status}",
         "order_key": f"{upload.created_at}#{upload.upload_id}",
-        **_filled(upload, "upload_id"),
+        **_filled(upload, "upload_id", *_first(upload.run)),
     }
 
 
@@ -81,7 +86,11 @@ def upload_of(item: Mapping[str, Any]) -> Upload:
 def chunk_item(chunk: Chunk) -> dict[str, Any]:
     """Converts a chunk to an item."""
     # `whole` defaults to True, so False must be stored. DynamoDB has no tuples.
-    attributes = {**_filled(chunk, "upload_id"), "whole": chunk.whole, "parts": list(chunk.parts)}
+    attributes = {
+        **_filled(chunk, "upload_id", *_first(chunk.run)),
+        "whole": chunk.whole,
+        "parts": list(chunk.parts),
+    }
     return {**_keys(chunk_key(chunk.upload_id, chunk.number)), **attributes}
 
 
@@ -166,6 +175,11 @@ def fields_of(kind: Any, item: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the attributes of an item that are fields of a row; a newer version may have stored more."""
     names = {field.name for field in fields(kind)}
     return {name: value for name, value in item.items() if name in names}
+
+
+def _first(run: int) -> tuple[str, ...]:
+    """Returns what is left out of a row in its first run: rows of earlier versions do not have it either."""
+    return ("run",) if run == 1 else ()
 
 
 def _keys(key: Key) -> dict[str, str]:

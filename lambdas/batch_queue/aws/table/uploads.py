@@ -15,9 +15,19 @@ from batch_queue.core.rows import TERMINAL, Chunk, Status, Taken, Upload, status
 
 from .chunks import Chunks, never
 from .dynamo import EXISTS, NEW, TRANSACTION, Dynamo, Expression
-from .items import chunk_key, cut_key, denied_key, fields_of, upload_item, upload_key, upload_of
+from .items import (
+    chunk_key,
+    cut_key,
+    denied_key,
+    fields_of,
+    order_key,
+    upload_item,
+    upload_key,
+    upload_of,
+)
 
-_DENIED = "attribute_exists(unread)"
+# An upload that is cancelled meanwhile is not taken in.
+_DENIED = "attribute_exists(unread) AND attribute_not_exists(cancelled_at)"
 # TransactWriteItems accepts at most 100 items: one upload, two per chunk.
 _CHUNKS_AT_ONCE = 40
 # A row has 400 KB at most; these are some 125.
@@ -125,7 +135,7 @@ class Uploads:
 
     def deny(self, upload: Upload, found: NewObject) -> bool:
         """Stores that an object waits for S3's permission, and why. Returns False if it is taken in."""
-        put = self._dynamo.putting(upload_item(upload), f"{NEW} OR {_DENIED}")
+        put = self._dynamo.putting(upload_item(upload), f"{NEW} OR ({_DENIED})")
         pk, sk = denied_key(upload.upload_id)
         return self._dynamo.transact([put, self._dynamo.putting({"pk": pk, "sk": sk, **asdict(found)})])
 
@@ -235,38 +245,43 @@ class Uploads:
             }
         )
         open_yet = ended.among(statuses_before(upload.status))
+        open_yet += f" AND {ended.among_runs(upload.run)}"
         key = upload_key(upload.upload_id)
-        if only is None:
+        also = []
+        if only is not None:
+            row = chunk_key(only.upload_id, only.number)
+            also.append(self._dynamo.updating(row, Expression().set(marks), EXISTS))
+        if upload.run > 1 or upload.cancelled_at:
+            ended.remove(("preparing", "unread"))
+            also.append(self._dynamo.deleting(order_key(upload.upload_id)))
+        if upload.unread:
+            also.append(self._dynamo.deleting(denied_key(upload.upload_id)))
+        if not also:
             return self._dynamo.change(key, ended, open_yet)
-        row = chunk_key(only.upload_id, only.number)
-        return self._dynamo.transact(
-            [
-                self._dynamo.updating(key, ended, open_yet),
-                self._dynamo.updating(row, Expression().set(marks), EXISTS),
-            ]
-        )
+        return self._dynamo.transact([self._dynamo.updating(key, ended, open_yet), *also])
 
     def cut_in_steps(self, upload_ids: Iterable[str]) -> set[str]:
         """Returns which of these uploads have a row ``cut``, and so may have rows that nobody reads."""
         cuts = [cut_key(upload_id, 0) for upload_id in upload_ids]
         return {item["pk"] for item in self._dynamo.batch_get(cuts, ConsistentRead=True)}
 
-    def expire(self, upload_id: str, expires_at: int) -> None:
+    def expire(self, upload: Upload, expires_at: int) -> None:
         """Has DynamoDB delete the rows of an upload that has ended, some time after ``expires_at``.
 
         ``expires_at`` is in epoch seconds. The upload's own row is marked last: as long as it is not, a run
-        that repeats this begins again.
+        that repeats this begins again. Leaves what has begun to run again.
         """
-        own = upload_key(upload_id)
-        rows = self._dynamo.pages("pk = :pk", {":pk": upload_id}, consistent=True)
+        own = upload_key(upload.upload_id)
+        rows = self._dynamo.pages("pk = :pk", {":pk": upload.upload_id}, consistent=True)
         keys = ((item["pk"], item["sk"]) for item in rows if (item["pk"], item["sk"]) != own)
         change = Expression().set({"expires_at": expires_at})
+        ended = f"{EXISTS} AND {change.before_run(upload.run + 1)}"
         while some := list(islice(keys, TRANSACTION)):
-            if not self._dynamo.transact([self._dynamo.updating(key, change, EXISTS) for key in some]):
+            if not self._dynamo.transact([self._dynamo.updating(key, change, ended) for key in some]):
                 # An earlier run has marked them, and some are deleted by now.
                 for key in some:
-                    self._dynamo.update(key, {"expires_at": expires_at}, condition=EXISTS)
-        self._dynamo.update(own, {"expires_at": expires_at}, condition=EXISTS)
+                    self._dynamo.change(key, change, ended)
+        self._dynamo.change(own, change, ended)
 
 
 def _taken(item: Mapping[str, Any]) -> Taken:

@@ -1,0 +1,55 @@
+# What other stacks attach to their own roles, so that these can work with the queue (output policies).
+
+locals {
+  policy_statements = {
+    # To upload files. The key only through S3: docs/kms.md.
+    submit = [
+      { sid = "Upload", actions = local.write_actions, resources = ["${local.input_arn}*"] },
+      {
+        sid       = "UseKeyForUploads"
+        when      = var.kms_key_arn != null
+        actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+        resources = [var.kms_key_arn]
+        condition = { StringEquals = { "kms:ViaService" = ["s3.${local.region}.amazonaws.com"] } }
+      },
+    ]
+
+    # To read results, reports and the rows that say how far an upload is.
+    read = [
+      {
+        sid = "ReadResults", actions = ["s3:GetObject", "s3:GetObjectVersion"], resources = ["${local.output_arn}*"]
+      },
+      {
+        sid       = "ListResults"
+        actions   = ["s3:ListBucket", "s3:ListBucketVersions"]
+        resources = [local.bucket_arn]
+        condition = { StringLike = { "s3:prefix" = ["${var.output_prefix}*"] } }
+      },
+      {
+        sid       = "ReadRows"
+        actions   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]
+        resources = [local.table_arn, local.index_arn]
+      },
+      {
+        sid       = "UseKeyForResults"
+        when      = var.kms_key_arn != null
+        actions   = ["kms:Decrypt"]
+        resources = [var.kms_key_arn]
+        condition = {
+          StringEquals = {
+            "kms:ViaService" = ["dynamodb.${local.region}.amazonaws.com", "s3.${local.region}.amazonaws.com"]
+          }
+        }
+      },
+    ]
+
+    # To give orders. Who may invoke the function may give them.
+    operate = [
+      {
+        sid       = "GiveOrders"
+        actions   = ["lambda:InvokeFunction"]
+        resources = [local.function_arns["operate_queue"]]
+      },
+    ]
+  }
+}

@@ -1,0 +1,353 @@
+"""Orders: the one door for what people want of the queue. What an order begins is carried out by any run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from batch_queue.aws.bedrock import Bedrock
+from batch_queue.aws.listing import Version
+from batch_queue.aws.pool import NESTED_AT_ONCE, at_once
+from batch_queue.aws.table.chunks import UnfinishedError
+from batch_queue.aws.table.orders import Open
+from batch_queue.aws.telemetry import EventError, log
+from batch_queue.core import names, reports
+from batch_queue.core.objects import NewObject, why_not
+from batch_queue.core.orders import Kind, Order, OrderError, order_of
+from batch_queue.core.rows import TERMINAL, Pause, Status, Upload
+
+from .cancelling import Cancelled, Cancelling
+from .explaining import Explaining, about
+from .preparation import Preparation
+from .queue import Queue
+from .run import Run
+
+# How long an order is carried out while its sender waits (a client waits for a minute by default); what is
+# left then, another invocation does.
+PATIENCE_SECONDS = 25.0
+# A run with less time than this begins nothing else.
+STOP_SECONDS = 60.0
+LOOKUP_BATCH = 100
+
+
+class Operate:
+    """Takes orders. Each is stored in one transaction with the mark that it is open, and then carried out."""
+
+    def __init__(self, queue: Queue, bedrock: Bedrock) -> None:
+        self._queue = queue
+        self._cancelling = Cancelling(queue, bedrock)
+        self._preparation = Preparation(queue)
+        self._explaining = Explaining(queue, bedrock)
+
+    def run(self, event: Any, function_name: str, seconds_left: float) -> dict[str, Any]:
+        """Carries out an order, and returns what it did; ``{"error": …}`` says what to write instead.
+
+        ``{"go_on": …}`` carries out what other invocations have left, from behind that upload id. Raises
+        EventError, and what AWS raises: what was stored by then is carried out all the same.
+        """
+        run = Run(self._queue.clock, function_name, seconds_left)
+        if isinstance(event, Mapping) and "go_on" in event:
+            if not isinstance(event["go_on"], str):
+                raise EventError('"go_on" must be the id of an upload, or ""')
+            self._go_on(event["go_on"], run)
+            return {}
+        try:
+            order = order_of(event, self._queue.settings, self._queue.table.models.routes())
+            return self._obey(order, run)
+        except OrderError as error:
+            return {"error": str(error)}
+
+    def _obey(self, order: Order, run: Run) -> dict[str, Any]:
+        if order.kind == Kind.STATUS:
+            return self._explaining.status()
+        if order.kind in (Kind.PAUSE, Kind.RESUME):
+            return self._pause(order) if order.kind == Kind.PAUSE else self._resume(order)
+        if order.prefix:
+            return self._cancel_below(order, run)
+        upload = self._upload(order)
+        if order.kind == Kind.EXPLAIN:
+            return self._explaining.explain(upload)
+        obey = self._cancel if order.kind == Kind.CANCEL else self._retry
+        return obey(upload, order, self._patient(run))
+
+    def _patient(self, run: Run) -> Run:
+        """Returns a run that ends before the sender of an order loses patience."""
+        left = min(run.deadline - self._queue.clock(), STOP_SECONDS + PATIENCE_SECONDS)
+        return Run(self._queue.clock, run.function_name, left)
+
+    # --------------------------------------------------------------------------------------- which upload
+
+    def _upload(self, order: Order) -> Upload:
+        """Returns the upload that an order names. Raises OrderError."""
+        if order.upload_id:
+            found = self._queue.table.uploads.get(order.upload_id)
+            if found is None:
+                raise OrderError(
+                    f"no upload has the id {order.upload_id}, or its row has expired. Write the attribute pk "
+                    "of a row whose sk is upload"
+                )
+            return found
+        versions = self._queue.listing.versions_of(order.key)
+        if order.version_id:
+            versions = [one for one in versions if one.version_id == order.version_id]
+        bucket = self._queue.settings.bucket
+        if not versions:
+            what = f"version {order.version_id} of {order.key}" if order.version_id else order.key
+            raise OrderError(
+                f"the bucket {bucket} has no {what}. If the object was deleted, name the upload by its "
+                '"upload_id"'
+            )
+        found = self._queue.table.uploads.get(self._id_of(versions[0]))
+        if found is None:
+            which = f"version {versions[0].version_id}" if versions[0].version_id else "current version"
+            raise OrderError(
+                f"the queue does not know the {which} of {order.key}: its event may be on its way, or its "
+                "row has expired. Try again in a minute; a sweep finds an object whose event was lost"
+            )
+        return found
+
+    def _id_of(self, one: Version) -> str:
+        """Returns the id of the upload that a version of an object is, or would be."""
+        modified = "" if one.version_id else names.iso(int(one.modified))
+        bucket = self._queue.settings.bucket
+        return NewObject(bucket, one.key, one.version_id, one.etag, "", modified_at=modified).upload_id
+
+    # --------------------------------------------------------------------------------------------- cancel
+
+    def _cancel(self, upload: Upload, order: Order, run: Run) -> dict[str, Any]:
+        """Cancels one upload. Raises OrderError if it has ended."""
+        if upload.status in TERMINAL and not upload.cancelled_at:
+            raise OrderError(_has_ended(upload))
+        cancelled = self._mark(upload, order)
+        if cancelled is None:  # it has ended, or was cancelled, a moment ago
+            upload = self._queue.table.uploads.get(upload.upload_id) or upload
+            if not upload.cancelled_at:
+                raise OrderError(_has_ended(upload))
+        upload = cancelled or upload
+        found = None if upload.status in TERMINAL else self._carry_out(upload, run)
+        self._end([upload.upload_id] if found and found.is_due else [])
+        now = self._queue.table.uploads.get(upload.upload_id) or upload
+        return {**about(now), "order": "cancel", **_told(now, found, again=cancelled is None)}
+
+    def _mark(self, upload: Upload, order: Order) -> Upload | None:
+        """Stores the order to cancel an upload. Returns the upload as it then is, or None if it cannot be."""
+        if upload.status in TERMINAL or upload.cancelled_at:
+            return None
+        now = self._queue.now()
+        marked = replace(
+            upload, cancelled_at=now, cancelled_by=order.by, cancelled_why=order.why, updated_at=now
+        )
+        marked = replace(marked, message=reports.cancelling(marked))
+        return marked if self._queue.table.orders.cancel(marked) else None
+
+    def _cancel_below(self, order: Order, run: Run) -> dict[str, Any]:
+        """Cancels all uploads below a folder whose objects exist, in all their versions.
+
+        What time does not suffice for, another invocation does.
+        """
+        patient = run if order.after else self._patient(run)
+        counts: Counter[str] = Counter(cancelled=0, cancelled_before=0, ended=0, unknown=0)
+        answer = {"order": "cancel", "prefix": order.prefix}
+        for page, end in self._queue.listing.versions(order.prefix, order.after):
+            ours = iter(
+                [
+                    one
+                    for one in page
+                    if not why_not(self._queue.settings.bucket, one.key, self._queue.settings)
+                ]
+            )
+            while some := list(islice(ours, LOOKUP_BATCH)):
+                self._cancel_some([self._id_of(one) for one in some], order, patient, counts)
+            if patient.has_less_than(STOP_SECONDS):
+                again = {
+                    "order": "cancel",
+                    "prefix": order.prefix,
+                    "by": order.by,
+                    "why": order.why,
+                    "after": end,
+                }
+                self._queue.functions.wake(
+                    run.function_name, {name: text for name, text in again.items() if text}
+                )
+                return {**answer, **counts, "goes_on": True}
+        patient.raise_first()
+        return {**answer, **counts, "goes_on": False}
+
+    def _cancel_some(self, upload_ids: list[str], order: Order, run: Run, counts: Counter[str]) -> None:
+        known = self._queue.table.uploads.all(upload_ids)
+        counts["unknown"] += len(set(upload_ids) - set(known))
+
+        due: list[str] = []
+
+        def cancel(upload: Upload) -> str:
+            if upload.status in TERMINAL:
+                return "ended"
+            cancelled = self._mark(upload, order)
+            found = run.attempt(self._carry_out, cancelled or upload, run, upload_id=upload.upload_id)
+            if found and found.is_due:
+                due.append(upload.upload_id)
+            return "cancelled" if cancelled else "cancelled_before"
+
+        counts.update(at_once(cancel, known.values(), NESTED_AT_ONCE))
+        self._end(due)
+
+    # ---------------------------------------------------------------------------------------------- retry
+
+    def _retry(self, upload: Upload, order: Order, run: Run) -> dict[str, Any]:
+        """Begins another run of an upload that has ended. Raises OrderError if it cannot run again."""
+        if upload.status not in TERMINAL:
+            if upload.run > 1 and upload.preparing:  # as an order before this one has begun
+                return self._told_again(upload, run)
+            raise OrderError(
+                f"{upload.key} is {upload.status} and has not ended: records that fail run again by "
+                'themselves. Wait for its end, or write {"order": "cancel"} first'
+            )
+        if upload.success_count == upload.records and upload.records:
+            raise OrderError(
+                f"all {upload.records:,} records of {upload.key} have an answer: nothing is left to run"
+            )
+        if why := self._preparation.why_not(upload):
+            raise OrderError(f"{upload.key} cannot run again: {why}")
+        now = self._queue.now()
+        by = f" by {order.by}" if order.by else ""
+        why = f" ({order.why})" if order.why else ""
+        message = f"waiting: run {upload.run + 1}, ordered at {now}{by}{why}, is being prepared"
+        new = replace(
+            upload,
+            status=Status.PENDING,
+            run=upload.run + 1,
+            preparing=True,
+            message=message,
+            updated_at=now,
+            ended_at="",
+            cancelled_at="",
+            cancelled_by="",
+            cancelled_why="",
+        )
+        if not self._queue.table.orders.retry(new, upload.status):
+            raise OrderError(
+                f"another order about {upload.key} was quicker: ask what it has done with explain"
+            )
+        return self._told_again(new, run)
+
+    def _told_again(self, upload: Upload, run: Run) -> dict[str, Any]:
+        found = self._carry_out(upload, run)
+        self._end([upload.upload_id] if found and found.is_due else [])
+        now = self._queue.table.uploads.get(upload.upload_id) or upload
+        told = f"Run {now.run} has begun, and is being prepared."
+        if not now.preparing:
+            kept = now.success_count
+            left = now.records - kept
+            told = f"Run {now.run} has begun: {left:,} records run again, and {kept:,} answers are kept."
+        return {**about(now), "order": "retry", "did": told}
+
+    # ---------------------------------------------------------------------------------------------- pause
+
+    def _pause(self, order: Order) -> dict[str, Any]:
+        wanted = Pause(order.route, self._queue.now(), order.by, order.why)
+        holds = self._queue.table.orders.pause(wanted)
+        again = "" if holds == wanted else " It was paused already, and stays as it was."
+        log.info("paused", extra={"route": order.route})
+        return {
+            "order": "pause",
+            "paused": {"since": holds.since, "by": holds.by, "why": holds.why},
+            "did": f"{_what(order)} submits nothing new, but for jobs that are being submitted now. What "
+            f"runs goes on and is collected.{again}",
+        }
+
+    def _resume(self, order: Order) -> dict[str, Any]:
+        pauses = self._queue.table.orders.pauses()
+        if order.route not in pauses:
+            held = ", ".join(name or "the whole queue" for name in sorted(pauses)) or "nothing"
+            raise OrderError(f"{_what(order)} is not paused; paused is: {held}")
+        self._queue.table.orders.resume(order.route)
+        self._queue.wake_processor("resumed")
+        log.info("resumed", extra={"route": order.route})
+        still = "" if not order.route or "" not in pauses else " The whole queue is still paused."
+        return {"order": "resume", "did": f"{_what(order)} submits jobs again.{still}"}
+
+    # ------------------------------------------------------------------------------------ what is left open
+
+    def _go_on(self, after: str, run: Run) -> None:
+        """Carries out what other invocations have left. Raises the first error after all were tried."""
+        due: list[str] = []
+        for order in self._queue.table.orders.open(after):
+            if run.has_less_than(STOP_SECONDS):
+                self._queue.functions.wake(run.function_name, {"go_on": after})
+                break
+            upload = self._queue.table.uploads.get(order.upload_id)
+            found = run.attempt(self._carry_out_open, order, upload, run, upload_id=order.upload_id)
+            due += [order.upload_id] if found and found.is_due else []
+            after = order.upload_id
+        self._end(due)
+        run.raise_first()
+
+    def _carry_out(self, upload: Upload, run: Run) -> Cancelled | None:
+        """Carries out the open order about an upload, if there is one."""
+        order = self._queue.table.orders.get(upload.upload_id)
+        return self._carry_out_open(order, upload, run) if order else None
+
+    def _carry_out_open(self, order: Open, upload: Upload | None, run: Run) -> Cancelled | None:
+        orders = self._queue.table.orders
+        if upload is None or upload.status in TERMINAL:
+            orders.close(order)
+            return None
+        try:
+            if upload.preparing and not self._preparation.run(upload, order, run):
+                return None
+            if upload.cancelled_at:
+                return self._cancelling.run(upload, order, run)
+        except UnfinishedError:
+            self._queue.functions.wake(run.function_name, {"go_on": ""})
+            return None
+        prepared = self._queue.table.uploads.get(order.upload_id)
+        if prepared and not prepared.chunks_open:  # none of its records can run any more
+            return Cancelled(is_due=True)
+        self._queue.wake_processor("an upload runs again")
+        orders.close(order)
+        return None
+
+    def _end(self, upload_ids: Sequence[str]) -> None:
+        """Has uploads ended that have no open chunk left."""
+        for at in range(0, len(upload_ids), LOOKUP_BATCH):
+            some = list(upload_ids[at : at + LOOKUP_BATCH])
+            self._queue.functions.wake(self._queue.settings.collect_function, {"upload_ids": some})
+
+
+def _has_ended(upload: Upload) -> str:
+    result = f"Its result is {upload.result_key}" if upload.result_key else "It has no result"
+    return (
+        f"{upload.key} has ended as {upload.status} at {upload.ended_at}: nothing is left to cancel. {result}"
+    )
+
+
+def _told(upload: Upload, found: Cancelled | None, *, again: bool) -> dict[str, Any]:
+    """Returns what the order to cancel an upload has done."""
+    words = ["It was cancelled before."] if again else []
+    if found is None:
+        ended = upload.status in TERMINAL
+        words.append(
+            f"It has ended as {upload.status}." if ended else "It ends with the jobs that have begun."
+        )
+        return {"did": " ".join(words)}
+    words.append(f"{found.taken_out:,} records have left the queue.")
+    if found.in_jobs:
+        stopped = (
+            f" {len(found.stopped)} job(s) with nothing else in them are being stopped."
+            if found.stopped
+            else ""
+        )
+        words.append(f"{found.in_jobs:,} records are in jobs: what these answer is kept.{stopped}")
+    return {
+        "did": " ".join(words),
+        "records_taken_out": found.taken_out,
+        "records_in_jobs": found.in_jobs,
+        "stopped_jobs": list(found.stopped),
+    }
+
+
+def _what(order: Order) -> str:
+    return f"The route {order.route}" if order.route else "The queue"

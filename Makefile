@@ -96,6 +96,10 @@ bench-docs: setup ## docs/performance.md and its plots, from .build/bench.json
 	@$(VENV) -m tools.performance
 	@.build/bench/venv/bin/python -m tools.plots
 
+dashboard: setup ## docs/images/dashboard.svg: the dashboard with made-up data
+	@$(VENV) tools/venv.py .build/bench/venv requirements/bench.txt
+	@.build/bench/venv/bin/python -m tools.dashboard_picture
+
 ##@ Housekeeping
 
 setup: ## the virtual environment .venv
@@ -113,5 +117,5 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: bench bench-docs bench-localstack clean demo docs down format help lint mutants package setup soak status test test-checkov test-faults test-flows \
+.PHONY: bench bench-docs bench-localstack clean dashboard demo docs down format help lint mutants package setup soak status test test-checkov test-faults test-flows \
 	test-iam test-integration test-policy test-terraform test-unit types up

@@ -82,26 +82,19 @@ output "log_groups" {
 }
 
 output "alarms" {
-  description = "Name and ARN of the alarms dead_letters, oldest_pending, failed_uploads, rejected_uploads, schedule_stopped and sweep_stopped (unless the rule can pause for more than half a week) and, for each function, <function>_errors."
-  value = merge(
-    {
-      dead_letters = {
-        name = aws_cloudwatch_metric_alarm.dead_letters.alarm_name
-        arn  = aws_cloudwatch_metric_alarm.dead_letters.arn
-      }
-      oldest_pending = {
-        name = aws_cloudwatch_metric_alarm.oldest_pending.alarm_name
-        arn  = aws_cloudwatch_metric_alarm.oldest_pending.arn
-      }
-    },
-    { for key, alarm in aws_cloudwatch_metric_alarm.ends : key => { name = alarm.alarm_name, arn = alarm.arn } },
-    {
-      for key, alarm in aws_cloudwatch_metric_alarm.errors :
-      "${key}_errors" => { name = alarm.alarm_name, arn = alarm.arn }
-    },
-    {
-      for key, alarm in aws_cloudwatch_metric_alarm.stopped :
-      "${key}_stopped" => { name = alarm.alarm_name, arn = alarm.arn }
-    },
-  )
+  description = "Name and ARN of each alarm: dead_letters, dead_letter_errors, events_dropped, failed_invocations, oldest_pending, failed_uploads, rejected_uploads, failed_records, near_expiry, schedule_stopped and sweep_stopped (unless the rule can pause for more than half a week), for each function <function>_errors, and for each route stalled_jobs_<route>."
+  value = {
+    for key, alarm in aws_cloudwatch_metric_alarm.this : key => { name = alarm.alarm_name, arn = alarm.arn }
+  }
+}
+
+output "dashboard" {
+  description = "Name, ARN and URL of the CloudWatch dashboard, or null without one."
+  value = one([
+    for dashboard in aws_cloudwatch_dashboard.this : {
+      name = dashboard.dashboard_name
+      arn  = dashboard.dashboard_arn
+      url  = "${local.console_url}/cloudwatch/home?region=${local.region}#dashboards/dashboard/${dashboard.dashboard_name}"
+    }
+  ])
 }

@@ -651,7 +651,7 @@ variable "tracing" {
 }
 
 variable "alarm_actions" {
-  description = "ARNs, such as that of an SNS topic, that are notified when an alarm starts and when it ends."
+  description = "ARNs, such as that of an SNS topic, that are notified when an alarm starts."
   type        = list(string)
   default     = []
   nullable    = false
@@ -659,6 +659,17 @@ variable "alarm_actions" {
   validation {
     condition     = alltrue([for arn in var.alarm_actions : can(regex("^arn:aws[a-z-]*:", arn))])
     error_message = "alarm_actions takes ARNs: write [\"arn:aws:sns:us-east-1:123456789012:my-topic\"]."
+  }
+}
+
+variable "ok_actions" {
+  description = "ARNs that are notified when an alarm ends. Default: alarm_actions. Write [] to notify nobody."
+  type        = list(string)
+  default     = null
+
+  validation {
+    condition     = alltrue([for arn in coalesce(var.ok_actions, []) : can(regex("^arn:aws[a-z-]*:", arn))])
+    error_message = "ok_actions takes ARNs: write [\"arn:aws:sns:us-east-1:123456789012:my-topic\"], [] for none, or leave it out for those of alarm_actions."
   }
 }
 
@@ -672,6 +683,43 @@ variable "pending_age_alarm_hours" {
     condition     = var.pending_age_alarm_hours > 0
     error_message = "pending_age_alarm_hours is ${var.pending_age_alarm_hours}: write a number above 0, such as 24."
   }
+}
+
+variable "failed_records_alarm_percent" {
+  description = <<-EOT
+    Percentage of the records that ended within an hour that can fail before the alarm failed_records starts. null for no
+    such alarm.
+  EOT
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.failed_records_alarm_percent == null ? true : var.failed_records_alarm_percent >= 0 && var.failed_records_alarm_percent < 100
+    error_message = "failed_records_alarm_percent is ${coalesce(var.failed_records_alarm_percent, 0)}: write a number from 0 to less than 100, such as 10, or null for no alarm."
+  }
+}
+
+variable "stalled_job_alarm_minutes" {
+  description = <<-EOT
+    Number of minutes in which Bedrock can process no token, although records wait, before the alarm stalled_jobs of a
+    route starts. null for no such alarms.
+  EOT
+  type        = number
+  default     = 30
+
+  validation {
+    condition = var.stalled_job_alarm_minutes == null ? true : (
+      var.stalled_job_alarm_minutes >= 10 && var.stalled_job_alarm_minutes <= 1440 && var.stalled_job_alarm_minutes % 5 == 0
+    )
+    error_message = "stalled_job_alarm_minutes is ${coalesce(var.stalled_job_alarm_minutes, 0)}: write a multiple of 5 from 10 to 1440, such as 30, or null for no alarm."
+  }
+}
+
+variable "create_dashboard" {
+  description = "Whether to create a CloudWatch dashboard. CloudWatch bills dashboards beyond the first three of an account."
+  type        = bool
+  default     = true
+  nullable    = false
 }
 
 variable "deletion_protection" {

@@ -30,11 +30,14 @@ def handler(event: dict[str, Any], context: Any) -> None:
     """Stores what an event of Bedrock tells, or looks at everything, and fills the slots.
 
     A wake-up by another function (it has a ``reason``) only fills the slots. The schedule, and whatever else
-    invokes the function, has it look at everything.
+    invokes the function, has it look at everything. ``{"count": true}`` counts what waits, for the metrics.
     """
     queue, bedrock = _dependencies()
     seconds_left = context.get_remaining_time_in_millis() / 1000
     processor = Processor(queue.within(seconds_left), bedrock)
+    if "count" in event:
+        processor.count(seconds_left)
+        return
     job = event.get("detail", {})
     name, arn, status = (str(job.get(key, "")) for key in ("batchJobName", "batchJobArn", "status"))
     job_id = job_id_of(queue.settings.name, name)
@@ -44,11 +47,12 @@ def handler(event: dict[str, Any], context: Any) -> None:
     if job_id and arn and status in set(Status):
         if not processor.heard(job_id, arn, Status(status)):
             return
-    elif (
-        "reason" not in event
-    ):  # also an event that says less than Bedrock's do today, or a status that is new
+        looks = False
+    else:  # also an event that says less than Bedrock's do today, or a status that is new
+        looks = "reason" not in event
+    if looks:
         processor.look(context.function_name, seconds_left)
-    processor.run(context.aws_request_id, context.function_name, seconds_left)
+    processor.run(context.aws_request_id, context.function_name, seconds_left, counts=looks)
 
 
 # Lambda's own variable. AWS advises to make clients at the start (Lambda developer guide: best practices).

@@ -138,8 +138,14 @@ module "batch_inference" {
   log_retention_days      = 400
   tracing                 = true
   alarm_actions           = [aws_sns_topic.alarms.arn]
+  ok_actions              = [aws_sns_topic.alarms.arn]
   pending_age_alarm_hours = 12
-  tags                    = local.tags
+
+  failed_records_alarm_percent = 5
+  stalled_job_alarm_minutes    = 60
+  create_dashboard             = true
+
+  tags = local.tags
 }
 
 resource "aws_sns_topic" "alarms" {

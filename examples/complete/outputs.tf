@@ -62,3 +62,8 @@ output "alarm_topic_arn" {
   description = "The SNS topic to subscribe to."
   value       = aws_sns_topic.alarms.arn
 }
+
+output "dashboard" {
+  description = "The dashboard of the queue."
+  value       = module.batch_inference.dashboard
+}

@@ -69,6 +69,8 @@ ROUTES = {
         "undersized": "on_demand",
     },
 }
+#: Where the alarms of the shared stack go. Nothing needs the topic to be there.
+ALARM_TOPIC = "arn:aws:sns:us-east-1:000000000000:alarms"
 SETTINGS = pytest.StashKey[dict[str, str]]()
 
 
@@ -99,7 +101,8 @@ def stack(request: pytest.FixtureRequest) -> Iterator[LocalAws]:
     """LocalStack, the simulator and the applied module; all of it ends with the session."""
     scrub()
     name = f"br-test-{uuid.uuid4().hex[:6]}"
-    local = LocalAws("integration", name=name, variables={"routes": ROUTES}, tell=_teller(request))
+    variables = {"routes": ROUTES, "alarm_actions": [ALARM_TOPIC]}
+    local = LocalAws("integration", name=name, variables=variables, tell=_teller(request))
     with local:
         EMULATOR.parent.mkdir(parents=True, exist_ok=True)
         EMULATOR.write_text(local.description + "\n")

@@ -358,8 +358,8 @@ MUTANTS = [
     Mutant(
         "a batch of chunks is not settled if one of them is",
         "steps/settlement.py",
-        "            if not chunks.close(some, self._job.job_id):\n",
-        "            if not chunks.close(some, self._job.job_id) and not some:\n",
+        "            if not self._close_all(some):\n",
+        "            if not self._close_all(some) and not some:\n",
         (EXPIRY, CALLS),
     ),
     Mutant(
@@ -541,8 +541,8 @@ MUTANTS = [
     Mutant(
         "places of a removed route are not looked at",
         "steps/waiting.py",
-        "places += self._left_behind(jobs, routes)",
-        "places += []",
+        "samples |= self._left_behind(jobs, routes)",
+        "samples |= {}",
         (WAITING,),
     ),
     Mutant(
@@ -555,9 +555,23 @@ MUTANTS = [
     Mutant(
         "the age does not count jobs that do not go on",
         "steps/waiting.py",
-        "since += [names.epoch(stamp) for job in jobs if (stamp := self._job(job))]",
-        "[self._job(job) for job in jobs]",
+        "if stamp := self._job(job):\n                since[job.route].append(names.epoch(stamp))\n",
+        "self._job(job)\n",
         (WAITING,),
+    ),
+    Mutant(
+        "records of attempts that another run has closed are counted again",
+        "steps/settlement.py",
+        "if not self._queue.table.chunks.close(closings, self._job.job_id):\n            return False\n",
+        "self._queue.table.chunks.close(closings, self._job.job_id)\n",
+        ("tests/flows/test_metrics.py",),
+    ),
+    Mutant(
+        "the head of a long queue is told as all that waits",
+        "steps/gauges.py",
+        "            if not self.has_long_queues:\n",
+        "            if True:\n",
+        ("tests/flows/test_metrics.py",),
     ),
     Mutant(
         "a job that cannot be looked up is never submitted again",

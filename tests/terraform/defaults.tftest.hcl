@@ -506,56 +506,6 @@ run "observability" {
     condition     = alltrue([for group in aws_cloudwatch_log_group.function : group.retention_in_days == 365])
     error_message = "Logs are kept for a year."
   }
-
-  assert {
-    condition = (
-      aws_cloudwatch_metric_alarm.oldest_pending.namespace == "BedrockBatchQueue" &&
-      aws_cloudwatch_metric_alarm.oldest_pending.metric_name == "OldestPendingAge" &&
-      aws_cloudwatch_metric_alarm.oldest_pending.dimensions == tomap({ Queue = "br-batch-inference" }) &&
-      aws_cloudwatch_metric_alarm.oldest_pending.threshold == 86400 &&
-      aws_cloudwatch_metric_alarm.oldest_pending.treat_missing_data == "ignore"
-    )
-    error_message = "An upload that waits for more than a day raises an alarm."
-  }
-
-  assert {
-    condition     = aws_cloudwatch_metric_alarm.dead_letters.dimensions == tomap({ QueueName = "br-batch-inference-dead-letters-us-east-1" }) && aws_cloudwatch_metric_alarm.dead_letters.threshold == 0
-    error_message = "Any dead letter raises an alarm."
-  }
-
-  assert {
-    condition     = alltrue([for key, alarm in aws_cloudwatch_metric_alarm.errors : alarm.dimensions == tomap({ FunctionName = aws_lambda_function.this[key].function_name })]) && length(aws_cloudwatch_metric_alarm.errors) == 4
-    error_message = "Each function's errors raise an alarm."
-  }
-
-  assert {
-    condition = alltrue([
-      for key, metric in { failed_uploads = "UploadsFailed", rejected_uploads = "UploadsRejected" } : (
-        aws_cloudwatch_metric_alarm.ends[key].metric_name == metric &&
-        aws_cloudwatch_metric_alarm.ends[key].namespace == "BedrockBatchQueue" &&
-        aws_cloudwatch_metric_alarm.ends[key].dimensions == tomap({ Queue = "br-batch-inference" }) &&
-        aws_cloudwatch_metric_alarm.ends[key].statistic == "Sum" &&
-        aws_cloudwatch_metric_alarm.ends[key].threshold == 0 &&
-        aws_cloudwatch_metric_alarm.ends[key].treat_missing_data == "notBreaching" &&
-        length(aws_cloudwatch_metric_alarm.ends[key].alarm_description) <= 1024
-      )
-    ])
-    error_message = "Any upload that fails or is rejected raises an alarm."
-  }
-
-  assert {
-    condition = alltrue([
-      for key, hours in { schedule = 1, sweep = 48 } : (
-        aws_cloudwatch_metric_alarm.stopped[key].namespace == "AWS/Events" &&
-        aws_cloudwatch_metric_alarm.stopped[key].metric_name == "Invocations" &&
-        aws_cloudwatch_metric_alarm.stopped[key].dimensions == tomap({ RuleName = "br-batch-inference-${key}-us-east-1" }) &&
-        aws_cloudwatch_metric_alarm.stopped[key].period == 3600 &&
-        aws_cloudwatch_metric_alarm.stopped[key].evaluation_periods == hours &&
-        aws_cloudwatch_metric_alarm.stopped[key].treat_missing_data == "missing"
-      )
-    ])
-    error_message = "A rule that has not run for two of its intervals, and an hour at least, is told."
-  }
 }
 
 run "outputs" {
@@ -582,7 +532,11 @@ run "outputs" {
   }
 
   assert {
-    condition     = toset(keys(output.alarms)) == toset(["dead_letters", "oldest_pending", "failed_uploads", "rejected_uploads", "schedule_stopped", "sweep_stopped", "create_batch_queue_errors", "process_batch_jobs_errors", "collect_results_errors", "operate_queue_errors"])
+    condition = toset(keys(output.alarms)) == toset([
+      "dead_letters", "dead_letter_errors", "events_dropped", "failed_invocations", "oldest_pending", "failed_uploads",
+      "rejected_uploads", "failed_records", "near_expiry", "stalled_jobs_default", "schedule_stopped", "sweep_stopped",
+      "create_batch_queue_errors", "process_batch_jobs_errors", "collect_results_errors", "operate_queue_errors",
+    ])
     error_message = "alarms has all alarms."
   }
 

@@ -781,22 +781,10 @@ run "watching" {
   command = plan
 
   variables {
-    alarm_actions           = ["arn:aws:sns:us-east-1:123456789012:alarms"]
-    pending_age_alarm_hours = 2
-    log_level               = "WARNING"
-    log_retention_days      = 30
-    schedule_expression     = "rate(5 minutes)"
-    deletion_protection     = true
-  }
-
-  assert {
-    condition     = alltrue([for alarm in concat(values(aws_cloudwatch_metric_alarm.errors), values(aws_cloudwatch_metric_alarm.ends), values(aws_cloudwatch_metric_alarm.stopped), [aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.oldest_pending]) : alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions)])
-    error_message = "Every alarm and its end go to alarm_actions."
-  }
-
-  assert {
-    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.stopped : alarm.insufficient_data_actions == toset(var.alarm_actions)])
-    error_message = "That a rule has stopped goes to alarm_actions."
+    log_level           = "WARNING"
+    log_retention_days  = 30
+    schedule_expression = "rate(5 minutes)"
+    deletion_protection = true
   }
 
   assert {
@@ -805,11 +793,6 @@ run "watching" {
       function.environment[0].variables.LOG_LEVEL == "WARNING" && try(length(function.logging_config[0].application_log_level), 0) == 0
     ])
     error_message = "The functions are told the level. Lambda itself filters nothing: it would drop the metrics."
-  }
-
-  assert {
-    condition     = aws_cloudwatch_metric_alarm.oldest_pending.threshold == 7200
-    error_message = "pending_age_alarm_hours is the threshold, in seconds."
   }
 
   assert {
@@ -860,11 +843,6 @@ run "no_sweep" {
     condition     = contains([for statement in data.aws_iam_policy_document.role["create_batch_queue"].statement : statement.sid], "ListUploadsAndReports")
     error_message = "A sweep by hand works without the rule."
   }
-
-  assert {
-    condition     = keys(aws_cloudwatch_metric_alarm.stopped) == ["schedule"]
-    error_message = "There is no alarm for a rule that does not exist."
-  }
 }
 
 run "tags" {
@@ -879,8 +857,7 @@ run "tags" {
       for tags in concat(
         [aws_s3_bucket.this[0].tags, aws_dynamodb_table.this.tags, aws_sqs_queue.dead_letters.tags],
         [aws_cloudwatch_event_rule.schedule.tags, aws_cloudwatch_event_rule.job_state.tags, aws_cloudwatch_event_rule.sweep[0].tags],
-        [aws_cloudwatch_metric_alarm.dead_letters.tags, aws_cloudwatch_metric_alarm.oldest_pending.tags],
-        [for alarm in concat(values(aws_cloudwatch_metric_alarm.errors), values(aws_cloudwatch_metric_alarm.ends), values(aws_cloudwatch_metric_alarm.stopped)) : alarm.tags],
+        [for alarm in aws_cloudwatch_metric_alarm.this : alarm.tags],
         [for function in aws_lambda_function.this : function.tags],
         [for group in aws_cloudwatch_log_group.function : group.tags],
         [for role in concat(values(aws_iam_role.function), aws_iam_role.bedrock) : role.tags],
@@ -991,33 +968,5 @@ run "media_on_demand" {
   assert {
     condition     = one([for statement in data.aws_iam_policy_document.role["collect_results"].statement : [statement.actions, statement.resources] if statement.sid == "ReadMediaOnDemand"]) == [toset(["s3:GetObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/pictures/*"])]
     error_message = "On demand, Bedrock reads linked media as collect_results."
-  }
-}
-
-run "schedules_by_rate_and_cron" {
-  command = plan
-
-  variables {
-    schedule_expression       = "rate(6 hours)"
-    sweep_schedule_expression = "cron(0 3 * * ? *)"
-  }
-
-  assert {
-    condition     = { for key, alarm in aws_cloudwatch_metric_alarm.stopped : key => alarm.evaluation_periods } == { schedule = 12, sweep = 48 }
-    error_message = "The alarm waits for two intervals of a rate, and for two days with a daily cron expression."
-  }
-}
-
-run "rare_schedules" {
-  command = plan
-
-  variables {
-    schedule_expression       = "rate(4 days)"
-    sweep_schedule_expression = "cron(0 3 ? * MON-FRI *)"
-  }
-
-  assert {
-    condition     = length(aws_cloudwatch_metric_alarm.stopped) == 0
-    error_message = "A rule that can pause for longer than an alarm looks back has none."
   }
 }

@@ -265,7 +265,19 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
         {"alarm_actions": ["my-topic"]},
         "arn:aws:sns:us-east-1:123456789012:my-topic",
     ),
+    "end of an alarm by its name": ({"ok_actions": ["my-topic"]}, "[] for none, or leave it out"),
     "alarm at once": ({"pending_age_alarm_hours": 0}, "write a number above 0"),
+    "share of all records": (
+        {"failed_records_alarm_percent": 100},
+        "failed_records_alarm_percent is 100: write a number from 0 to less than 100",
+    ),
+    "share below none": ({"failed_records_alarm_percent": -1}, "is -1: write a number from 0"),
+    "stall of a moment": (
+        {"stalled_job_alarm_minutes": 5},
+        "stalled_job_alarm_minutes is 5: write a multiple of 5 from 10 to 1440",
+    ),
+    "stall between two periods": ({"stalled_job_alarm_minutes": 32}, "is 32: write a multiple of 5"),
+    "stall of more than a day": ({"stalled_job_alarm_minutes": 1445}, "from 10 to 1440"),
 }
 
 #: By input, a value of another Region, account or partition than the queue's, and words of the message.

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ContextDecorator
 
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from batch_queue.core.rows import Status
+from batch_queue.core.rows import TERMINAL, Status
 
 log = logging.getLogger("batch_queue")
 log.setLevel(logging.INFO)
@@ -79,31 +79,62 @@ CLIENT_CONFIG = Config(
 RUNTIME_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=600)
 
 NAMESPACE = "BedrockBatchQueue"
-# The ends of uploads that somebody should look at.
-_COUNTED = {Status.FAILED: "UploadsFailed", Status.REJECTED: "UploadsRejected"}
+_COUNT, _SECONDS, _NONE = "Count", "Seconds", "None"
+#: The metrics of the functions, and their units in CloudWatch. Cost is in the currency of the route's prices.
+METRICS: Mapping[str, str] = {
+    "OldestPendingAge": _SECONDS,
+    "ActiveJobs": _COUNT,
+    "ShortestTimeToExpiry": _SECONDS,
+    "PendingUploads": _COUNT,
+    "PendingChunks": _COUNT,
+    "PendingRecords": _COUNT,
+    "SlotsUsed": _COUNT,
+    "SlotsFree": _COUNT,
+    "UploadsAccepted": _COUNT,
+    "RecordsAccepted": _COUNT,
+    **{f"Uploads{status}": _COUNT for status in TERMINAL},
+    "RecordsSucceeded": _COUNT,
+    "RecordsFailed": _COUNT,
+    "InputTokens": _COUNT,
+    "OutputTokens": _COUNT,
+    "Cost": _NONE,
+}
 
 
-def emit_metrics(queue: str, values: Mapping[str, float], units: Mapping[str, str]) -> None:
-    """Prints one line in CloudWatch embedded metric format: one metric for each value, dimension Queue."""
+def measure(queue: str, values: Mapping[str, float], route: str = "") -> None:
+    """Prints what is now: of a route (dimensions Queue and Route) or, without one, of the queue (Queue)."""
+    if values:
+        _emit(values, {"Queue": queue, "Route": route} if route else {"Queue": queue})
+
+
+def count(queue: str, values: Mapping[str, float], route: str) -> None:
+    """Prints what has happened: CloudWatch adds it to the sums of the route and of the queue."""
+    _emit(values, {"Queue": queue, "Route": route}, ["Queue"])
+
+
+def count_end(queue: str, route: str, status: Status) -> None:
+    """Counts an upload that has just ended."""
+    count(queue, {f"Uploads{status}": 1}, route)
+
+
+def _emit(values: Mapping[str, float], dimensions: Mapping[str, str], *more: Sequence[str]) -> None:
+    """Prints one line in CloudWatch embedded metric format: one metric for each value and set of dimensions.
+
+    ``more``: further sets of these dimensions.
+    """
     document = {
         "_aws": {
             "Timestamp": int(time.time() * 1000),
             "CloudWatchMetrics": [
                 {
                     "Namespace": NAMESPACE,
-                    "Dimensions": [["Queue"]],
-                    "Metrics": [{"Name": name, "Unit": units.get(name, "Count")} for name in values],
+                    "Dimensions": [*more, [*dimensions]],
+                    "Metrics": [{"Name": name, "Unit": METRICS[name]} for name in values],
                 }
             ],
         },
-        "Queue": queue,
+        **dimensions,
         **values,
     }
     # In one piece: steps side by side print too.
     print(json.dumps(document) + "\n", end="", flush=True)
-
-
-def count_end(queue: str, status: Status) -> None:
-    """Counts an upload that has just ended, if it ended as Failed or Rejected."""
-    if status in _COUNTED:
-        emit_metrics(queue, {_COUNTED[status]: 1}, {})

@@ -173,11 +173,14 @@ def _stop_reasons(chunks: Iterable[Chunk]) -> Counter[str]:
     return sum((Counter(chunk.stop_reasons) for chunk in chunks), Counter())
 
 
-def _cost(upload: Upload, route: Route | None) -> dict[str, str]:
+def cost(route: Route | None, input_tokens: int, output_tokens: int) -> Decimal | None:
+    """Returns what tokens cost, in the currency of the route's prices; None without prices."""
     if route is None or not (route.input_price and route.output_price):
-        return {}
-    million = Decimal(1_000_000)
-    cost = (
-        Decimal(route.input_price) * upload.input_tokens + Decimal(route.output_price) * upload.output_tokens
-    )
-    return {"cost": f"{cost / million:.6f}"}
+        return None
+    price = Decimal(route.input_price) * input_tokens + Decimal(route.output_price) * output_tokens
+    return price / 1_000_000
+
+
+def _cost(upload: Upload, route: Route | None) -> dict[str, str]:
+    found = cost(route, upload.input_tokens, upload.output_tokens)
+    return {} if found is None else {"cost": f"{found:.6f}"}

@@ -129,6 +129,15 @@ class Counts:
     input_tokens: int = 0
     output_tokens: int = 0
 
+    def __add__(self, more: Counts) -> Counts:
+        """Adds the counts of another attempt."""
+        return Counts(
+            self.success + more.success,
+            self.error + more.error,
+            self.input_tokens + more.input_tokens,
+            self.output_tokens + more.output_tokens,
+        )
+
 
 def _folder(upload_id: str, run: int) -> str:
     """Returns a folder of an upload in the work area: what a run clears late is not the next one's."""

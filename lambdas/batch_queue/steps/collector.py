@@ -11,10 +11,10 @@ from batch_queue.aws.bucket import PUT_PART_BYTES, ObjectGoneError
 from batch_queue.aws.pool import at_once, by_size
 from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.table.chunks import Closing
-from batch_queue.aws.telemetry import log
-from batch_queue.core import names, outputs, scheduling
+from batch_queue.aws.telemetry import count, log
+from batch_queue.core import names, outputs, reports, scheduling
 from batch_queue.core.objects import ObjectRef
-from batch_queue.core.rows import ACTIVE, TERMINAL, Chunk, Intent, Job, Status
+from batch_queue.core.rows import ACTIVE, TERMINAL, Chunk, Counts, Intent, Job, Route, Status
 
 from .assembly import STEP_SECONDS
 from .finish import READ_AT_ONCE, Finish
@@ -56,6 +56,7 @@ class Collector:
         routes = self._queue.table.models.routes()
         settlement = Settlement(self._queue, job, written, routes.get(job.route))
         again = self._settle(intent, settlement, run, job_id)
+        self._count(job, settlement.counts, routes.get(job.route))
         # Another run may still write an answer on demand.
         sizes = {} if job.instead else written
         ended = Finish(self._queue, routes, sizes).uploads(intent.upload_ids, run)
@@ -84,6 +85,20 @@ class Collector:
         run.raise_first()
         if run.unfinished:
             self._queue.functions.wake(function_name, {"upload_ids": list(upload_ids)})
+
+    def _count(self, job: Job, counts: Counts, route: Route | None) -> None:
+        """Counts the records and tokens of attempts that this run has closed. ``route``: for the prices."""
+        if counts == Counts():
+            return
+        cost = reports.cost(route, counts.input_tokens, counts.output_tokens)
+        values = {
+            "RecordsSucceeded": counts.success,
+            "RecordsFailed": counts.error,
+            "InputTokens": counts.input_tokens,
+            "OutputTokens": counts.output_tokens,
+            **({} if cost is None else {"Cost": float(cost)}),
+        }
+        count(self._queue.settings.name, values, job.route)
 
     def _settle(self, intent: Intent, settlement: Settlement, run: Run, job_id: str) -> bool:
         """Settles the chunks of a job, as long as there is time. Returns whether any records run again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Lock
@@ -15,6 +15,7 @@ from batch_queue.core.records import dataclass
 from batch_queue.core.rows import ACTIVE, ONE_BY_ONE, TERMINAL, Estimate, Intent, Job, Place, Route, Status
 from batch_queue.core.scheduling import Running, Waiting
 
+from .gauges import Gauges
 from .handover import tell_uploads
 from .queue import Queue
 from .refresh import Refresh
@@ -56,11 +57,13 @@ class Filled:
     """A round that had enough time.
 
     ``full``: the names of the routes that can start no more jobs. ``gathers_until``: when to run another
-    round because uploads are still arriving (epoch seconds); 0 if none is needed.
+    round because uploads are still arriving (epoch seconds); 0 if none is needed. ``running``: every active
+    job of the account; None if Bedrock was not asked.
     """
 
     full: Collection[str]
     gathers_until: float
+    running: Sequence[Running] | None
 
 
 class Dispatch:
@@ -72,11 +75,13 @@ class Dispatch:
         self._refresh = Refresh(queue, bedrock)
         self._submission = Submission(queue, bedrock)
         self._waits = Waits(queue)
+        self.gauges = Gauges(queue)
 
-    def run(self, jobs: list[Job], run: Run) -> Filled | None:
+    def run(self, jobs: list[Job], run: Run, listed: Sequence[ListedJob] | None = None) -> Filled | None:
         """Submits the jobs that fit. Returns None if time ran out first.
 
-        ``jobs``: all jobs whose results are not collected yet.
+        ``jobs``: all jobs whose results are not collected yet. ``listed``: the active jobs of the account, if
+        this run has just listed them; where there is nothing to start, they are not listed again.
         """
         now = Round(jobs)
         routes = self._queue.table.models.routes()
@@ -87,7 +92,10 @@ class Dispatch:
         for job in now.jobs.values():
             run.attempt(tell_uploads, self._queue, job, job_id=job.job_id)
         if filled is not None:
-            self._waits.tell(now.jobs.values(), routes, filled.full, pauses)
+            running = filled.running
+            if running is None and listed is not None:
+                running = [*self._ours(now, frozenset(), {}), *self._foreign(listed)]
+            self.gauges.tell(self._waits.tell(now.jobs.values(), routes, filled.full, running, pauses))
         return filled
 
     def _fill(
@@ -140,7 +148,7 @@ class Dispatch:
         full = {
             name for name, route in routes.items() if not scheduling.room(route, routes.values(), running)
         }
-        return Filled(full, min(waits.values(), default=0.0))
+        return Filled(full, min(waits.values(), default=0.0), None if listed is None else running)
 
     def _begin(self, now: Round, run: Run, new: tuple[Job, Intent]) -> bool:
         """Stores the intent to create a job and submits the job. Returns False if time ran out."""
@@ -201,6 +209,11 @@ class Dispatch:
         """Returns every active job of the account that is not one of ours."""
         ours = {job.job_name for job in jobs}
         return [Running(job.model_id) for job in listed if job.name not in ours and self._counts(job)]
+
+    def _foreign(self, listed: Iterable[ListedJob]) -> list[Running]:
+        """Returns the listed jobs that others have started."""
+        name = self._queue.settings.name
+        return [Running(job.model_id) for job in listed if not names.job_id_of(name, job.name)]
 
     def _find_ended(self, now: Round, listed: Iterable[ListedJob], run: Run) -> list[Job]:
         """Returns our jobs that have ended by now, so that their slots need not wait for their events."""

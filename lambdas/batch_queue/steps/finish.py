@@ -147,7 +147,7 @@ class Finish:
         else:
             written = table.uploads.finish(ended)
         if written:
-            count_end(settings.name, ended.status)
+            count_end(settings.name, ended.route, ended.status)
         else:  # what another run has written need not have marked them
             ended = replace(ended, expires_at=None)
         log.info(

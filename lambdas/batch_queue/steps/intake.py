@@ -10,7 +10,7 @@ from typing import Any
 from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError
 from batch_queue.aws.table.chunks import UnfinishedError, never
 from batch_queue.aws.table.marks import Began
-from batch_queue.aws.telemetry import EventError, count_end, log
+from batch_queue.aws.telemetry import EventError, count, count_end, log
 from batch_queue.core import names, reading, reports
 from batch_queue.core.cutting import chunk_of
 from batch_queue.core.objects import NewObject, ObjectRef, new_objects, why_not
@@ -230,10 +230,16 @@ class Intake:
     ) -> Status:
         if upload.status in TERMINAL:
             upload = replace(upload, expires_at=self._queue.expires_at())
-        if not self._queue.table.uploads.add(upload, chunks, stop):
+        try:
+            added = self._queue.table.uploads.add(upload, chunks, stop)
+        except UnfinishedError as error:
+            if error.added:
+                self._count(upload)
+            raise
+        if not added:
             log.info("upload is known", extra={"upload_id": upload.upload_id, "key": upload.key})
         else:
-            count_end(self._queue.settings.name, upload.status)
+            self._count(upload)
             log.info(
                 "upload taken in",
                 extra={
@@ -245,6 +251,14 @@ class Intake:
                 },
             )
         return upload.status
+
+    def _count(self, upload: Upload) -> None:
+        """Counts an upload whose row this run has stored."""
+        name = self._queue.settings.name
+        if upload.status in TERMINAL:
+            count_end(name, upload.route, upload.status)
+        else:
+            count(name, {"UploadsAccepted": 1, "RecordsAccepted": upload.records}, upload.route)
 
 
 def _ended(upload: Upload, status: Status, message: str) -> Upload:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from batch_queue.aws.bedrock import Bedrock
+from batch_queue.aws.bedrock import Bedrock, ListedJob
 from batch_queue.aws.telemetry import log
 from batch_queue.core.rows import Status
 
@@ -27,6 +27,7 @@ class Processor:
         self._queue = queue
         self._refresh = Refresh(queue, bedrock)
         self._dispatch = Dispatch(queue, bedrock)
+        self._listed: list[ListedJob] | None = None
 
     def heard(self, job_id: str, arn: str, status: Status) -> bool:
         """Stores what an event of Bedrock tells of a job. Returns whether a slot may be free now.
@@ -41,8 +42,9 @@ class Processor:
         Raises the first error after everything was tried.
         """
         run = Run(self._queue.clock, function_name, seconds_left)
+        self._listed = self._refresh.listed()
         # Without the list, every job is looked up.
-        self._refresh.by_list(self._queue.table.jobs.active(), self._refresh.listed() or (), run)
+        self._refresh.by_list(self._queue.table.jobs.active(), self._listed or (), run)
         for upload_id, since in self._queue.table.uploads.entering().items():
             run.attempt(self._enter, upload_id, since, upload_id=upload_id)
         run.attempt(self._go_on_with_orders)
@@ -53,12 +55,12 @@ class Processor:
         if self._queue.table.orders.any():
             self._queue.functions.wake(self._queue.settings.operate_function, {"go_on": ""})
 
-    def run(self, owner: str, function_name: str, seconds_left: float) -> bool:
+    def run(self, owner: str, function_name: str, seconds_left: float, *, counts: bool = False) -> bool:
         """Runs rounds until none was requested meanwhile. Returns False if another run has the lease.
 
         ``owner``: the invocation's request id. If ``seconds_left`` is not enough, a new invocation of
         ``function_name`` continues. One job's error does not stop the others; the first error is raised
-        after the round.
+        after the round. ``counts``: whether long queues are to be counted, by another invocation.
         """
         lease = self._queue.table.lease
         run = Run(self._queue.clock, function_name, seconds_left)
@@ -79,10 +81,17 @@ class Processor:
         finally:
             if not released:  # so that the next run need not wait until the lease runs out
                 lease.drop(owner)
+        if counts and self._dispatch.gauges.has_long_queues:
+            run.attempt(self._queue.functions.wake, function_name, {"count": True})
         run.raise_first()
         if not released:
             self._queue.functions.wake(run.function_name, {"reason": "time ran out with work left"})
         return True
+
+    def count(self, seconds_left: float) -> None:
+        """Counts all that waits, and tells CloudWatch. No round waits for it: it needs no lease."""
+        run = Run(self._queue.clock, "", seconds_left)
+        self._dispatch.gauges.count(lambda: run.has_less_than(ROUND_SECONDS))
 
     def _gather(self, until: float, owner: str, run: Run) -> None:
         """Waits for uploads that are still arriving, until then (epoch seconds) or until something is new."""
@@ -100,7 +109,8 @@ class Processor:
                 continue
             jobs.append(job)
             run.attempt(hand_over, self._queue, job, job_id=job.job_id)
-        return self._dispatch.run(jobs, run)
+        listed, self._listed = self._listed, None
+        return self._dispatch.run(jobs, run, listed)
 
     def _enter(self, upload_id: str, since: str) -> None:
         """Enqueues the rest of a large upload whose intake died."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
+from threading import Lock
 
 from batch_queue.aws.bucket import ObjectGoneError
 from batch_queue.aws.table.chunks import CLOSED_AT_ONCE, Closing
@@ -52,6 +53,9 @@ class Settlement:
         #: Whether a run before this one may have begun to write a small object of the job in parts, or was
         #: overtaken: not if each chunk is still open, and is a whole object, which small ones are copied as.
         self.in_parts = False
+        #: The counts of the attempts that this run has closed.
+        self.counts = Counts()
+        self._lock = Lock()
 
     def open(self, refs: Sequence[ChunkRef]) -> list[Chunk]:
         """Returns those chunks whose attempt is not settled, as they are now."""
@@ -85,22 +89,28 @@ class Settlement:
 
     def close(self, closings: Sequence[Closing]) -> None:
         """Stores how attempts of chunks of one upload end, unless another run has."""
-        chunks = self._queue.table.chunks
         for at in range(0, len(closings), CLOSED_AT_ONCE):
             some = closings[at : at + CLOSED_AT_ONCE]
-            if not chunks.close(some, self._job.job_id):
+            if not self._close_all(some):
                 for closing in some:
                     self._close_one(closing)
 
     def _close_one(self, closing: Closing) -> None:
         """Stores how the attempt of a chunk ends, or of one that was cancelled meanwhile, how that ends."""
-        chunks = self._queue.table.chunks
-        if chunks.close([closing], self._job.job_id) or closing.ends:
+        if self._close_all([closing]) or closing.ends:
             return
         ref = replace(closing.chunk.ref, attempt=closing.chunk.attempt - 1)
         chunk = self._open(ref)
         if chunk is not None and chunk.cancelled and (final := self.prepare(chunk)):
-            chunks.close([final], self._job.job_id)
+            self._close_all([final])
+
+    def _close_all(self, closings: Sequence[Closing]) -> bool:
+        """Stores how these attempts end, and counts them. Returns False if another run has stored one."""
+        if not self._queue.table.chunks.close(closings, self._job.job_id):
+            return False
+        with self._lock:
+            self.counts = sum((closing.counts for closing in closings), self.counts)
+        return True
 
     def _open(self, ref: ChunkRef) -> Chunk | None:
         """Returns a chunk at the job's attempt, or None if that attempt is settled."""

@@ -149,7 +149,7 @@ class Traces:
         key = names.summary_key(upload.key, settings.input_prefix, settings.output_prefix)
         self._queue.bucket.put_json(key, reports.summary(upload, [], routes.get(upload.route)))
         if table.uploads.add(upload, []):
-            count_end(settings.name, upload.status)
+            count_end(settings.name, upload.route, upload.status)
             log.warning("upload was in a job", extra={"upload_id": upload.upload_id, "key": upload.key})
 
 

@@ -1,16 +1,18 @@
-"""Step 7, what waits: tells the rows of its uploads why, and CloudWatch how long."""
+"""Step 7, what waits: tells the rows of its uploads why, and finds how long."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from batch_queue.aws.pool import at_once
-from batch_queue.aws.telemetry import emit_metrics
+from batch_queue.aws.table.chunks import Sample
 from batch_queue.core import names, scheduling
-from batch_queue.core.rows import ACTIVE, TERMINAL, Job, Pause, Place, Route, Status
-from batch_queue.core.scheduling import Waiting
+from batch_queue.core.rows import TERMINAL, Job, Pause, Place, Route, Status
+from batch_queue.core.scheduling import Running, Waiting
 
+from .gauges import Seen
 from .handover import note_uploads
 from .queue import Queue
 
@@ -39,12 +41,13 @@ class Waits:
         jobs: Collection[Job],
         routes: Mapping[str, Route],
         full: Collection[str],
+        running: Sequence[Running] | None,
         pauses: Mapping[str, Pause],
-    ) -> None:
-        """Tells the other uploads that wait, and measures the oldest of all.
+    ) -> Seen:
+        """Tells the other uploads that wait, and returns what the round has seen.
 
         ``jobs``: all jobs whose results are not collected yet, as they are after the round. ``full``: the
-        names of the routes that can start no job now. ``pauses``: by route, "" for the queue.
+        names of the routes that can start no job now. ``running`` and ``pauses``: as in ``Seen``.
         """
         pending = self._queue.table.uploads.pending(TOLD_UPLOADS)
         # Why their job is not accepted says more.
@@ -64,22 +67,17 @@ class Waits:
                 self._queue.table.uploads.note(upload.upload_id, reason, Status.PENDING)
         # Also the rest of uploads that have begun to run. The head of a queue may be a chunk that runs again
         # and has waited for less time than those behind it.
-        places = [place for name in routes for place in self._queue.table.chunks.sample(name)]
-        places += self._left_behind(jobs, routes)
-        now = self._queue.clock()
-        since = [names.epoch(upload.created_at) for upload in pending]
-        since += [scheduling.waits_since(place) for place in places]
-        since += [names.epoch(stamp) for job in jobs if (stamp := self._job(job))]
-        oldest = min(since, default=now)
-        emit_metrics(
-            self._queue.settings.name,
-            {
-                "OldestPendingAge": max(0.0, now - oldest),
-                "ActiveJobs": sum(1 for job in jobs if job.status in ACTIVE),
-                "PausedRoutes": sum(1 for name in routes if pauses.keys() & {"", name}),
-            },
-            {"OldestPendingAge": "Seconds"},
-        )
+        samples = {name: self._queue.table.chunks.sample(name) for name in routes}
+        samples |= self._left_behind(jobs, routes)
+        since: defaultdict[str, list[float]] = defaultdict(list)
+        for upload in pending:
+            since[upload.route].append(names.epoch(upload.created_at))
+        for name, sample in samples.items():
+            since[name] += [scheduling.waits_since(place) for place in sample.places]
+        for job in jobs:
+            if stamp := self._job(job):
+                since[job.route].append(names.epoch(stamp))
+        return Seen(jobs, routes, samples, since, running, pauses)
 
     def _job(self, job: Job) -> str:
         """Returns since when a job waits for this queue, or for a Bedrock that does not end it; "" if not.
@@ -113,20 +111,20 @@ class Waits:
             note_uploads(self._queue, job, message)
         return since
 
-    def _left_behind(self, jobs: Iterable[Job], routes: Mapping[str, Route]) -> list[Place]:
-        """Returns the first places of routes that were removed, after it has told their uploads."""
+    def _left_behind(self, jobs: Iterable[Job], routes: Mapping[str, Route]) -> dict[str, Sample]:
+        """Returns the heads of the queues of routes that were removed, after it has told their uploads."""
         queues = self._queue.table.queues
         known = queues.known()
         for name in sorted(routes.keys() - known):
             queues.add(name)
         busy = {job.route for job in jobs}
-        found: list[Place] = []
+        found: dict[str, Sample] = {}
         for name in sorted(known - routes.keys()):
-            places = self._queue.table.chunks.sample(name)
+            found[name] = self._queue.table.chunks.sample(name)
+            places = found[name].places
             if not places and name not in busy:  # a job that is collected can return records to the queue
                 queues.forget(name)
             self._note(places, _removed(name))
-            found += places
         return found
 
     def _note(self, places: Iterable[Place], message: str) -> None:

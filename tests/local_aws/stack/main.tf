@@ -28,6 +28,7 @@ module "queue" {
   lambda_environment  = var.lambda_environment
   kms_key_arn         = var.kms_key_arn
   tracing             = var.tracing
+  alarm_actions       = var.alarm_actions
   vpc                 = var.vpc
   job_vpc             = var.job_vpc
   force_destroy       = var.force_destroy

@@ -57,3 +57,8 @@ output "alarms" {
   description = "As the module's output."
   value       = module.queue.alarms
 }
+
+output "dashboard" {
+  description = "As the module's output."
+  value       = module.queue.dashboard
+}

@@ -85,3 +85,9 @@ variable "earlier" {
   type        = string
   default     = "as it was"
 }
+
+variable "alarm_actions" {
+  description = "As the module's input."
+  type        = list(string)
+  default     = []
+}

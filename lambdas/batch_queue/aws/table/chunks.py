@@ -17,6 +17,8 @@ from batch_queue.core.rows import TERMINAL, Chunk, ChunkRef, Counts, Place, Stat
 from .dynamo import EXISTS, EXPIRES, Dynamo, Expression
 from .items import chunk_item, chunk_key, chunk_of, place_item, place_key, place_of, queue_key, upload_key
 
+# Whether there is still time is asked after so many places.
+STOP_AFTER = 1_000
 # How many places the first page of a shard has: a round may need no more.
 _FIRST_PAGE = 50
 
@@ -30,12 +32,44 @@ _NONE = Counts()
 
 
 class UnfinishedError(Exception):
-    """The caller's time is up before all of an upload is stored. What is stored stays."""
+    """The caller's time is up before all of an upload is stored. What is stored stays.
+
+    ``added``: this run has stored the upload's row.
+    """
+
+    added = False
 
 
 def never() -> bool:
     """Says that there is time."""
     return False
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much waits in a queue: chunks, their records, and the uploads that they are of."""
+
+    uploads: int = 0
+    chunks: int = 0
+    records: int = 0
+
+    def __add__(self, more: Depth) -> Depth:
+        """Adds what waits elsewhere. An upload is in one partition of one queue."""
+        return Depth(self.uploads + more.uploads, self.chunks + more.chunks, self.records + more.records)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Places at the head of a queue. ``whole``: there are no others."""
+
+    places: Sequence[Place]
+    whole: bool
+
+    @property
+    def depth(self) -> Depth:
+        """How much these places are."""
+        refs = [place.ref for place in self.places]
+        return Depth(len({ref.upload_id for ref in refs}), len(refs), sum(ref.records for ref in refs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +185,36 @@ class Chunks:
         for item in self._dynamo.pages("pk = :pk", key, consistent=True, first_page=_FIRST_PAGE):
             yield place_of(item, route, shard)
 
-    def sample(self, route: str) -> list[Place]:
+    def sample(self, route: str) -> Sample:
         """Returns the first places of each shard of a route's queue, 200 at most."""
         found: list[Place] = []
+        whole = True
         for shard in range(names.SHARDS):
             key = {":pk": queue_key(route, shard)}
             items = self._dynamo.query("pk = :pk", key, limit=_FIRST_PAGE, consistent=True)
             found += [place_of(item, route, shard) for item in items]
-        return found
+            whole &= len(items) < _FIRST_PAGE
+        return Sample(found, whole)
+
+    def depth(self, route: str, stop: Callable[[], bool]) -> Depth | None:
+        """Counts all that waits in a route's queue. Returns None if ``stop`` returns True first.
+
+        Reads every place: a megabyte, some 4,000 places, with each call.
+        """
+        found = at_once(lambda shard: self._depth(route, shard, stop), range(names.SHARDS))
+        known = [depth for depth in found if depth is not None]
+        return sum(known, Depth()) if len(known) == len(found) else None
+
+    def _depth(self, route: str, shard: int, stop: Callable[[], bool]) -> Depth | None:
+        upload_ids: set[str] = set()
+        chunks = records = 0
+        for item in self._dynamo.pages("pk = :pk", {":pk": queue_key(route, shard)}):
+            upload_ids.add(item["upload_id"])
+            chunks += 1
+            records += item["records"]
+            if chunks % STOP_AFTER == 0 and stop():
+                return None
+        return Depth(len(upload_ids), chunks, records)
 
     def adding(self, chunk: Chunk, condition: str = "") -> list[dict[str, Any]]:
         """Returns the operations that store a new chunk and its place in the queue."""

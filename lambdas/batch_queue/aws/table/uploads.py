@@ -13,7 +13,7 @@ from batch_queue.core.cutting import Cut, chunk_of, from_text, to_text
 from batch_queue.core.objects import NewObject
 from batch_queue.core.rows import TERMINAL, Chunk, Status, Taken, Upload, statuses_before
 
-from .chunks import Chunks, never
+from .chunks import Chunks, UnfinishedError, never
 from .dynamo import EXISTS, NEW, TRANSACTION, Dynamo, Expression
 from .items import (
     chunk_key,
@@ -125,7 +125,11 @@ class Uploads:
             raise CutError(
                 f"another run is splitting {upload.key} with different limits; Lambda retries the event"
             )
-        self.enqueue(stored, stop)
+        try:
+            self.enqueue(stored, stop)
+        except UnfinishedError as error:
+            error.added = added
+            raise
         return added
 
     def _storing(self, upload: Upload, denied: bool) -> list[Any]:

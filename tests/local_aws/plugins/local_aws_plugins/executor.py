@@ -27,16 +27,20 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import psutil
+from localstack.aws.connect import connect_to
 from localstack.services.lambda_.invocation.executor_endpoint import StatusErrorException
 from localstack.services.lambda_.invocation.lambda_models import FunctionVersion, InvocationResult
 from localstack.services.lambda_.invocation.plugins import RuntimeExecutorPlugin
 from localstack.services.lambda_.invocation.runtime_executor import LambdaRuntimeException, RuntimeExecutor
+
+from .embedded_metrics import datapoints
 
 LOG = logging.getLogger(__name__)
 HOST = "127.0.0.1"
@@ -253,7 +257,29 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
         )
         self.current = None
         logs = self.output.take()
+        self._send_metrics(logs)
         return InvocationResult(invocation.id, invocation.result, is_error=invocation.error, logs=logs)
+
+    def _send_metrics(self, logs: str) -> None:
+        """Hand the metrics that a log contains to CloudWatch, as CloudWatch Logs does."""
+        data: dict[str, list[Any]] = {}
+        for one in datapoints(logs):
+            data.setdefault(one.namespace, []).append(
+                {
+                    "MetricName": one.name,
+                    "Dimensions": [{"Name": name, "Value": value} for name, value in one.dimensions],
+                    "Timestamp": datetime.fromtimestamp(one.at, UTC),
+                    "Value": one.value,
+                    "Unit": one.unit,
+                }
+            )
+        where = self.function_version.id
+        for namespace, some in data.items():
+            cloudwatch = connect_to(aws_access_key_id=where.account, region_name=where.region).cloudwatch
+            try:
+                cloudwatch.put_metric_data(Namespace=namespace, MetricData=some)
+            except Exception:  # a log that CloudWatch cannot read does not fail the function
+                LOG.exception("metrics of %s were not sent", self.function_version.id)
 
     @classmethod
     def prepare_version(cls, function_version: FunctionVersion) -> None:

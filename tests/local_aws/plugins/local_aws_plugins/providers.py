@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from localstack.services.plugins import Service, aws_provider
 
 from .moto_tables import copy_less
+
+#: From a datapoint to the look at its alarms, which leave out what came in the same second.
+ALARM_SECONDS = 2.0
 
 
 @aws_provider(api="dynamodb", name="moto")
@@ -59,13 +63,17 @@ def _keep_booleans() -> None:
 
 @aws_provider(api="cloudwatch", name="tagged")
 def cloudwatch_tagged() -> Service:
-    """Return LocalStack's CloudWatch, which in 4.9.2 forgets the tags that an alarm is made with."""
+    """Return LocalStack's CloudWatch with tags of alarms, which 4.9.2 forgets, and alarms that are quick.
+
+    By itself, it looks at an alarm only once in all its periods.
+    """
     from localstack.aws.api import handler
+    from localstack.services.cloudwatch.alarm_scheduler import calculate_alarm_state
     from localstack.services.cloudwatch.provider_v2 import CloudwatchProvider
     from localstack.utils.aws import arns
 
     class TaggedCloudwatchProvider(CloudwatchProvider):
-        """Keeps them, so that a second plan finds them."""
+        """Keeps tags, so that a second plan finds them, and evaluates alarms when data come."""
 
         @handler("PutMetricAlarm", expand=False)
         def put_metric_alarm(self, context: Any, request: Any) -> None:
@@ -75,4 +83,20 @@ def cloudwatch_tagged() -> Service:
                 arn = arns.cloudwatch_alarm_arn(request["AlarmName"], context.account_id, context.region)
                 self.tag_resource(context, arn, tags)
 
+        def put_metric_data(self, context: Any, namespace: str, metric_data: Any = None, **rest: Any) -> None:
+            """Store the data, then evaluate the alarms that watch one of the metrics."""
+            super().put_metric_data(context, namespace, metric_data, **rest)
+            told = {_metric({"Namespace": namespace, **one}) for one in metric_data or ()}
+            for arn, alarm in [*self.get_store(context.account_id, context.region).alarms.items()]:
+                if _metric(alarm.alarm) in told:
+                    look = threading.Timer(ALARM_SECONDS, calculate_alarm_state, (arn,))
+                    look.daemon = True
+                    look.start()
+
     return Service.for_provider(TaggedCloudwatchProvider())
+
+
+def _metric(of: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what identifies the metric of an alarm or of a datapoint."""
+    dimensions = sorted((one["Name"], one["Value"]) for one in of.get("Dimensions") or ())
+    return of.get("Namespace"), of.get("MetricName"), *dimensions

@@ -258,6 +258,36 @@ locals {
         ]
       },
     ]
+
+    publish_events = [
+      # Lambda reads the stream in the name of the role. Its name has the time at which it was enabled.
+      {
+        sid       = "ReadStream"
+        actions   = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
+        resources = ["${local.table_arn}/stream/*"]
+      },
+      {
+        sid       = "ReadPrices"
+        actions   = ["dynamodb:GetItem"]
+        resources = [local.table_arn]
+        condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["route"] } }
+      },
+      { sid = "SendEvents", actions = ["events:PutEvents"], resources = [local.event_bus_arn] },
+      {
+        sid       = "PublishNotifications"
+        when      = var.notification_topic_arn != null
+        actions   = ["sns:Publish"]
+        resources = [var.notification_topic_arn == null ? "" : var.notification_topic_arn]
+      },
+      # If the topic is encrypted with the queue's key.
+      {
+        sid       = "UseKeyForNotifications"
+        when      = var.kms_key_arn != null && var.notification_topic_arn != null
+        actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+        resources = [var.kms_key_arn]
+        condition = { StringEquals = { "kms:ViaService" = ["sns.${local.region}.amazonaws.com"] } }
+      },
+    ]
   }
 
   statements = merge(
@@ -387,4 +417,10 @@ resource "aws_iam_role_policy" "operate_queue" {
   name   = "operate-queue"
   role   = aws_iam_role.function["operate_queue"].name
   policy = data.aws_iam_policy_document.role["operate_queue"].json
+}
+
+resource "aws_iam_role_policy" "publish_events" {
+  name   = "publish-events"
+  role   = aws_iam_role.function["publish_events"].name
+  policy = data.aws_iam_policy_document.role["publish_events"].json
 }

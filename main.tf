@@ -6,6 +6,7 @@
 #   a job that ended ── process_batch_jobs ───────────────────▶ collect_results
 #   records to run again ── collect_results ──────────────────▶ process_batch_jobs
 #   an order to cancel, retry, pause, resume or explain ──────▶ operate_queue
+#   an upload or a job begins or ends ── table (events.tf) ───▶ publish_events
 #
 # Work that takes longer than one invocation continues in the next: each function invokes itself.
 
@@ -71,6 +72,16 @@ locals {
       environment = {
         PROCESS_FUNCTION = "${var.name}-process-batch-jobs-${local.region}"
         COLLECT_FUNCTION = "${var.name}-collect-results-${local.region}"
+      }
+    }
+    publish_events = {
+      name        = "${var.name}-publish-events-${local.region}"
+      description = "Tells others how uploads and Bedrock jobs of the queue ${var.name} begin and end."
+      timeout     = 60
+      environment = {
+        EVENT_BUS_ARN          = local.event_bus_arn
+        NOTIFICATION_TOPIC_ARN = var.notification_topic_arn == null ? "" : var.notification_topic_arn
+        NOTIFY_ON              = join(",", sort(var.notify_on))
       }
     }
   }

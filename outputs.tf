@@ -38,7 +38,7 @@ output "table_arn" {
 }
 
 output "functions" {
-  description = "Name and ARN of the functions create_batch_queue, process_batch_jobs, collect_results and operate_queue."
+  description = "Name and ARN of the functions create_batch_queue, process_batch_jobs, collect_results, operate_queue and publish_events."
   value = {
     for key, function in aws_lambda_function.this : key => { name = function.function_name, arn = function.arn }
   }
@@ -62,6 +62,16 @@ output "rules" {
   value = {
     for key, rule in merge(local.rules, { for rule in aws_cloudwatch_event_rule.sweep : "sweep" => rule }) :
     key => { name = rule.name, arn = rule.arn }
+  }
+}
+
+output "events" {
+  description = "What a rule for the queue's events needs: the source, the name and ARN of the event bus, and the name of the queue, which is the attribute queue of each event's detail."
+  value = {
+    source   = "bedrock-batch-queue"
+    bus_name = regex("event-bus/(.+)$", local.event_bus_arn)[0]
+    bus_arn  = local.event_bus_arn
+    queue    = var.name
   }
 }
 

@@ -28,6 +28,8 @@ locals {
     policy_arn = "^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$"
     key_arn    = "^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[a-zA-Z0-9-]+$"
     layer_arn  = "^arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:layer:[a-zA-Z0-9_-]+:[0-9]+$"
+    bus_arn    = "^arn:aws[a-z-]*:events:[a-z0-9-]+:[0-9]{12}:event-bus/[a-zA-Z0-9/._-]{1,256}$"
+    topic_arn  = "^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_-]{1,256}$"
     tag_key    = "^[a-zA-Z0-9\\s._:/=+@-]{1,128}$"
     tag_value  = "^[a-zA-Z0-9\\s._:/=+@-]{0,256}$"
   }
@@ -55,13 +57,13 @@ locals {
   ]
 
   # By function: the smallest concurrency with which it does its work.
-  least_concurrency = { create_batch_queue = 1, process_batch_jobs = 2, collect_results = 1, operate_queue = 1 }
+  least_concurrency = { create_batch_queue = 1, process_batch_jobs = 2, collect_results = 1, operate_queue = 1, publish_events = 1 }
 
   # What the module sets in the functions' environment.
   own_environment = [
     "NAME", "TABLE", "BUCKET", "INPUT_PREFIX", "OUTPUT_PREFIX", "WORK_PREFIX", "MEDIA_PREFIXES", "BUCKET_OWNER",
     "KMS_KEY_ARN", "LOG_LEVEL", "ROW_RETENTION_DAYS", "PROCESS_FUNCTION", "COLLECT_FUNCTION", "OPERATE_FUNCTION",
-    "ROLE_ARN", "JOB_VPC",
+    "ROLE_ARN", "JOB_VPC", "EVENT_BUS_ARN", "NOTIFICATION_TOPIC_ARN", "NOTIFY_ON",
   ]
 
   # What Lambda sets there: "Defined runtime environment variables" in its Developer Guide. Two more begin with an

@@ -9,6 +9,16 @@ resource "terraform_data" "places" {
     }
 
     precondition {
+      condition     = var.event_bus_arn == null || can(regex("^arn:${local.partition}:events:${local.region}:", var.event_bus_arn))
+      error_message = "event_bus_arn is ${jsonencode(var.event_bus_arn)}, but the queue sends its events to a bus in its own Region: write the ARN of a bus in ${local.region} (partition ${local.partition}). A rule of that bus can pass them on to another Region."
+    }
+
+    precondition {
+      condition     = var.notification_topic_arn == null || can(regex("^arn:${local.partition}:sns:${local.region}:", var.notification_topic_arn))
+      error_message = "notification_topic_arn is ${jsonencode(var.notification_topic_arn)}, but the queue is in ${local.region} (partition ${local.partition}): write the ARN of a topic of this Region."
+    }
+
+    precondition {
       condition     = var.role_arn == null || can(regex("^arn:${local.partition}:iam::${local.account_id}:", var.role_arn))
       error_message = "role_arn is ${jsonencode(var.role_arn)}, but Bedrock takes only a role of the queue's account: write the ARN of a role of ${local.account_id}, or leave role_arn and create_role out to have a role created."
     }

@@ -8,6 +8,10 @@ resource "aws_dynamodb_table" "this" {
   deletion_protection_enabled = var.deletion_protection
   tags                        = local.tags
 
+  # For publish_events (events.tf).
+  stream_enabled   = true
+  stream_view_type = "NEW_AND_OLD_IMAGES"
+
   attribute {
     name = "pk"
     type = "S"

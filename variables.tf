@@ -476,7 +476,8 @@ variable "kms_key_arn" {
 variable "vpc" {
   description = <<-EOT
     Subnets and security groups of the functions. Default: they run outside a VPC. From there they must reach S3,
-    DynamoDB, Lambda and Bedrock, and Bedrock's runtime if a route is on_demand or flex: see docs/vpc.md and examples/complete.
+    DynamoDB, Lambda, EventBridge and Bedrock, SNS with notification_topic_arn, and Bedrock's runtime if a route is
+    on_demand or flex: see docs/vpc.md and examples/complete.
   EOT
   type        = object({ subnet_ids = list(string), security_group_ids = list(string) })
   default     = null
@@ -670,6 +671,51 @@ variable "ok_actions" {
   validation {
     condition     = alltrue([for arn in coalesce(var.ok_actions, []) : can(regex("^arn:aws[a-z-]*:", arn))])
     error_message = "ok_actions takes ARNs: write [\"arn:aws:sns:us-east-1:123456789012:my-topic\"], [] for none, or leave it out for those of alarm_actions."
+  }
+}
+
+variable "event_bus_arn" {
+  description = <<-EOT
+    ARN of the EventBridge bus that gets the queue's events: Upload Accepted, Upload Ended, Job Submitted and Job Ended.
+    See docs/events.md. A bus of another account must allow the role of publish_events to send to it. Default: the
+    default bus of the account.
+  EOT
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.event_bus_arn == null || can(regex(local.patterns.bus_arn, var.event_bus_arn))
+    error_message = "event_bus_arn is ${jsonencode(var.event_bus_arn)}: write the ARN of an event bus, such as arn:aws:events:us-east-1:123456789012:event-bus/my-bus, or leave it out to use the default bus."
+  }
+}
+
+variable "notification_topic_arn" {
+  description = <<-EOT
+    ARN of an SNS topic that gets a message for people when an upload has ended with one of the statuses notify_on: what
+    happened, where the files are, and what to do. A standard topic, not FIFO. If it is encrypted, its key must let the
+    role of publish_events use it: kms_key_arn does, see docs/events.md. Default: nobody gets messages.
+  EOT
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.notification_topic_arn == null || can(regex(local.patterns.topic_arn, var.notification_topic_arn))
+    error_message = "notification_topic_arn is ${jsonencode(var.notification_topic_arn)}: write the ARN of a standard SNS topic, such as arn:aws:sns:us-east-1:123456789012:my-topic, or leave it out to send no messages."
+  }
+}
+
+variable "notify_on" {
+  description = <<-EOT
+    With notification_topic_arn: the statuses of uploads about whose end people are told. Any of Completed,
+    PartiallyCompleted, Failed, Stopped, Expired, Rejected and Cancelled. Default: all but Completed.
+  EOT
+  type        = set(string)
+  default     = ["PartiallyCompleted", "Failed", "Stopped", "Expired", "Rejected", "Cancelled"]
+  nullable    = false
+
+  validation {
+    condition     = length(var.notify_on) > 0 && length(setsubtract(var.notify_on, local.terminal_statuses)) == 0
+    error_message = "notify_on is ${jsonencode(var.notify_on)}: write one or more of ${join(", ", local.terminal_statuses)}. To send no messages, leave notification_topic_arn out."
   }
 }
 

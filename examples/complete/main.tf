@@ -132,7 +132,7 @@ module "batch_inference" {
   manage_recursion_config = true # false in AWS GovCloud (US)
 
   # A large backfill leaves the rest of the account's concurrency to others.
-  lambda_reserved_concurrency = { create_batch_queue = 50, process_batch_jobs = 2, collect_results = 50, operate_queue = 10 }
+  lambda_reserved_concurrency = { create_batch_queue = 50, process_batch_jobs = 2, collect_results = 50, operate_queue = 10, publish_events = 5 }
 
   log_level               = "INFO"
   log_retention_days      = 400
@@ -140,6 +140,9 @@ module "batch_inference" {
   alarm_actions           = [aws_sns_topic.alarms.arn]
   ok_actions              = [aws_sns_topic.alarms.arn]
   pending_age_alarm_hours = 12
+  event_bus_arn           = aws_cloudwatch_event_bus.this.arn
+  notification_topic_arn  = aws_sns_topic.uploads.arn
+  notify_on               = ["Failed", "Rejected", "Expired"]
 
   failed_records_alarm_percent = 5
   stalled_job_alarm_minutes    = 60
@@ -152,6 +155,17 @@ resource "aws_sns_topic" "alarms" {
   name              = "${local.name}-alarms"
   kms_master_key_id = module.key.id
   tags              = local.tags
+}
+
+resource "aws_sns_topic" "uploads" {
+  name              = "${local.name}-uploads"
+  kms_master_key_id = module.key.id
+  tags              = local.tags
+}
+
+resource "aws_cloudwatch_event_bus" "this" {
+  name = local.name
+  tags = local.tags
 }
 
 # The key was a resource of this example in earlier versions.

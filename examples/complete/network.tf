@@ -98,7 +98,7 @@ resource "aws_vpc_endpoint" "gateway" {
 }
 
 resource "aws_vpc_endpoint" "interface" {
-  for_each = toset(["bedrock", "bedrock-runtime", "lambda"]) # the runtime for the route that is on_demand
+  for_each = toset(["bedrock", "bedrock-runtime", "events", "lambda", "sns"]) # the runtime for the route that is on_demand
 
   vpc_id              = aws_vpc.this.id
   service_name        = "com.amazonaws.${local.region}.${each.key}"
@@ -147,6 +147,14 @@ locals {
     lambda = {
       actions   = ["lambda:InvokeFunction"]
       resources = ["arn:${local.partition}:lambda:${local.region}:${local.account_id}:function:${local.name}-*"]
+    }
+    events = {
+      actions   = ["events:PutEvents"]
+      resources = ["arn:${local.partition}:events:${local.region}:${local.account_id}:event-bus/${local.name}"]
+    }
+    sns = {
+      actions   = ["sns:Publish"]
+      resources = ["arn:${local.partition}:sns:${local.region}:${local.account_id}:${local.name}-uploads"]
     }
     bedrock = {
       actions = [

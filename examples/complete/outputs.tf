@@ -29,7 +29,7 @@ output "table_arn" {
 }
 
 output "functions" {
-  description = "The three functions."
+  description = "The four functions."
   value       = module.batch_inference.functions
 }
 
@@ -41,6 +41,11 @@ output "roles" {
 output "rules" {
   description = "The rules that wake process_batch_jobs."
   value       = module.batch_inference.rules
+}
+
+output "events" {
+  description = "What a rule for the queue's events needs."
+  value       = module.batch_inference.events
 }
 
 output "dead_letter_queue" {

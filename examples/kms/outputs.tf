@@ -24,7 +24,7 @@ output "dead_letter_queue" {
 }
 
 output "functions" {
-  description = "The three functions."
+  description = "The functions."
   value       = module.batch_inference.functions
 }
 

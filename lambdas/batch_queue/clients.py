@@ -32,7 +32,7 @@ from .steps.queue import Queue
 
 T = TypeVar("T")
 
-SERVICES = ("bedrock", "bedrock-runtime", "dynamodb", "lambda", "s3")
+SERVICES = ("bedrock", "bedrock-runtime", "dynamodb", "events", "lambda", "s3", "sns")
 _LOCK = RLock()  # a session makes one client at a time
 
 

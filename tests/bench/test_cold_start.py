@@ -25,7 +25,7 @@ pytestmark = pytest.mark.bench
 
 TURNS = 15
 GOAL = 1.15
-HANDLERS = ("create_batch_queue", "process_batch_jobs", "collect_results")
+HANDLERS = ("create_batch_queue", "process_batch_jobs", "collect_results", "publish_events")
 BOTO3 = "import boto3; boto3.client('dynamodb')"
 #: A start with the clients that a function needs later, to stage a job or to wake another function.
 EVENT = """

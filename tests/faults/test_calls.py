@@ -92,14 +92,39 @@ def cycle(
         while not (world.at_rest() and not world.events):
             assert world.calls < 3_000, "no rest in sight"
             world.step()
+            publish(world)
             watch.look()
+        publish(world)
         check(world, accepted, slots=SLOTS)
+        check_told(world, accepted, bad)
         ended = {upload.upload_id: upload.status for upload in world.uploads()}
         expected: dict[str, Any] = dict.fromkeys(accepted, Status.COMPLETED)
         assert ended == {**expected, bad: Status.REJECTED}
         assert not world.dead_letters, "one fault is mended by a retry"
         assert forks.variant or not world.errors
     return calls
+
+
+def publish(world: World) -> None:
+    """The event source mapping hands over what there is, and again what failed."""
+    stream = world.memory.stream
+    for _ in range(100):
+        if not stream.pending:
+            return
+        world.publish()
+    raise AssertionError(f"still in the stream: {stream.pending}")
+
+
+def check_told(world: World, accepted: Mapping[str, Any], bad: str) -> None:
+    """Whatever died, receivers were told of each step, and people of what went wrong."""
+    kinds = world.told.kinds()
+    assert kinds["Upload Accepted"] == len(accepted)
+    assert kinds["Upload Ended"] == len(accepted) + 1
+    assert kinds["Job Submitted"] >= 1
+    assert kinds["Job Ended"] >= 1
+    assert {message["Subject"] for message in world.told.messages} == {
+        "queue: Rejected: to-process/bad.jsonl"
+    }, f"people were not told that {bad} was rejected, or of more than that"
 
 
 def unclear(forks: Forks) -> Counter[str]:

@@ -47,8 +47,9 @@ def waits(world: World, number: int, created: float, queued: float, route: str =
     stamp, upload_id = names.iso(created), names.upload_id(world.bucket, str(number), "")
     key = f"to-process/{number}.jsonl"
     chunk = Chunk(upload_id, 1, route, key, 0, 10, 2, stamp, queued_at=names.iso(queued))
-    upload = Upload(upload_id, world.bucket, key, route, Status.IN_PROGRESS, stamp)
-    assert world.unhooked().uploads.add(upload, [chunk])
+    uploads = world.unhooked().uploads
+    assert uploads.add(Upload(upload_id, world.bucket, key, route, Status.PENDING, stamp), [chunk])
+    assert uploads.advance(upload_id, Status.IN_PROGRESS, stamp, "")
 
 
 def test_the_age_of_what_waits_is_told_also_behind_chunks_that_run_again(

@@ -24,7 +24,7 @@ from tests.iam.statements import Statement
 from tests.iam.world import DeniedError, World, ask, lines
 from tests.local_aws.environment import REGION
 
-FUNCTIONS = ("create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue")
+FUNCTIONS = ("create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue", "publish_events")
 NO_NETWORK = "no emulator here makes network interfaces; the actions are those that AWS documents"
 NO_KEY = "MiniStack encrypts nothing for this service; the conditions are those that AWS documents"
 NO_TRACES = (
@@ -76,6 +76,20 @@ SHOWN_BY = {
     "operate_queue.HaveUploadsEndedAndGoOn": "cancelled",
     "process_batch_jobs.SeeThatUploadsAreGone": "foreign",
     **{f"{function}.WriteOwnLogs": "log" for function in FUNCTIONS},
+    # It publishes what other features do, too, and a moment after them.
+    **{
+        f"publish_events.{sid}": "published"
+        for sid in (
+            "ReadStream",
+            "ReadPrices",
+            "SendEvents",
+            "PublishNotifications",
+            "UseKeyForNotifications",
+        )
+    },
+    **{
+        f"publish_events.{sid}": "dead_letters" for sid in ("SendDeadLetters", "UseKeyForFilesAndDeadLetters")
+    },
 }
 #: Statements for which AWS knows no resource finer than "*".
 ANY_RESOURCE = {
@@ -296,6 +310,19 @@ def test_the_role_is_passed_to_bedrock_alone(cycle: Cycle, world: World, change:
     assert world.ministack.decisions(policies, [passed, {**passed, **change}]) == ["Allow", "ImplicitDeny"]
 
 
+def test_publish_events_reads_no_row_but_those_of_the_routes(cycle: Cycle, world: World) -> None:
+    requests = cycle.requests("publish_events")
+    read = next(each for each in requests if each["action"] == "dynamodb:GetItem")
+    policies = list(world.roles.documents["publish_events"].values())
+
+    def of(*keys: str) -> dict[str, Any]:
+        return {**read, "service_context": {"dynamodb:leadingkeys": list(keys)}}
+
+    decisions = world.ministack.decisions(policies, [of("route"), of("0" * 32), of("route", "active")])
+
+    assert decisions == ["Allow", "ImplicitDeny", "ImplicitDeny"]
+
+
 @pytest.mark.parametrize("variable", ["aws:SourceAccount", "aws:SourceArn"])
 def test_bedrock_assumes_its_role_for_our_jobs_alone(world: World, variable: str) -> None:
     (trust,) = world.iam.get_role(RoleName=world.roles.names["bedrock"])["Role"]["AssumeRolePolicyDocument"][
@@ -383,10 +410,11 @@ def sources(world: World) -> dict[str, str]:
     }
 
 
-def test_collect_results_may_be_invoked_by_no_service(world: World) -> None:
+@pytest.mark.parametrize("function", ["collect_results", "publish_events"])
+def test_some_functions_may_be_invoked_by_no_service(world: World, function: str) -> None:
     # AWS has no policy then, and MiniStack an empty one.
     with suppress(world.lambda_.exceptions.ResourceNotFoundException):
-        assert json.loads(function_policy(world, "collect_results"))["Statement"] == []
+        assert json.loads(function_policy(world, function))["Statement"] == []
 
 
 @pytest.mark.parametrize(

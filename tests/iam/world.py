@@ -34,6 +34,7 @@ ROUTES: dict[str, dict[str, Any]] = {
         "max_records_per_file": 20,  # a chunk has two records
         "max_records_per_job": 20_000,
         "max_active_jobs": 5,
+        "prices": {"input_per_million_tokens": 1, "output_per_million_tokens": 5},
     },
     "nova": {
         "model_id": NOVA,
@@ -183,7 +184,33 @@ class World:
         self.functions = {key: value["name"] for key, value in self.outputs["functions"].items()}
         self.roles = Roles(self.iam, {key: value["name"] for key, value in self.outputs["roles"].items()})
         self._know_times()
+        self._listen()
         self.tell(f"terraform: applied after {time.monotonic() - began:.0f} s")
+
+    def _listen(self) -> None:
+        """Has a queue of its own hear the events of the module, and the messages for people."""
+        self._inbox = self.sqs.create_queue(QueueName=f"{NAME}-heard")["QueueUrl"]
+        attributes = self.sqs.get_queue_attributes(QueueUrl=self._inbox, AttributeNames=["QueueArn"])
+        arn, events = attributes["Attributes"]["QueueArn"], self.aws.client("events")
+        allow = {
+            "Effect": "Allow",
+            "Principal": {"Service": ["events.amazonaws.com", "sns.amazonaws.com"]},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+        self.sqs.set_queue_attributes(QueueUrl=self._inbox, Attributes={"Policy": policy})
+        pattern = {"source": [self.outputs["events"]["source"]]}
+        events.put_rule(Name=f"{NAME}-heard", EventPattern=json.dumps(pattern))
+        events.put_targets(Rule=f"{NAME}-heard", Targets=[{"Id": "queue", "Arn": arn}])
+        self.aws.client("sns").subscribe(
+            TopicArn=self.outputs["topic_arn"], Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True
+        )
+
+    def _heard(self) -> list[str]:
+        """The events and messages that have arrived since the last look."""
+        got = self.sqs.receive_message(QueueUrl=self._inbox, MaxNumberOfMessages=10, VisibilityTimeout=600)
+        return [each["Body"] for each in got.get("Messages", [])]
 
     def _know_times(self) -> None:
         """Has the queue know that a job starts at once: it does not wait for further uploads then."""
@@ -649,6 +676,20 @@ class World:
         left = self.s3.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
         assert left == [], [each["Key"] for each in left]
 
+    def published(self) -> None:
+        """A rule hears how uploads and jobs end, with the cost, and people that an upload was rejected."""
+        good, bad = self.upload(lines([ask(n) for n in range(4)])), self.upload(b'{"recordId": \n')
+        self.ended(good)
+        heard: list[str] = []
+
+        def look() -> bool:
+            heard.extend(self._heard())
+            paid = any(good in one and '"Upload Ended"' in one and '"cost"' in one for one in heard)
+            told = any("Rejected" in one and bad in one and '"Subject"' in one for one in heard)
+            return paid and told
+
+        self.until(look, "events and a message", push=False)
+
     # ---------------------------------------------------------------------------------- orders of people
 
     def order(self, order: str, **members: str) -> dict[str, Any]:
@@ -780,6 +821,7 @@ class World:
             "process_batch_jobs": {"detail": mark},
             "collect_results": {"mark": mark},
             "operate_queue": {"go_on": {"mark": mark}},
+            "publish_events": {"mark": mark},
         }
         for function, event in events.items():
             self.lambda_.invoke(
@@ -794,7 +836,7 @@ class World:
             found.update(each["MessageId"] for each in got.get("Messages", []) if mark in each["Body"])
             return len(found) == len(events)
 
-        self.until(look, "the dead letters", push=False)
+        self.until(look, "a dead letter of each function", push=False)
 
     def log(self) -> None:
         """Each function writes its log."""
@@ -803,6 +845,7 @@ class World:
             "process_batch_jobs": {},
             "collect_results": {"job_id": "0" * 32},
             "operate_queue": {"go_on": ""},
+            "publish_events": {"Records": []},
         }
         for function, event in events.items():
             group = self.outputs["log_groups"][function]["name"]
@@ -821,11 +864,12 @@ class World:
         """All of them by name, in the order in which they run."""
         found = [
             self.log, self.rejected, self.denied_before, self.gone_before, self.good, self.on_demand,
-            self.dead_letters, self.foreign, self.intake_wakes, self.collector_wakes, self.retried,
-            self.left_over, self.media, self.media_retried, self.media_on_demand, self.profile, self.untidy,
-            self.cut, self.sweep, self.lost_rows, self.unversioned, self.broken_answers, self.broken_staging,
-            self.broken_result, self.going_on, self.answering_on, self.asked_for_status, self.cancelled,
-            self.stopped, self.retried_by_order, self.retried_without_versions, self.gone_before_retry,
-            self.broken_retry, self.resumed, self.orders_going_on,
+            self.dead_letters, self.published, self.foreign, self.intake_wakes, self.collector_wakes,
+            self.retried, self.left_over, self.media, self.media_retried, self.media_on_demand,
+            self.profile, self.untidy, self.cut, self.sweep, self.lost_rows, self.unversioned,
+            self.broken_answers, self.broken_staging, self.broken_result, self.going_on, self.answering_on,
+            self.asked_for_status, self.cancelled, self.stopped, self.retried_by_order,
+            self.retried_without_versions, self.gone_before_retry, self.broken_retry, self.resumed,
+            self.orders_going_on,
         ]  # fmt: skip
         return {each.__name__: each for each in found}

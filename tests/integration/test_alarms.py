@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import ALARM_TOPIC
-from tests.integration.test_queue import eventually
+from tests.integration.user import eventually
 
 SECONDS = 60.0
 

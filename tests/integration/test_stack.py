@@ -97,6 +97,8 @@ def remains(stack: LocalAws) -> dict[str, list[str]]:
         "buckets": sorted(b["Name"] for b in aws.client("s3").list_buckets()["Buckets"] if name in b["Name"]),
         "tables": paged("dynamodb", "list_tables", "TableNames", None),
         "functions": paged("lambda", "list_functions", "Functions", "FunctionName"),
+        "mappings": paged("lambda", "list_event_source_mappings", "EventSourceMappings", "FunctionArn"),
+        "topics": paged("sns", "list_topics", "Topics", "TopicArn"),
         "roles": paged("iam", "list_roles", "Roles", "RoleName"),
         "policies": paged("iam", "list_policies", "Policies", "PolicyName", Scope="Local"),
         "rules": paged("events", "list_rules", "Rules", "Name"),

@@ -164,6 +164,7 @@ def _launch(folder: Path, endpoint: str, python: Path, runtime: Path, *, detache
         "DISABLE_EVENTS": "1",
         "SKIP_SSL_CERT_DOWNLOAD": "1",
         "PROVIDER_OVERRIDE_DYNAMODB": "moto",
+        "PROVIDER_OVERRIDE_DYNAMODBSTREAMS": "moto",
         "PROVIDER_OVERRIDE_CLOUDWATCH": "tagged",
         "LAMBDA_RUNTIME_EXECUTOR": "process",
         "LAMBDA_RETRY_BASE_DELAY": str(RETRY_DELAY),

@@ -12,6 +12,8 @@ do on behalf of a role, which is added here:
   of an upload; SQS needs both of who sends to an encrypted queue (their guides on SSE-KMS).
 - S3 answers 403, not 404, for a missing object to a caller who may not list the bucket (GetObject).
 - S3 and EventBridge invoke a function only where its resource policy lets them.
+- SNS uses a topic's KMS key as who publishes: GenerateDataKey and Decrypt (guide, "Key management").
+- Lambda reads the stream of a table as the function's role (its guide, "Using Lambda with DynamoDB").
 - A function runs with the time-out that it has by then, also for an event from before an update.
 
 The control is under /_local_aws/: busy, journal, evaluate, authorize, session, service, faults.
@@ -33,7 +35,7 @@ from typing import Any
 from ministack import app as ministack
 from ministack.core import iam_evaluator, lambda_runtime
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import eventbridge, lambda_svc, s3, sqs, sts
+from ministack.services import eventbridge, lambda_svc, s3, sns, sqs, sts
 
 CONTROL = "/_local_aws/"
 FORWARDED = b"x-forwarded-proto"
@@ -190,8 +192,12 @@ def enforce(
     resource_arn: str = "*",
     service_context: dict[str, Any] | None = None,
 ) -> Any:
-    """MiniStack's check of a request, and for S3 that of the bucket's key."""
+    """MiniStack's check of a request, and for S3 and SNS that of the bucket's or the topic's key."""
     denied = _enforce(access_key_id, iam_action, service, region, resource_arn, service_context)
+    if denied is None and iam_action == "sns:Publish":
+        kms = sns._topics.get(resource_arn, {}).get("attributes", {}).get("KmsMasterKeyId")
+        checks: list[Check] = [(each, kms, via("sns")) for each in ("kms:GenerateDataKey", "kms:Decrypt")]
+        return refusal(access_key_id, checks, region) if kms else None
     if denied is not None or service != "s3":
         return denied
     signed = iam_evaluator._signed_request.get()
@@ -300,6 +306,27 @@ def route_async_failure(target_arn: str, func_name: str, event: Any, result: Any
     key = lambda_runtime.execution_credentials(config)["AWS_ACCESS_KEY_ID"]
     if refusal(key, checks) is None:
         _route_async_failure(target_arn, func_name, event, result)
+
+
+_iter_all_esms = lambda_svc._iter_all_esms
+_READ_STREAM = ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
+
+
+def iter_all_esms() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The event source mappings whose function's role may read the stream."""
+    for account, region, mapping in _iter_all_esms():
+        tokens = lambda_svc._request_account_id.set(account), lambda_svc._request_region.set(region)
+        try:
+            func, config = lambda_svc._get_func_record_for_qualifier(mapping["FunctionName"], None)
+            arn = mapping.get("EventSourceArn", "")
+            key = lambda_runtime.execution_credentials(config)["AWS_ACCESS_KEY_ID"] if func else ""
+            checks: list[Check] = [(f"dynamodb:{each}", arn, {}) for each in _READ_STREAM]
+            may = bool(func) and (":dynamodb:" not in arn or refusal(key, checks) is None)
+        finally:
+            lambda_svc._request_account_id.reset(tokens[0])
+            lambda_svc._request_region.reset(tokens[1])
+        if may:
+            yield account, region, mapping
 
 
 _acquire_worker = lambda_svc.acquire_worker
@@ -422,6 +449,7 @@ def main() -> None:
     lambda_svc._emit_lambda_logs = emit_lambda_logs
     lambda_svc._route_async_failure = route_async_failure
     lambda_svc.acquire_worker = acquire_worker
+    lambda_svc._iter_all_esms = iter_all_esms
     s3._deliver_event_to_lambda = deliver_event_to_lambda
     eventbridge._invoke_target = invoke_target
     ministack.app = app

@@ -35,6 +35,7 @@ WAKE_UPS = "tests/flows/test_wake_ups.py"
 ORDERS = "tests/flows/test_orders.py"
 CALLS = "tests/faults/test_calls.py"
 SOAK = "tests/faults/test_soak.py"
+EVENTS = "tests/flows/test_events.py"
 
 
 @dataclass(frozen=True)
@@ -579,6 +580,55 @@ MUTANTS = [
         "return self._create(job, intent)\n            if arn:",
         "return job\n            if arn:",
         (WAITING,),
+    ),
+    Mutant(
+        "an event that the bus refuses is taken for sent",
+        "steps/publishing.py",
+        "            if code:\n",
+        "            if code and not code:\n",
+        (EVENTS,),
+    ),
+    Mutant(
+        "a change that cannot be read is left out",
+        "steps/publishing.py",
+        "                return news, _Failure(change.sequence, error)\n",
+        "                continue\n",
+        (EVENTS,),
+    ),
+    Mutant(
+        "a message that is not accepted is taken for sent",
+        "steps/publishing.py",
+        "                    return _Failure(one.sequence, error)\n",
+        "                    continue\n",
+        (EVENTS,),
+    ),
+    Mutant(
+        "a function that makes no progress ends without an error",
+        "steps/publishing.py",
+        "        if batch[0].sequence == failed.sequence:\n",
+        "        if not batch:\n",
+        (EVENTS,),
+    ),
+    Mutant(
+        "an upload that S3 denies is told of as accepted",
+        "core/events.py",
+        "    if new.unread:\n",
+        "    if new.unread and old:\n",
+        ("tests/unit/test_events.py", "tests/flows/test_denied.py"),
+    ),
+    Mutant(
+        "an upload that can be read at last is not told of",
+        "core/events.py",
+        "begins = old is None or old.unread or",
+        "begins = old is None or",
+        ("tests/unit/test_events.py", "tests/flows/test_denied.py"),
+    ),
+    Mutant(
+        "the id of an event depends on when it is sent",
+        "core/names.py",
+        'return _digest("event", kind, row, created_at, time)',
+        'return _digest("event", kind, row, created_at, time, datetime.now(UTC))',
+        (EVENTS, CALLS),
     ),
 ]
 

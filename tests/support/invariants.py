@@ -56,6 +56,7 @@ def check(
     ``lost``: ids of jobs and uploads whose rows were lost, and of whose files therefore nobody knows.
     """
     assert world.at_rest(), "a row, a place, an active job or a lease is left"
+    world.tell()
     left = [key for key in world.left() if not set(ids_in(key)) & set(lost)]
     assert not left, f"these objects of the work area are left: {left}"
     if world.settings.row_retention_days is not None:

@@ -24,6 +24,7 @@ from tests.support.capacity import Capacity
 from tests.support.fake_dynamo import FakeDynamo
 from tests.support.fake_rows import Rows
 from tests.support.meter import Meter
+from tests.support.stream import Stream, StreamedRows
 from tests.support.turns import Turns
 
 MAX_ITEM_BYTES = 400 * 1024
@@ -43,11 +44,13 @@ Call = Mapping[str, Any]
 
 
 class MemoryTable:
-    """One table. ``install`` has a client's calls answered by the table that ``current`` returns."""
+    """One table, and its stream. ``install`` has the table of ``current`` answer a client's calls."""
 
     def __init__(self) -> None:
         turns = Turns()
+        self.stream = Stream()
         self._fake = FakeDynamo(Meter(turns), Capacity(turns, limits=False), Random(0))
+        self._fake.rows = StreamedRows(self.stream)
 
     @property
     def rows(self) -> Rows:

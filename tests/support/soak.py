@@ -204,6 +204,7 @@ class Life:
         self._lost: set[str] = set()
         self._agenda: list[tuple[float, Callable[[], None]]] = []
         self._throttled_until = 0.0
+        self._handing_over = False
         # By job and record: how often the model has answered. And the jobs whose runs met a fault.
         self._paid: Counter[tuple[str, str]] = Counter()
         self._troubled: set[str] = set()
@@ -469,7 +470,7 @@ class Life:
     def _expire(self) -> None:
         """When all has ended, DynamoDB deletes some rows; somebody sweeps, and old events come again."""
         world, chance = self.world, self._chance
-        if self._actors or world.events or not world.at_rest():
+        if self._actors or world.events or world.memory.stream.pending or not world.at_rest():
             self._at(world.clock() + 3600.0, self._expire)
             return
         self._check()
@@ -496,6 +497,7 @@ class Life:
         world, chance = self.world, self._chance
         watch = Watch(world)
         for turn in range(MOST_TURNS):
+            self._hand_over()
             ready = [actor for actor in self._actors if actor.held_until <= world.clock()]
             due = [entry for entry in world.events if entry[0] <= world.clock() and self._may_start(entry[2])]
             if ready and (not due or chance.random() < 0.8):
@@ -506,7 +508,8 @@ class Life:
                 break
             if turn % 20 == 0:
                 watch.look()
-            if not self._actors and not world.events and not self._agenda and world.at_rest():
+            stream = world.memory.stream.pending
+            if not (self._actors or world.events or stream or self._agenda) and world.at_rest():
                 break
         else:
             raise AssertionError(f"no rest after {MOST_TURNS} turns: {self._state()}")
@@ -518,7 +521,13 @@ class Life:
 
     def _may_start(self, function: str) -> bool:
         running = sum(actor.invocation.function == function for actor in self._actors)
-        return function != "process" or running < self.plan.processors
+        return running < {"process": self.plan.processors, "publish": 1}.get(function, running + 1)
+
+    def _hand_over(self) -> None:
+        """Has the event source mapping invoke its function, one batch after the other."""
+        if self.world.memory.stream.pending and not self._handing_over:
+            self._handing_over = True
+            self.world.send("publish", None, delay=self._chance.uniform(0.0, 5.0))
 
     def _move_on(self) -> bool:
         """Lets time pass until the next thing happens; False: nothing will."""
@@ -547,6 +556,8 @@ class Life:
         world.events.remove(entry)
         world.events.sort()
         _, _, function, event, attempt, request_id = entry
+        if function == "publish":
+            event = {"Records": world.memory.stream.batch()}
         skew = chance.choice([0.0, 0.0, chance.uniform(-5, 5), chance.uniform(-200, 200)])
         invocation = world.invocation(function, skew if self.plan.skews else 0.0, request_id)
         actor = Actor(invocation, event, attempt)
@@ -575,6 +586,10 @@ class Life:
         actor.thread.join()
         self._actors.remove(actor)
         self._note("end", actor.invocation.request_id, type(actor.error).__name__)
+        if actor.invocation.function == "publish":
+            self._handing_over = False
+            self.world.memory.stream.settle(actor.event["Records"], actor.invocation.answer, actor.error)
+            return
         if actor.error is None:
             return
         if any(code in str(actor.error) for code in THROTTLING):
@@ -753,6 +768,7 @@ class Life:
         assert self.plan.skews or not twice, f"paid twice without a fault: {twice}"
         again = {upload_id for upload_id in uploads if "Not run again" not in uploads[upload_id].message}
         lost = self._lost - again - {job.job_id for job in world.jobs()}
+        assert not world.memory.stream.pending, "something is not published"
         check(world, complete, self.plan.quota, lost)
         assert ours_at_once(world) <= self.plan.slots or self.plan.skews
 

@@ -32,11 +32,14 @@ import collect_results
 import create_batch_queue
 import operate_queue
 import process_batch_jobs
+import publish_events
 from batch_queue.aws import pool
 from batch_queue.aws.bedrock import Bedrock
 from batch_queue.aws.bucket import Bucket
+from batch_queue.aws.events import Events
 from batch_queue.aws.functions import Functions
 from batch_queue.aws.listing import Listing
+from batch_queue.aws.notifications import Notifications
 from batch_queue.aws.patience import Patience
 from batch_queue.aws.runtime import Runtime
 from batch_queue.aws.table import Table
@@ -60,6 +63,7 @@ from tests.local_aws.simulator import Config, Simulator, VirtualClock, attach
 from tests.support import lifecycle
 from tests.support.memory_table import MemoryTable
 from tests.support.routes import configured
+from tests.support.told import Told
 
 log = logging.getLogger(__name__)
 
@@ -67,16 +71,19 @@ REGION = "us-east-1"
 ACCOUNT = "123456789012"  # the one that moto answers for
 NAME = "queue"
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
-TIMEOUTS = {"create": 900.0, "process": 300.0, "collect": 900.0, "operate": 900.0}
+TIMEOUTS = {"create": 900.0, "process": 300.0, "collect": 900.0, "operate": 900.0, "publish": 60.0}
 HANDLERS = {
     "create": create_batch_queue.handler,
     "process": process_batch_jobs.handler,
     "collect": collect_results.handler,
     "operate": operate_queue.handler,
+    "publish": publish_events.handler,
 }
 GROUP = 4  # chunks whose parts are joined at once: so few that uploads of the tests have several groups
 # The statuses that the rule of Bedrock's events leaves out (``job_state`` in main.tf).
 PASSING = ("Submitted", "Validating", "Scheduled")
+#: The default of the input notify_on.
+NOTIFY_ON = ("Cancelled", "Expired", "Failed", "PartiallyCompleted", "Rejected", "Stopped")
 SCHEDULE_SECONDS = 900.0
 SWEEP_SECONDS = 86_400.0
 RETRY_SECONDS = (60.0, 120.0)  # Lambda retries an asynchronous event twice, after a minute and two more
@@ -102,7 +109,7 @@ class Call:
 
     @property
     def function(self) -> str:
-        """Whose call it is: create, process, collect or operate."""
+        """Whose call it is: create, process, collect, operate or publish."""
         return self.invocation.function
 
     @property
@@ -118,13 +125,17 @@ class Call:
 
 @dataclass
 class Invocation:
-    """One run of a handler. ``skew``: by how many seconds its clock is ahead of the world's."""
+    """One run of a handler. ``skew``: by how many seconds its clock is ahead of the world's.
+
+    ``answer``: what the handler returned.
+    """
 
     function: str
     request_id: str
     deadline: float
     skew: float = 0.0
     dead: bool = False
+    answer: Any = None
 
 
 @dataclass(frozen=True)
@@ -232,6 +243,25 @@ def _wake(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
     return response, {"StatusCode": 202, "ResponseMetadata": {"HTTPStatusCode": 202}}
 
 
+def _put_events(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+    entries = json.loads(params["body"])["Entries"]
+    for entry in entries:
+        _worlds[-1].told.take(entry)
+    response = AWSResponse(params["url"], 200, HTTPHeaders(), io.BytesIO(b""))
+    answers = [{"EventId": str(number)} for number in range(len(entries))]
+    return response, {
+        "FailedEntryCount": 0,
+        "Entries": answers,
+        "ResponseMetadata": {"HTTPStatusCode": 200},
+    }
+
+
+def _publish(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+    _worlds[-1].told.messages.append(params["body"])
+    response = AWSResponse(params["url"], 200, HTTPHeaders(), io.BytesIO(b""))
+    return response, {"MessageId": "message", "ResponseMetadata": {"HTTPStatusCode": 200}}
+
+
 def _if_match(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
     """Has moto refuse to copy an object that was overwritten, as S3 does."""
     wanted = params["headers"].get("x-amz-copy-source-if-match")
@@ -295,6 +325,10 @@ def _client(service: str) -> Any:
         MemoryTable.install(client, _memory)
     elif service == "lambda":
         client.meta.events.register("before-call.lambda.*", _wake)
+    elif service == "events":
+        client.meta.events.register("before-call.eventbridge.PutEvents", _put_events)
+    elif service == "sns":
+        client.meta.events.register("before-call.sns.Publish", _publish)
     elif service.startswith("bedrock"):
         attach(cast("Simulator", _CurrentSimulator()), client)
     _hook(client)
@@ -360,11 +394,15 @@ class World:
             collect_function="collect",
             operate_function="operate",
             role_arn=f"arn:aws:iam::{ACCOUNT}:role/{NAME}-bedrock-{REGION}",
+            event_bus=f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default",
+            notification_topic=f"arn:aws:sns:{REGION}:{ACCOUNT}:people",
+            notify_on=NOTIFY_ON,
             media_prefixes=tuple(media_prefixes),
         )
         # Plain clients see and arrange the world without passing the hooks.
         self.s3 = _plain_s3()
         self.memory = MemoryTable()
+        self.told = Told()
         self.table = _plain_dynamodb().Table(self.settings.table)
         self.s3.create_bucket(Bucket=self.bucket)
         self.s3.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -406,11 +444,13 @@ class World:
                 patch.object(process_batch_jobs, "_dependencies", lambda: (world.queue, _bedrock())),
                 patch.object(collect_results, "_dependencies", lambda: (world.queue, world.runtime)),
                 patch.object(operate_queue, "_dependencies", lambda: (world.queue, _bedrock())),
+                patch.object(publish_events, "_dependencies", lambda: (world.queue, world.bus, world.topic)),
             ):
                 _worlds.append(world)
                 try:
                     world.new_table(world.clock() - 86_400.0)
                     yield world
+                    world.tell()
                 finally:
                     _worlds.pop()
 
@@ -444,6 +484,11 @@ class World:
         self.settings = replace(self.settings, row_retention_days=days)
         self._wire()
 
+    def notify(self, on: Sequence[str] = NOTIFY_ON, topic: str = "topic") -> None:
+        """Terraform applies another ``notify_on`` or ``notification_topic_arn``; "" for no topic."""
+        self.settings = replace(self.settings, notify_on=tuple(on), notification_topic=topic)
+        self._wire()
+
     def _wire(self) -> None:
         settings = self.settings
         patience = Patience(self.time, pause=self._pause)
@@ -458,6 +503,9 @@ class World:
             self._sleep,
         )
         self.runtime = Runtime(_client("bedrock-runtime"), pause=lambda _: None)
+        self.bus = Events(_client("events"), settings.event_bus, patience)
+        topic = settings.notification_topic
+        self.topic = Notifications(_client("sns"), topic, patience) if topic else None
 
     def _pause(self, longest: float) -> None:
         self.pause(longest)
@@ -581,7 +629,8 @@ class World:
         known = _invocation.set(invocation)
         try:
             handler: Callable[..., Any] = HANDLERS[function]
-            self.answer = handler(event, Context(invocation.request_id, function, TIMEOUTS[function]))
+            invocation.answer = handler(event, Context(invocation.request_id, function, TIMEOUTS[function]))
+            self.answer = invocation.answer
         except Exception as error:
             log.exception("%s ended with an error", function)
             self.errors.append((function, error))
@@ -595,6 +644,30 @@ class World:
         error = self.invoke("operate", {"order": order, **members})
         assert error is None, error
         return cast("dict[str, Any]", self.answer)
+
+    def publish(self, invocation: Invocation | None = None) -> Exception | None:
+        """The event source mapping hands over its next batch; gives the error that ended the function."""
+        stream = self.memory.stream
+        batch = stream.batch()
+        invocation = invocation or self.invocation("publish")
+        error = self.invoke("publish", {"Records": batch}, invocation)
+        stream.settle(batch, invocation.answer, error)
+        return error
+
+    def tell(self) -> None:
+        """Has everything published, without a fault, and checks what receivers were told.
+
+        It passes no hook, and no time.
+        """
+        before, after, calls = self.before, self.after, self.calls
+        self.before = self.after = None
+        try:
+            while self.memory.stream.pending:
+                if error := self.publish():
+                    raise error
+        finally:
+            self.before, self.after, self.calls = before, after, calls
+        self.told.check(self.uploads(), self.jobs())
 
     def step(self) -> bool:
         """Lets the next thing happen: an event, a change at Bedrock, or the schedule. False: none is left."""

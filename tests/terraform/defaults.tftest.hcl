@@ -42,7 +42,7 @@ run "names" {
   }
 
   assert {
-    condition = [for key in ["create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue"] : aws_lambda_function.this[key].function_name] == [
+    condition = [for key in ["create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue", "publish_events"] : aws_lambda_function.this[key].function_name] == [
       "br-batch-inference-create-batch-queue-us-east-1",
       "br-batch-inference-process-batch-jobs-us-east-1",
       "br-batch-inference-collect-results-us-east-1",
@@ -88,8 +88,8 @@ run "functions" {
   }
 
   assert {
-    condition     = { for key, function in aws_lambda_function.this : key => function.timeout } == { create_batch_queue = 900, process_batch_jobs = 300, collect_results = 900, operate_queue = 900 }
-    error_message = "The time-outs are 300 seconds for process_batch_jobs and 900 for the others."
+    condition     = { for key, function in aws_lambda_function.this : key => function.timeout } == { create_batch_queue = 900, process_batch_jobs = 300, collect_results = 900, operate_queue = 900, publish_events = 60 }
+    error_message = "The time-outs are 300 seconds for process_batch_jobs, 60 for publish_events and 900 for the others."
   }
 
   assert {
@@ -162,7 +162,7 @@ run "failures_are_kept" {
   }
 
   assert {
-    condition     = alltrue([for config in aws_lambda_function_event_invoke_config.this : config.maximum_retry_attempts == 2 && config.maximum_event_age_in_seconds == 21600]) && length(aws_lambda_function_event_invoke_config.this) == 4
+    condition     = alltrue([for config in aws_lambda_function_event_invoke_config.this : config.maximum_retry_attempts == 2 && config.maximum_event_age_in_seconds == 21600]) && length(aws_lambda_function_event_invoke_config.this) == 5
     error_message = "An event is tried again twice, and for six hours where Lambda cannot run it."
   }
 
@@ -280,6 +280,75 @@ run "permissions" {
       }
     }
     error_message = "policies lets other stacks upload, read or give orders, and no more."
+  }
+}
+
+run "events" {
+  command = plan
+
+  assert {
+    condition     = aws_dynamodb_table.this.stream_enabled && aws_dynamodb_table.this.stream_view_type == "NEW_AND_OLD_IMAGES"
+    error_message = "The stream of the table has the rows before and after each change."
+  }
+
+  assert {
+    condition = (
+      aws_lambda_event_source_mapping.stream.event_source_arn == aws_dynamodb_table.this.stream_arn &&
+      aws_lambda_event_source_mapping.stream.function_name == aws_lambda_function.this["publish_events"].arn &&
+      aws_lambda_event_source_mapping.stream.starting_position == "TRIM_HORIZON"
+    )
+    error_message = "publish_events gets everything that is in the stream."
+  }
+
+  assert {
+    condition = (
+      aws_lambda_event_source_mapping.stream.function_response_types == toset(["ReportBatchItemFailures"]) &&
+      aws_lambda_event_source_mapping.stream.bisect_batch_on_function_error &&
+      aws_lambda_event_source_mapping.stream.maximum_retry_attempts == -1 &&
+      aws_lambda_event_source_mapping.stream.maximum_record_age_in_seconds == 43200 &&
+      aws_lambda_event_source_mapping.stream.destination_config[0].on_failure[0].destination_arn == aws_sqs_queue.dead_letters.arn
+    )
+    error_message = "What fails is tried again for half a day. Then its place in the stream goes to the dead-letter queue."
+  }
+
+  assert {
+    condition = (
+      length(aws_lambda_event_source_mapping.stream.filter_criteria[0].filter) <= 5 &&
+      alltrue([
+        for filter in aws_lambda_event_source_mapping.stream.filter_criteria[0].filter :
+        keys(jsondecode(filter.pattern)) == ["dynamodb"] && length(jsondecode(filter.pattern).dynamodb.NewImage.status.S) > 0 &&
+        length(setsubtract(jsondecode(filter.pattern).dynamodb.Keys.sk.S, ["upload", "job"])) == 0
+      ])
+    )
+    error_message = "Only rows of uploads and jobs that are stored or changed cost an invocation. Lambda takes five filters."
+  }
+
+  assert {
+    condition = { for statement in data.aws_iam_policy_document.role["publish_events"].statement : statement.sid => [toset(statement.actions), toset(statement.resources)] } == {
+      ReadStream = [toset(["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue/stream/*"])]
+      ReadPrices = [toset(["dynamodb:GetItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
+      SendEvents = [toset(["events:PutEvents"]), toset(["arn:aws:events:us-east-1:123456789012:event-bus/default"])]
+    }
+    error_message = "publish_events reads the stream and the prices, and sends events to the default bus."
+  }
+
+  assert {
+    condition = one(flatten([
+      for statement in data.aws_iam_policy_document.role["publish_events"].statement :
+      [for condition in statement.condition : "${condition.test} ${condition.variable} ${join(" ", condition.values)}"] if statement.sid == "ReadPrices"
+    ])) == "ForAllValues:StringEquals dynamodb:LeadingKeys route"
+    error_message = "Of the table, publish_events reads the routes alone."
+  }
+
+  assert {
+    condition = {
+      for name in ["EVENT_BUS_ARN", "NOTIFICATION_TOPIC_ARN", "NOTIFY_ON"] : name => aws_lambda_function.this["publish_events"].environment[0].variables[name]
+      } == {
+      EVENT_BUS_ARN          = "arn:aws:events:us-east-1:123456789012:event-bus/default"
+      NOTIFICATION_TOPIC_ARN = ""
+      NOTIFY_ON              = "Cancelled,Expired,Failed,PartiallyCompleted,Rejected,Stopped"
+    }
+    error_message = "Events go to the default bus, and messages to nobody."
   }
 }
 
@@ -517,12 +586,12 @@ run "outputs" {
   }
 
   assert {
-    condition     = toset(keys(output.functions)) == toset(["create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue"]) && toset(keys(output.log_groups)) == toset(keys(output.functions))
-    error_message = "functions and log_groups have the four functions."
+    condition     = toset(keys(output.functions)) == toset(["create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue", "publish_events"]) && toset(keys(output.log_groups)) == toset(keys(output.functions))
+    error_message = "functions and log_groups have the five functions."
   }
 
   assert {
-    condition     = toset(keys(output.roles)) == toset(["create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue", "bedrock"])
+    condition     = toset(keys(output.roles)) == toset(["create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue", "publish_events", "bedrock"])
     error_message = "roles has the functions' roles and Bedrock's."
   }
 
@@ -535,9 +604,19 @@ run "outputs" {
     condition = toset(keys(output.alarms)) == toset([
       "dead_letters", "dead_letter_errors", "events_dropped", "failed_invocations", "oldest_pending", "failed_uploads",
       "rejected_uploads", "failed_records", "near_expiry", "stalled_jobs_default", "schedule_stopped", "sweep_stopped",
-      "create_batch_queue_errors", "process_batch_jobs_errors", "collect_results_errors", "operate_queue_errors",
+      "create_batch_queue_errors", "process_batch_jobs_errors", "collect_results_errors", "operate_queue_errors", "publish_events_errors",
     ])
     error_message = "alarms has all alarms."
+  }
+
+  assert {
+    condition = output.events == {
+      source   = "bedrock-batch-queue"
+      bus_name = "default"
+      bus_arn  = "arn:aws:events:us-east-1:123456789012:event-bus/default"
+      queue    = "br-batch-inference"
+    }
+    error_message = "events has what a rule needs."
   }
 
   assert {

@@ -49,7 +49,7 @@ run "complete_in_a_vpc_without_internet" {
   }
 
   assert {
-    condition     = toset(concat(keys(aws_vpc_endpoint.gateway), keys(aws_vpc_endpoint.interface))) == toset(["bedrock", "bedrock-runtime", "dynamodb", "lambda", "s3"])
+    condition     = toset(concat(keys(aws_vpc_endpoint.gateway), keys(aws_vpc_endpoint.interface))) == toset(["bedrock", "bedrock-runtime", "dynamodb", "events", "lambda", "s3", "sns"])
     error_message = "There is an endpoint for each service that functions and jobs call, and no other."
   }
 

@@ -768,12 +768,56 @@ run "reserved_concurrency" {
   command = plan
 
   variables {
-    lambda_reserved_concurrency = { create_batch_queue = 1, process_batch_jobs = 2, collect_results = null }
+    lambda_reserved_concurrency = { create_batch_queue = 1, process_batch_jobs = 2, collect_results = null, publish_events = 1 }
   }
 
   assert {
-    condition     = { for key, function in aws_lambda_function.this : key => coalesce(function.reserved_concurrent_executions, -1) } == { create_batch_queue = 1, process_batch_jobs = 2, collect_results = -1, operate_queue = -1 }
+    condition     = { for key, function in aws_lambda_function.this : key => coalesce(function.reserved_concurrent_executions, -1) } == { create_batch_queue = 1, process_batch_jobs = 2, collect_results = -1, operate_queue = -1, publish_events = 1 }
     error_message = "Each function has the concurrency that is reserved for it; without one, nothing is reserved."
+  }
+}
+
+run "events_and_notifications" {
+  command = plan
+
+  variables {
+    event_bus_arn          = "arn:aws:events:us-east-1:210987654321:event-bus/teams/central"
+    notification_topic_arn = "arn:aws:sns:us-east-1:210987654321:people"
+    notify_on              = ["Rejected", "Completed"]
+    kms_key_arn            = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+  }
+
+  assert {
+    condition = { for statement in data.aws_iam_policy_document.role["publish_events"].statement : statement.sid => toset(statement.resources) if !contains(["ReadStream", "ReadPrices"], statement.sid) } == {
+      SendEvents             = toset([var.event_bus_arn])
+      PublishNotifications   = toset([var.notification_topic_arn])
+      UseKeyForNotifications = toset([var.kms_key_arn])
+    }
+    error_message = "publish_events may send to this bus and topic, and to no other."
+  }
+
+  assert {
+    condition = one(flatten([
+      for statement in data.aws_iam_policy_document.role["publish_events"].statement :
+      [for condition in statement.condition : "${condition.test} ${condition.variable} ${join(" ", condition.values)}"] if statement.sid == "UseKeyForNotifications"
+    ])) == "StringEquals kms:ViaService sns.us-east-1.amazonaws.com"
+    error_message = "The key of the topic is used through SNS alone."
+  }
+
+  assert {
+    condition = {
+      for name in ["EVENT_BUS_ARN", "NOTIFICATION_TOPIC_ARN", "NOTIFY_ON"] : name => aws_lambda_function.this["publish_events"].environment[0].variables[name]
+      } == {
+      EVENT_BUS_ARN          = var.event_bus_arn
+      NOTIFICATION_TOPIC_ARN = var.notification_topic_arn
+      NOTIFY_ON              = "Completed,Rejected"
+    }
+    error_message = "The function is told the bus, the topic and the statuses."
+  }
+
+  assert {
+    condition     = output.events.bus_name == "teams/central" && output.events.bus_arn == var.event_bus_arn
+    error_message = "A rule finds the bus."
   }
 }
 

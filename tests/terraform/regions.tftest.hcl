@@ -51,7 +51,7 @@ run "without" {
   }
 
   assert {
-    condition     = length(aws_lambda_function.this) == 4 && length(aws_lambda_function_recursion_config.this) == 0
+    condition     = length(aws_lambda_function.this) == 5 && length(aws_lambda_function_recursion_config.this) == 0
     error_message = "With manage_recursion_config = false, the functions are created and their recursion is not set."
   }
 }
@@ -62,7 +62,7 @@ run "where_lambda_has_it_by_now" {
   }
 
   assert {
-    condition     = length(aws_lambda_function_recursion_config.this) == 4
+    condition     = length(aws_lambda_function_recursion_config.this) == 5
     error_message = "With manage_recursion_config = true, the functions' recursion is set wherever they are."
   }
 }

@@ -266,6 +266,27 @@ INPUTS: dict[str, tuple[dict[str, Any], str]] = {
         "arn:aws:sns:us-east-1:123456789012:my-topic",
     ),
     "end of an alarm by its name": ({"ok_actions": ["my-topic"]}, "[] for none, or leave it out"),
+    "bus by its name": (
+        {"event_bus_arn": "my-bus"},
+        'event_bus_arn is "my-bus": write the ARN of an event bus, such as',
+    ),
+    "bus by the ARN of a rule": (
+        {"event_bus_arn": "arn:aws:events:us-east-1:123456789012:rule/my-rule"},
+        "or leave it out to use the default bus",
+    ),
+    "topic by its name": (
+        {"notification_topic_arn": "my-topic"},
+        'notification_topic_arn is "my-topic": write the ARN of a standard SNS topic',
+    ),
+    "topic that is FIFO": (
+        {"notification_topic_arn": "arn:aws:sns:us-east-1:123456789012:my-topic.fifo"},
+        "or leave it out to send no messages",
+    ),
+    "notification of a status that ends nothing": (
+        {"notify_on": ["Failed", "Pending"]},
+        'notify_on is ["Failed","Pending"]: write one or more of Completed, PartiallyCompleted',
+    ),
+    "notification of nothing": ({"notify_on": []}, "leave notification_topic_arn out"),
     "alarm at once": ({"pending_age_alarm_hours": 0}, "write a number above 0"),
     "share of all records": (
         {"failed_records_alarm_percent": 100},
@@ -285,6 +306,14 @@ PLACES: dict[str, tuple[Any, str]] = {
     "kms_key_arn": (
         "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
         "but the queue is in us-east-1 (partition aws): write the ARN of a key of this Region",
+    ),
+    "event_bus_arn": (
+        "arn:aws:events:eu-west-1:123456789012:event-bus/my-bus",
+        "write the ARN of a bus in us-east-1 (partition aws). A rule of that bus can pass them on",
+    ),
+    "notification_topic_arn": (
+        "arn:aws:sns:eu-west-1:123456789012:my-topic",
+        "but the queue is in us-east-1 (partition aws): write the ARN of a topic of this Region",
     ),
     "role_arn": (
         "arn:aws:iam::210987654321:role/my-bedrock-role",

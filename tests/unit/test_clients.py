@@ -69,6 +69,7 @@ def starts(handler: str, environment: Mapping[str, str]) -> tuple[list[str], boo
         ("process_batch_jobs", ["bedrock", "dynamodb"]),
         ("operate_queue", ["dynamodb", "s3"]),
         ("collect_results", ["dynamodb", "s3"]),
+        ("publish_events", ["events"]),
     ],
 )
 def test_a_function_makes_at_its_start_only_the_clients_that_its_runs_usually_need(

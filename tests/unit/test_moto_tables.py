@@ -76,3 +76,26 @@ def test_it_copies_no_item_that_the_transaction_does_not_change(monkeypatch: pyt
     run("attribute_not_exists(pk)")
     tables = [thing for thing in copied if isinstance(thing, dict | models.Table)]
     assert tables == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"), [("attribute_exists(pk)", 0), ("attribute_not_exists(pk)", 4)]
+)
+def test_the_stream_tells_of_a_transaction_only_if_it_is_complete(condition: str, told: int) -> None:
+    copy_less()
+    with moto_table() as table:
+        stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+        table.update_table(TableName=TABLE, StreamSpecification=stream)
+        for pk, sk in (("a", "1"), ("b", "1")):
+            table.put_item(TableName=TABLE, Item={**key(pk, sk), "color": {"S": "red"}})
+        (backend,) = [
+            backend for backend in models.dynamodb_backends["123456789012"].values() if backend.tables
+        ]
+        shard: Any = backend.tables[TABLE].stream_shard
+        before = len(shard.items)
+        with suppress(table.exceptions.TransactionCanceledException):
+            table.transact_write_items(TransactItems=operations(condition))
+        # Then the stream that readers have open has as much, and goes on
+        assert len(shard.items) == before + told
+        table.put_item(TableName=TABLE, Item=key("d", "1"))
+        assert len(shard.items) == before + told + 1

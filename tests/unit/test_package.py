@@ -119,7 +119,8 @@ def test_the_package_runs_with_nothing_but_itself_and_botocore(tmp_path: Path) -
         found.extractall(tmp_path)
     code = (
         "import sys, importlib\n"
-        "for name in ('create_batch_queue', 'process_batch_jobs', 'collect_results', 'operate_queue'):\n"
+        "for name in ('create_batch_queue', 'process_batch_jobs', 'collect_results', 'operate_queue', "
+        "'publish_events'):\n"
         "    importlib.import_module(name)\n"
         "print(sorted({m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names)))\n"
     )
@@ -129,7 +130,14 @@ def test_the_package_runs_with_nothing_but_itself_and_botocore(tmp_path: Path) -
     loaded = set(ast.literal_eval(done.stdout))
     # certifi: botocore takes its certificates where it is there.
     runtime = {"botocore", "jmespath", "dateutil", "urllib3", "six", "certifi"}
-    ours = {"batch_queue", "create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue"}
+    ours = {
+        "batch_queue",
+        "create_batch_queue",
+        "process_batch_jobs",
+        "collect_results",
+        "operate_queue",
+        "publish_events",
+    }
     assert {name for name in loaded - runtime - ours if not name.startswith("_")} == set()
 
 
@@ -201,5 +209,11 @@ def test_only_clients_makes_clients_and_only_handlers_read_the_environment() -> 
 
 def test_every_module_is_on_a_storey() -> None:
     above = {module(path) for path in SOURCES if not storey(module(path))}
-    handlers = {"create_batch_queue", "process_batch_jobs", "collect_results", "operate_queue"}
+    handlers = {
+        "create_batch_queue",
+        "process_batch_jobs",
+        "collect_results",
+        "operate_queue",
+        "publish_events",
+    }
     assert above == handlers | {"batch_queue", "batch_queue.clients", "batch_queue.start"}

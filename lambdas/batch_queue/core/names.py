@@ -48,6 +48,15 @@ def job_id(chunks: Iterable[ChunkRef]) -> str:
     return _digest("job", *(f"{c.upload_id}/{c.number}/{c.attempt}" for c in sorted(chunks)))
 
 
+def event_id(kind: str, row: str, created_at: str, time: str) -> str:
+    """Returns 32 hex digits that identify what happened: the kind, to which upload or job (``row``), when.
+
+    ``created_at``: when the row was created. A job that runs again after its row has expired is the same one
+    at Bedrock, which ended when it did.
+    """
+    return _digest("event", kind, row, created_at, time)
+
+
 def job_name(name: str, job: str) -> str:
     """Returns the ``jobName`` (1 to 63 characters, no underscore; unique in each account and Region)."""
     return f"{name}-{job}"

@@ -148,7 +148,7 @@ def summary(upload: Upload, chunks: Sequence[Chunk], route: Route | None) -> dic
         "jobs": sorted(upload.job_arns.union(*(chunk.job_arns for chunk in chunks))),
         "input_tokens": upload.input_tokens,
         "output_tokens": upload.output_tokens,
-        **_cost(upload, route),
+        **({"cost": spent} if (spent := cost_of(upload, route)) else {}),
         "created_at": upload.created_at,
         "ended_at": upload.ended_at,
         "result": {"key": upload.result_key, "version_id": upload.result_version_id},
@@ -181,6 +181,7 @@ def cost(route: Route | None, input_tokens: int, output_tokens: int) -> Decimal 
     return price / 1_000_000
 
 
-def _cost(upload: Upload, route: Route | None) -> dict[str, str]:
+def cost_of(upload: Upload, route: Route | None) -> str:
+    """Returns what the tokens of an upload cost at the prices of its route, or "" if it has none."""
     found = cost(route, upload.input_tokens, upload.output_tokens)
-    return {} if found is None else {"cost": f"{found:.6f}"}
+    return "" if found is None else f"{found:.6f}"

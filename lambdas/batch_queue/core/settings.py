@@ -16,7 +16,9 @@ class Settings:
 
     ``media_prefixes``: where the objects lie that an upload can reference. ``bucket_owner``: the account that
     owns the bucket, if it is another one than the queue's. ``row_retention_days``: how long the rows of what
-    has ended are kept; None for ever. ``log_level``: the lowest level that is logged, by its name in
+    has ended are kept; None for ever. ``event_bus``: the ARN of the bus that gets the queue's events.
+    ``notification_topic``: the ARN of the topic that gets messages for people, about uploads that ended with
+    one of the statuses ``notify_on``. ``log_level``: the lowest level that is logged, by its name in
     ``logging``. ``memory_mb``: the memory of the function, which Lambda sets.
     """
 
@@ -35,6 +37,9 @@ class Settings:
     role_arn: str = ""
     row_retention_days: int | None = None
     job_vpc: Mapping[str, Any] = field(default_factory=dict)
+    event_bus: str = ""
+    notification_topic: str = ""
+    notify_on: tuple[str, ...] = ()
     log_level: str = "INFO"
     memory_mb: int = 1024
 
@@ -57,6 +62,9 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         role_arn=environment.get("ROLE_ARN", ""),
         row_retention_days=int(environment.get("ROW_RETENTION_DAYS") or 0) or None,
         job_vpc=json.loads(environment.get("JOB_VPC") or "{}"),
+        event_bus=environment.get("EVENT_BUS_ARN", ""),
+        notification_topic=environment.get("NOTIFICATION_TOPIC_ARN", ""),
+        notify_on=tuple(filter(None, environment.get("NOTIFY_ON", "").split(","))),
         log_level=environment.get("LOG_LEVEL", "INFO"),
         memory_mb=int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE") or 1024),
     )

@@ -34,7 +34,16 @@ module "queue" {
   force_destroy       = var.force_destroy
   tags                = var.tags
 
+  notification_topic_arn = aws_sns_topic.people.arn
+
   depends_on = [terraform_data.earlier]
+}
+
+# Who hears how uploads end.
+resource "aws_sns_topic" "people" {
+  name              = "${var.name}-people"
+  kms_master_key_id = var.kms_key_arn == null ? "alias/aws/sns" : var.kms_key_arn
+  tags              = var.tags
 }
 
 # What the queue depends on; another value is a change pending.

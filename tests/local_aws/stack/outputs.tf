@@ -62,3 +62,13 @@ output "dashboard" {
   description = "As the module's output."
   value       = module.queue.dashboard
 }
+
+output "events" {
+  description = "As the module's output."
+  value       = module.queue.events
+}
+
+output "topic_arn" {
+  description = "ARN of the topic that gets messages for people."
+  value       = aws_sns_topic.people.arn
+}

@@ -22,13 +22,16 @@ mock_resource "aws_s3_bucket" {
   defaults = { arn = "arn:aws:s3:::mock-bucket" }
 }
 mock_resource "aws_dynamodb_table" {
-  defaults = { arn = "arn:aws:dynamodb:us-east-1:123456789012:table/mock-queue" }
+  defaults = { arn = "arn:aws:dynamodb:us-east-1:123456789012:table/mock-queue", stream_arn = "arn:aws:dynamodb:us-east-1:123456789012:table/mock-queue/stream/2026-01-01T00:00:00.000" }
 }
 mock_resource "aws_sqs_queue" {
   defaults = {
     arn = "arn:aws:sqs:us-east-1:123456789012:mock-dead-letters"
     url = "https://sqs.us-east-1.amazonaws.com/123456789012/mock-dead-letters"
   }
+}
+mock_resource "aws_cloudwatch_event_bus" {
+  defaults = { arn = "arn:aws:events:us-east-1:123456789012:event-bus/mock" }
 }
 mock_resource "aws_lambda_function" {
   defaults = { arn = "arn:aws:lambda:us-east-1:123456789012:function:mock" }

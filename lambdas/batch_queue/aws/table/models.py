@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from batch_queue.core.rows import Estimate, Route
 
 from .dynamo import Dynamo, milliseconds
@@ -17,7 +20,12 @@ class Models:
     def routes(self) -> dict[str, Route]:
         """Returns the routes that Terraform configured, by name."""
         items = self._dynamo.query("pk = :pk", {":pk": "route"})
-        return {item["sk"]: Route(**{**fields_of(Route, item), "name": item["sk"]}) for item in items}
+        return {item["sk"]: _route_of(item) for item in items}
+
+    def route(self, name: str) -> Route | None:
+        """Returns one route, or None if it is not configured. Eventually consistent."""
+        item = self._dynamo.get(("route", name), consistent=False)
+        return None if item is None else _route_of(item)
 
     def estimates(self) -> dict[str, Estimate]:
         """Returns the estimate of each base model."""
@@ -42,3 +50,7 @@ class Models:
             },
             condition="attribute_not_exists(pk) OR #jobs < :jobs",
         )
+
+
+def _route_of(item: Mapping[str, Any]) -> Route:
+    return Route(**{**fields_of(Route, item), "name": item["sk"]})

@@ -1,4 +1,4 @@
-"""Has moto's DynamoDB copy what a transaction changes, in place of all tables."""
+"""Has moto's DynamoDB copy what a transaction changes, in place of all tables, and keep streams right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ def copy_less() -> None:
 
     Before each transaction, moto copies every item of every table, to have them back if the transaction is
     canceled. With a thousand items, that takes longer than all else that it does. One call at a time may use
-    the tables meanwhile.
+    the tables meanwhile. What a canceled transaction has written to streams is taken back too, which moto
+    does not do with copies of its own either.
     """
     from moto.dynamodb import models
 
@@ -21,8 +22,15 @@ def copy_less() -> None:
     moto_transact = backend_class.transact_write_items
 
     def transact_write_items(backend: Any, transact_items: Sequence[Mapping[str, Any]]) -> None:
+        shards = [table.stream_shard for table in backend.tables.values() if table.stream_shard]
+        lengths = [len(shard.items) for shard in shards]
         with patch.object(models, "copy", _Copies(backend.tables, transact_items)):
-            moto_transact(backend, transact_items)
+            try:
+                moto_transact(backend, transact_items)
+            except BaseException:  # the copies of the tables, which are now the tables, have the same streams
+                for shard, length in zip(shards, lengths, strict=True):
+                    del shard.items[length:]
+                raise
 
     backend_class.transact_write_items = transact_write_items
 

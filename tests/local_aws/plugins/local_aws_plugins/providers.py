@@ -1,4 +1,7 @@
-"""Two mended services: PROVIDER_OVERRIDE_DYNAMODB=moto and PROVIDER_OVERRIDE_CLOUDWATCH=tagged."""
+"""Three mended services.
+
+PROVIDER_OVERRIDE_DYNAMODB=moto, PROVIDER_OVERRIDE_DYNAMODBSTREAMS=moto, PROVIDER_OVERRIDE_CLOUDWATCH=tagged.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,9 @@ from .moto_tables import copy_less
 
 #: From a datapoint to the look at its alarms, which leave out what came in the same second.
 ALARM_SECONDS = 2.0
+# moto's tables are plain dictionaries: one call at a time keeps conditional writes atomic, and a stream tells
+# nothing of a transaction before it is complete.
+_LOCK = threading.RLock()
 
 
 @aws_provider(api="dynamodb", name="moto")
@@ -26,15 +32,33 @@ def dynamodb_moto() -> Service:
 
     _keep_booleans()
     copy_less()
-    # moto's tables are plain dictionaries: one call at a time keeps conditional writes atomic.
-    lock = threading.RLock()
 
     def call(context: Any, request: Any) -> Any:
-        with lock:
+        with _LOCK:
             return moto.call_moto(context)
 
     return Service.for_provider(
         MotoDynamoDBProvider(),
+        dispatch_table_factory=lambda provider: ForwardingFallbackDispatcher(provider, call),
+    )
+
+
+@aws_provider(api="dynamodbstreams", name="moto")
+def dynamodbstreams_moto() -> Service:
+    """Return the service: the streams of moto's tables, which event source mappings poll."""
+    from localstack.aws.api.dynamodbstreams import DynamodbstreamsApi
+    from localstack.aws.forwarder import ForwardingFallbackDispatcher
+    from localstack.services import moto
+
+    class MotoDynamoDBStreamsProvider(DynamodbstreamsApi):
+        """Every operation falls through to moto."""
+
+    def call(context: Any, request: Any) -> Any:
+        with _LOCK:
+            return moto.call_moto(context)
+
+    return Service.for_provider(
+        MotoDynamoDBStreamsProvider(),
         dispatch_table_factory=lambda provider: ForwardingFallbackDispatcher(provider, call),
     )
 

@@ -38,6 +38,11 @@ output "roles" {
   value       = module.queue.roles
 }
 
+output "policies" {
+  description = "As the module's output."
+  value       = module.queue.policies
+}
+
 output "rules" {
   description = "As the module's output."
   value       = module.queue.rules

@@ -12,6 +12,7 @@ happens in a second is then the same, but for the grains being ten times as coar
 from __future__ import annotations
 
 import io
+import json
 import logging
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -170,7 +171,7 @@ class Rush:
                 f"{function}-{began}-{self._chance.random()}", function, self._timeouts[function]
             )
             try:
-                HANDLERS[function]({} if function == "process" else event, context)
+                HANDLERS[function](json.loads(event) if isinstance(event, bytes) else event, context)
             except Exception as failed:  # noqa: BLE001 - counted
                 error = failed
         if self.turns.now - began > self._timeouts[function]:

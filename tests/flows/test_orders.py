@@ -362,7 +362,9 @@ def test_an_upload_that_is_deleted_while_its_run_is_prepared_keeps_all_its_lines
 # ------------------------------------------------------------------------------------------ pause, resume
 
 
-def test_what_is_paused_submits_nothing_until_it_is_resumed(world: World) -> None:
+def test_what_is_paused_submits_nothing_until_it_is_resumed(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     # Given a queue that is paused while a job runs
     first = world.upload("first.jsonl", lines(records(5, "f")))
     world.run(running(world))
@@ -382,6 +384,8 @@ def test_what_is_paused_submits_nothing_until_it_is_resumed(world: World) -> Non
     assert all(words in upload.message for upload in waiting)
     assert words in world.order("explain", upload_id=waiting[0].upload_id)["words"]
     assert world.order("status")["paused"][0]["why"] == "the model is being changed"
+    assert '"PausedRoutes": 1' in capsys.readouterr().out
+    assert not world.errors
     # When it is resumed
     assert world.order("resume")["did"] == "The queue submits jobs again."
     world.run(steps=3_000)

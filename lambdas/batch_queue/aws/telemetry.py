@@ -90,6 +90,7 @@ METRICS: Mapping[str, str] = {
     "PendingRecords": _COUNT,
     "SlotsUsed": _COUNT,
     "SlotsFree": _COUNT,
+    "PausedRoutes": _COUNT,
     "UploadsAccepted": _COUNT,
     "RecordsAccepted": _COUNT,
     **{f"Uploads{status}": _COUNT for status in TERMINAL},

@@ -187,10 +187,14 @@ locals {
             view   = "timeSeries"
             stat   = "Minimum"
             period = local.gauge_period
-            metrics = [
-              for route in local.route_names :
-              concat(local.own, ["SlotsFree"], local.of_queue, ["Route", route, { label = route }])
-            ]
+            metrics = concat(
+              [
+                for route in local.route_names :
+                concat(local.own, ["SlotsFree"], local.of_queue, ["Route", route, { label = route }])
+              ],
+              # Why free slots are not used.
+              [concat(local.own, ["PausedRoutes"], local.of_queue, [{ label = "paused routes", color = local.red, stat = "Maximum" }])],
+            )
             yAxis = { left = { min = 0, label = "jobs", showUnits = false } }
           }
         },

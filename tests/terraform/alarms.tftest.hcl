@@ -224,7 +224,7 @@ run "fewer" {
     condition = toset(keys(output.alarms)) == toset([
       "dead_letters", "dead_letter_errors", "events_dropped", "failed_invocations", "oldest_pending", "failed_uploads",
       "rejected_uploads", "near_expiry", "schedule_stopped", "create_batch_queue_errors", "process_batch_jobs_errors",
-      "collect_results_errors",
+      "collect_results_errors", "operate_queue_errors", "publish_events_errors",
     ])
     error_message = "There is no alarm for what is null."
   }

@@ -47,6 +47,7 @@ run "names" {
       "br-batch-inference-process-batch-jobs-us-east-1",
       "br-batch-inference-collect-results-us-east-1",
       "br-batch-inference-operate-queue-us-east-1",
+      "br-batch-inference-publish-events-us-east-1",
     ]
     error_message = "The functions are named {name}-<function>-{region}."
   }
@@ -262,9 +263,9 @@ run "permissions" {
 
   assert {
     condition = {
-      for key, policy in output.policies : key => {
-        for statement in jsondecode(policy).Statement :
-        statement.Sid => [toset(flatten([statement.Action])), toset(flatten([statement.Resource]))]
+      for key in keys(output.policies) : key => {
+        for statement in data.aws_iam_policy_document.role["policy_${key}"].statement :
+        statement.sid => [toset(statement.actions), toset(statement.resources)]
       }
       } == {
       submit = {

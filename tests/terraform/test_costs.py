@@ -16,7 +16,7 @@ pytestmark = pytest.mark.terraform
 
 ALARM, METRIC, DASHBOARD = Decimal("0.10"), Decimal("0.30"), Decimal("3.00")
 KEY = Decimal("1.00")
-ENDPOINTS = {"complete": Decimal("43.80")}
+ENDPOINTS = {"complete": Decimal("73.00")}
 #: "OldestPendingAge and ActiveJobs": tests/flows/test_metrics.py holds that there are no others.
 IDLE_METRICS = 2
 FREE_ALARMS, FREE_DASHBOARD_METRICS = 10, 50

@@ -33,6 +33,7 @@ HELD_AGAINST: dict[str, tuple[str, ...]] = {
     "bucket_policy_documents": ("bucket_name",),
     "row_retention_days": ("uploads_retention_days", "results_retention_days", "bucket_name"),
     "bucket_owner": ("bucket_name", "create_bucket"),
+    "eventbridge_notifications": ("manage_bucket_notification", "bucket_name", "create_bucket"),
 }
 SUBNETS, GROUPS = ["subnet-0123456789abcdef0"], ["sg-0123456789abcdef0"]
 

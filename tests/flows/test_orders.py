@@ -449,6 +449,12 @@ def test_a_sealed_job_whose_uploads_are_cancelled_is_not_created(world: World) -
     [
         ({}, '"order" is missing'),
         ({"order": "cancle"}, 'did you mean "cancel"?'),
+        ({"order": ["cancel"]}, "there is no order"),
+        ({"order": {}}, "there is no order"),
+        ({"order": "cancel", "key": "to-process/\ud800.jsonl"}, "a text that is not empty"),
+        ({"order": "pause", "by": "ana\ud800", "why": "x"}, "a text that is not empty"),
+        ({"order": "cancel", "\ud800": "x"}, "has no member"),
+        ({"order": "cancel", "key": "to-process/" + "x" * 2000 + ".jsonl"}, "the key is too long"),
         ({"order": "cancel"}, "name the upload by one of"),
         ({"order": "cancel", "kee": "to-process/a.jsonl"}, 'did you mean "key"?'),
         ({"order": "cancel", "key": ""}, "a text that is not empty"),

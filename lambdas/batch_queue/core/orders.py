@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import field
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
@@ -70,7 +69,6 @@ class Order:
     by: str = ""
     why: str = ""
     after: str = ""
-    fields: frozenset[str] = field(default_factory=frozenset)
 
 
 def order_of(event: Any, settings: Settings, routes: Collection[str]) -> Order:
@@ -84,7 +82,7 @@ def order_of(event: Any, settings: Settings, routes: Collection[str]) -> Order:
         raise OrderError(
             f'"order" is missing. Write one of {_listed(list(Kind))}, such as {_EXAMPLES[Kind.STATUS]}'
         )
-    if event["order"] not in set(Kind):
+    if event["order"] not in list(Kind):
         raise OrderError(
             f"there is no order {_quoted(event['order'])}{_meant(str(event['order']), list(Kind))}. "
             f"Write one of {_listed(list(Kind))}"
@@ -98,11 +96,9 @@ def order_of(event: Any, settings: Settings, routes: Collection[str]) -> Order:
                 f"the order {_quoted(kind)} has no member {_quoted(name)}{_meant(name, may)}. It {takes}. "
                 f"For example: {_EXAMPLES[kind]}"
             )
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or not _is_unicode(value):
             raise OrderError(f"{_quoted(name)} must be a text that is not empty: leave it out, or write one")
-    found = Order(
-        kind, fields=frozenset(event) - {"order"}, **{n: v for n, v in event.items() if n != "order"}
-    )
+    found = Order(kind, **{name: value for name, value in event.items() if name != "order"})
     _check_who(found)
     _check_upload(found, settings)
     _check_route(found, routes)
@@ -160,8 +156,14 @@ def _check_route(order: Order, routes: Collection[str]) -> None:
         )
 
 
+def _is_unicode(text: str) -> bool:
+    """Returns whether a text can be stored: JSON can contain halves of surrogate pairs."""
+    return text == text.encode("utf-8", "replace").decode()
+
+
 def _quoted(text: object) -> str:
-    return f'"{str(text)[:100]}"'
+    shown = str(text)[:100].encode("utf-8", "replace").decode()
+    return f'"{shown}"'
 
 
 def _listed(texts: Collection[Any]) -> str:

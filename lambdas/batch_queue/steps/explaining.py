@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Any
@@ -160,7 +161,7 @@ class Explaining:
         found: dict[str, list[Place]] = {}
         for name, route in now.routes.items():
             if names.base_model(route.model_id) == base and now.pause_of(name) is None:
-                found[name] = self._queue.table.chunks.pending(name, MOST_PLACES**2, MOST_PLACES, 0.0)
+                found[name] = self._queue.table.chunks.pending(name, sys.maxsize, MOST_PLACES, 0.0)
         return found, all(len(places) < MOST_PLACES for places in found.values())
 
     def _expected(

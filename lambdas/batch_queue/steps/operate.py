@@ -10,7 +10,7 @@ from typing import Any
 
 from batch_queue.aws.bedrock import Bedrock
 from batch_queue.aws.listing import Version
-from batch_queue.aws.pool import NESTED_AT_ONCE, at_once
+from batch_queue.aws.pool import at_once
 from batch_queue.aws.table.chunks import UnfinishedError
 from batch_queue.aws.table.orders import Open
 from batch_queue.aws.telemetry import EventError, log
@@ -191,7 +191,7 @@ class Operate:
                 due.append(upload.upload_id)
             return "cancelled" if cancelled else "cancelled_before"
 
-        counts.update(at_once(cancel, known.values(), NESTED_AT_ONCE))
+        counts.update(at_once(cancel, known.values()))
         self._end(due)
 
     # ---------------------------------------------------------------------------------------------- retry

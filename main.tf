@@ -1,4 +1,4 @@
-# The pipeline at a glance: four functions and what triggers each of them.
+# The pipeline at a glance: five functions and what triggers each of them.
 #
 #   an upload to to-process/ ── S3 notification (bucket.tf) ──▶ create_batch_queue
 #   an upload whose notification was lost ── the daily sweep ─▶ create_batch_queue
@@ -8,7 +8,7 @@
 #   an order to cancel, retry, pause, resume or explain ──────▶ operate_queue
 #   an upload or a job begins or ends ── table (events.tf) ───▶ publish_events
 #
-# Work that takes longer than one invocation continues in the next: each function invokes itself.
+# Work that takes longer than one invocation continues in the next: each function but publish_events invokes itself.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}

@@ -29,7 +29,7 @@ output "table_arn" {
 }
 
 output "functions" {
-  description = "The four functions."
+  description = "The functions."
   value       = module.batch_inference.functions
 }
 

@@ -1,4 +1,4 @@
-"""The three functions together, in one process: what becomes of an upload."""
+"""The functions together, in one process: what becomes of an upload."""
 
 import json
 

@@ -153,3 +153,17 @@ def test_the_ten_steps_name_functions_that_exist() -> None:
         for name in re.findall(r"`([\w.]+)`", functions):
             for part in name.split("."):
                 assert re.search(rf"\b(class|def) {part}\b", text), f"step {number}: there is no {name}"
+
+
+ADDRESS = re.compile(r"module\.(?:\w+|<\w+>)\.(aws_\w+\.\w+)")
+
+
+def test_the_documentation_names_only_resources_of_the_module() -> None:
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in sorted(docs.ROOT.glob("*.tf")))
+    resources = {".".join(found) for found in re.findall(r'^resource "(\w+)" "(\w+)"', sources, re.MULTILINE)}
+    pages = [docs.README, docs.ROOT / "CHANGELOG.md", *sorted((docs.ROOT / "docs").glob("*.md"))]
+    named = {
+        address: path.name for path in pages for address in ADDRESS.findall(path.read_text(encoding="utf-8"))
+    }
+    assert "aws_s3_bucket.this" in named
+    assert {address: page for address, page in named.items() if address not in resources} == {}

@@ -20,6 +20,7 @@ from unittest.mock import patch
 
 import pytest
 from batch_queue.core.rows import Route, Status
+from batch_queue.steps.operate import AGAIN_SECONDS
 from botocore.exceptions import ConnectionClosedError
 
 from tests.local_aws.simulator import Fault
@@ -192,6 +193,7 @@ def ordered(forks: Forks) -> Counter[str]:
             check_cancelled(world, first, rows)
         else:
             assert left_at_that(), "only an order that was never stored is not carried out"
+        world.skip(AGAIN_SECONDS)
         order("retry", key="to-process/a.jsonl")
         order("pause", by="ana", why="a test")
         began = world.clock()

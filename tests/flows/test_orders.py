@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from batch_queue.core.rows import Status
+from batch_queue.steps.operate import AGAIN_SECONDS
 
 from tests.support.errors import denying
 from tests.support.invariants import Watch, check
@@ -28,6 +29,12 @@ ONE = configured("default", HAIKU, max_active_jobs=1, **SMALL)
 def world() -> Iterator[World]:
     with World.open(ONE, config=ANY_SIZE) as world:
         yield world
+
+
+def retry(world: World, **upload: str) -> dict[str, Any]:
+    """Somebody has an upload run again, when no function of its last run can be at work any more."""
+    world.skip(AGAIN_SECONDS)
+    return world.order("retry", **upload)
 
 
 def running(world: World, count: int = 1) -> Callable[[], bool]:
@@ -96,7 +103,7 @@ def test_a_job_with_nothing_but_cancelled_records_is_stopped_and_its_answers_are
     assert ids(world.result(upload)) == dict.fromkeys(paid, 1)
     assert upload.success_count + upload.error_count == len(rows)
     # When it is retried
-    again = world.order("retry", upload_id=upload_id, by="ana")
+    again = retry(world, upload_id=upload_id, by="ana")
     # Then the others run, and the result has every record once
     kept = upload.success_count
     assert again["did"] == f"Run 2 has begun: {15 - kept} records run again, and {kept} answers are kept."
@@ -244,7 +251,7 @@ def test_only_records_without_an_answer_run_again() -> None:
         answered = {row["recordId"]: row for row in world.result(before) if "modelOutput" in row}
         # When it is retried, and this time nothing fails
         world.simulator.configure({"record_faults": {"permanent_rate": 0.0}})
-        world.order("retry", key="to-process/a.jsonl")
+        retry(world, key="to-process/a.jsonl")
         world.run()
         # Then the result has the answers of both runs, each record once
         check(world, {upload_id: rows}, slots=2)
@@ -264,7 +271,7 @@ def test_an_upload_is_retried_as_often_as_it_fails() -> None:
         world.run()
         for run in (2, 3):
             assert world.one_upload(upload_id).status == Status.FAILED
-            world.order("retry", upload_id=upload_id)
+            retry(world, upload_id=upload_id)
             assert world.one_upload(upload_id).run == run
             if run == 3:
                 world.simulator.configure({"job_faults": []})
@@ -279,7 +286,7 @@ def test_an_upload_of_too_few_records_is_retried_in_a_route_that_now_takes_them(
         world.run()
         assert world.one_upload(upload_id).status == Status.REJECTED
         world.put_route(configured("default", HAIKU, undersized="on_demand"))
-        world.order("retry", upload_id=upload_id)
+        retry(world, upload_id=upload_id)
         world.run()
         check(world, {upload_id: records(3)}, slots=1)
         assert world.one_upload(upload_id).status == Status.COMPLETED
@@ -295,14 +302,14 @@ def test_rows_that_were_to_expire_are_kept_for_another_run(world: World) -> None
     assert all("expires_at" in row for row in world.rows() if row["pk"] == upload_id)
     # When it is retried, and its old rows would be due
     world.simulator.configure({"job_faults": []})
-    world.order("retry", upload_id=upload_id)
+    retry(world, upload_id=upload_id)
     assert not [row for row in world.rows() if row["pk"] == upload_id and "expires_at" in row]
     world.run()
     # Then it ends, and its rows are marked again
     check(world, {upload_id: rows}, slots=1)
     world.skip(3 * 86_400.0)
     world.expire_rows()
-    assert "no upload has the id" in world.order("retry", upload_id=upload_id)["error"]
+    assert "no upload has the id" in retry(world, upload_id=upload_id)["error"]
 
 
 def test_an_upload_whose_rows_are_about_to_expire_is_not_retried(world: World) -> None:
@@ -311,7 +318,7 @@ def test_an_upload_whose_rows_are_about_to_expire_is_not_retried(world: World) -
     upload_id = world.upload("a.jsonl", lines(records(5)))
     world.run()
     world.skip(80_000.0)
-    assert "its rows have expired, or are about to" in world.order("retry", upload_id=upload_id)["error"]
+    assert "its rows have expired, or are about to" in retry(world, upload_id=upload_id)["error"]
 
 
 def test_an_upload_that_was_deleted_is_not_retried(world: World) -> None:
@@ -321,7 +328,7 @@ def test_an_upload_that_was_deleted_is_not_retried(world: World) -> None:
     world.run()
     thing = event["Records"][0]["s3"]["object"]
     world.s3.delete_object(Bucket=world.bucket, Key="to-process/a.jsonl", VersionId=thing["versionId"])
-    assert "the object no longer exists" in world.order("retry", upload_id=upload_id)["error"]
+    assert "the object cannot be read: it no longer exists" in retry(world, upload_id=upload_id)["error"]
     assert world.one_upload(upload_id).status == Status.FAILED
 
 
@@ -349,7 +356,7 @@ def test_an_upload_that_is_deleted_while_its_run_is_prepared_keeps_all_its_lines
 
         # When it is deleted once the run has begun
         world.after = delete
-        world.order("retry", upload_id=upload_id)
+        retry(world, upload_id=upload_id)
         world.after = None
         world.run()
         # Then the upload ends with the lines that it had
@@ -516,7 +523,7 @@ def test_an_order_that_is_repeated_does_the_same_once(world: World) -> None:
     world.run()
     assert "by ana" in world.one_upload(upload_id).message
     assert world.order("cancel", upload_id=upload_id)["did"].startswith("It was cancelled before.")
-    world.order("retry", upload_id=upload_id)
+    retry(world, upload_id=upload_id)
     assert "has not ended" in world.order("retry", upload_id=upload_id)["error"]
     pause = {"by": "ana", "why": "a test"}
     since = world.order("pause", **pause)["paused"]
@@ -539,6 +546,7 @@ def test_two_at_once_do_it_once(order: str, world: World) -> None:
         world.simulator.configure({"job_faults": [{"outcome": "Failed", "rate": 1.0}]})
         world.run()
         world.simulator.configure({"job_faults": []})
+        world.skip(AGAIN_SECONDS)
     else:
         world.run(running(world))
     others: list[Any] = []

@@ -87,7 +87,8 @@ class Dispatch:
         routes = self._queue.table.models.routes()
         pauses = self._queue.table.orders.pauses()
         open_routes = [name for name in routes if not pauses.keys() & {"", name}]
-        filled = self._fill(now, routes, open_routes, run)
+        paused = [job for job in jobs if pauses.keys() & {"", job.route}]
+        filled = self._fill(now, routes, open_routes, {job.job_id for job in paused}, run)
         # News comes last: no slot stands idle for it.
         for job in now.jobs.values():
             run.attempt(tell_uploads, self._queue, job, job_id=job.job_id)
@@ -99,14 +100,26 @@ class Dispatch:
         return filled
 
     def _fill(
-        self, now: Round, routes: Mapping[str, Route], open_routes: Collection[str], run: Run
+        self,
+        now: Round,
+        routes: Mapping[str, Route],
+        open_routes: Collection[str],
+        paused: set[str],
+        run: Run,
     ) -> Filled | None:
-        """Fills the slots. ``open_routes``: those that are not paused. Returns None if time ran out first."""
+        """Fills the slots. ``open_routes``: those that are not paused. ``paused``: ids of jobs of others.
+
+        Returns None if time ran out first.
+        """
         jobs = [*now.jobs.values()]
         unsubmitted = [job for job in jobs if job.status == Status.SUBMITTING]
-        paused = [job for job in unsubmitted if job.route in routes and job.route not in open_routes]
-        retries = retrying.sort_out([job for job in unsubmitted if job not in paused], self._queue.clock())
-        aside = retries.aside | {job.job_id for job in paused}
+        for job in unsubmitted:
+            if job.job_id in paused:
+                run.attempt(self._submission.end_cancelled, job, job_id=job.job_id)
+        retries = retrying.sort_out(
+            [job for job in unsubmitted if job.job_id not in paused], self._queue.clock()
+        )
+        aside = retries.aside | {job.job_id for job in unsubmitted if job.job_id in paused}
         estimates = scheduling.informed(self._queue.table.models.estimates(), jobs)
         pending = self._pending(routes, open_routes, self._ours(now, aside, estimates), estimates)
         # Other users of the slots matter only if there is something to start.

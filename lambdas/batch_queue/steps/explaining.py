@@ -94,7 +94,7 @@ class Explaining:
         waiting = [chunk for chunk in chunks if chunk.status == Status.PENDING]
         job_ids = {chunk.job_id for chunk in chunks if chunk.job_id}
         jobs = [self._job(job, now) for job in now.jobs if job.job_id in job_ids]
-        pending, whole = self._pending(now, base)
+        pending, whole = self._pending(now, base, upload.route)
         ahead = _ahead(upload.upload_id, pending.get(upload.route, []))
         running = self._running(now, base)
         expected = self._expected(upload, now, pending, running, jobs, [c.records for c in waiting])
@@ -156,11 +156,14 @@ class Explaining:
         ours = [Running(job.model_id, job.route, self._ends_in(job, now)) for job in now.of_model(base)]
         return [*ours, *(Running(one.model_id) for one in now.others(base))]
 
-    def _pending(self, now: _Now, base: str) -> tuple[dict[str, list[Place]], bool]:
-        """Returns the places of the routes of a model, and whether these are all of them."""
+    def _pending(self, now: _Now, base: str, own: str) -> tuple[dict[str, list[Place]], bool]:
+        """Returns the places of the routes of a model, and whether these are all of them.
+
+        Without routes that are paused, but with the route ``own``.
+        """
         found: dict[str, list[Place]] = {}
         for name, route in now.routes.items():
-            if names.base_model(route.model_id) == base and now.pause_of(name) is None:
+            if names.base_model(route.model_id) == base and (name == own or now.pause_of(name) is None):
                 found[name] = self._queue.table.chunks.pending(name, sys.maxsize, MOST_PLACES, 0.0)
         return found, all(len(places) < MOST_PLACES for places in found.values())
 

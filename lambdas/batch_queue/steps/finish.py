@@ -117,8 +117,10 @@ class Finish:
         """Ends an upload with missing parts, unless another run has ended it and deleted them."""
         table = self._queue.table
         upload = table.uploads.get(due.upload.upload_id)
-        if upload is None or upload.status in TERMINAL:
-            return replace(due, upload=upload or due.upload)
+        if upload is None or upload.run != due.upload.run:
+            return due
+        if upload.status in TERMINAL:
+            return replace(due, upload=upload)
         self._mending.mend(upload, due.chunks, run)
         if run.unfinished:
             return due
@@ -163,6 +165,9 @@ class Finish:
             if chunk.attempt == 1 and len(chunk.parts) == 1 and not chunk.parts[0].startswith(folder):
                 return
         self._queue.bucket.delete_folder(folder)
+        if due.upload.run > 1:  # the collector of the run before may have died before it did this
+            before = replace(due.upload, run=due.upload.run - 1).folder
+            self._queue.bucket.delete_folder(names.work_folder(self._queue.settings.work_prefix, before))
 
     def _expire(self, upload: Upload) -> None:
         """Has the rows of an upload that has ended deleted after ``row_retention_days``. Safe to repeat.

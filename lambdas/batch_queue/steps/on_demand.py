@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -40,6 +40,10 @@ class AtWorkError(Exception):
     """Another run answers the same chunk at this moment."""
 
 
+class CancelledError(Exception):
+    """The upload was cancelled: no further record of the chunk is asked about."""
+
+
 class OnDemand:
     """Writes the output file of each chunk of a job, as Bedrock would.
 
@@ -62,7 +66,7 @@ class OnDemand:
         written = self._queue.bucket.keys(names.output_folder(self._queue.settings.work_prefix, job.job_id))
         for ref in intent.chunks:
             chunk = chunks.get(ref)
-            if chunk is None or chunk.job_id != job.job_id or chunk.gone or chunk.cancelled:
+            if chunk is None or chunk.job_id != job.job_id or chunk.gone:
                 continue
             try:
                 if not self._run_chunk(job, kind, chunk, run, written):
@@ -78,6 +82,9 @@ class OnDemand:
         if key in written:
             return True
         parts = sorted(part for part in written if part.startswith(f"{key}."))
+        if chunk.cancelled:
+            self._keep(parts, key)
+            return True
         seen = {digest for part in parts for digest in self._answered(key, part)}
         source = ObjectRef(chunk.key, chunk.version_id, chunk.etag)
         stream = bucket.stream(source, None if chunk.whole else (chunk.start, chunk.end))
@@ -93,9 +100,16 @@ class OnDemand:
         except ObjectGoneError:
             if not parts:
                 raise  # else the stored answers count
-        bucket.concatenate(parts, key)
+        except CancelledError:
+            log.info("records are not asked about any more", extra={"job_id": job.job_id})
+        self._keep(parts, key)
         log.info("records answered on demand", extra={"job_id": job.job_id, "records": chunk.records})
         return True
+
+    def _keep(self, parts: Sequence[str], key: str) -> None:
+        """Joins the stored answers of a chunk, if there are any, into its output file."""
+        if parts:
+            self._queue.bucket.concatenate(parts, key)
 
     def _answered(self, key: str, part: str) -> set[int]:
         """Returns the digests of the recordIds that a stored object answers: its name has that of one."""
@@ -139,7 +153,8 @@ class _Counts:
     def add(self, marks: set[str]) -> set[str]:
         """Counts a batch, before it is asked about; returns those of its records that may be.
 
-        The batch before it is answered by now. Raises AtWorkError if another run has counted meanwhile.
+        The batch before it is answered by now. Raises AtWorkError if another run has counted meanwhile, and
+        CancelledError.
         """
         asked = {mark: count for mark, count in self._stored.items() if mark not in self._batch}
         may = {mark for mark in marks if asked.get(mark, 0) < MAX_ASKED}
@@ -147,7 +162,8 @@ class _Counts:
         if may:
             asked.update({mark: asked.get(mark, 0) + 1 for mark in may})
             if not self._chunks.count_asked(self._chunk, self._stored, asked, self._run):
-                raise AtWorkError
+                now = self._chunks.get(self._chunk.ref)
+                raise CancelledError if now is not None and now.cancelled else AtWorkError
             self._stored = asked
         return may
 

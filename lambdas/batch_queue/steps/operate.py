@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,10 +18,12 @@ from batch_queue.aws.telemetry import EventError, log
 from batch_queue.core import names, reports
 from batch_queue.core.objects import NewObject, why_not
 from batch_queue.core.orders import Kind, Order, OrderError, order_of
+from batch_queue.core.records import dataclass
 from batch_queue.core.rows import TERMINAL, Pause, Status, Upload
 
 from .cancelling import Cancelled, Cancelling
 from .explaining import Explaining, about
+from .handover import COLLECT_SECONDS
 from .preparation import Preparation
 from .queue import Queue
 from .run import Run
@@ -31,6 +34,9 @@ PATIENCE_SECONDS = 25.0
 # A run with less time than this begins nothing else.
 STOP_SECONDS = 60.0
 LOOKUP_BATCH = 100
+# An upload does not run again before every collector that knows only its run before has ended: it lives for
+# 15 minutes, and clocks differ.
+AGAIN_SECONDS = COLLECT_SECONDS + 360.0
 
 
 class Operate:
@@ -71,12 +77,12 @@ class Operate:
         if order.kind == Kind.EXPLAIN:
             return self._explaining.explain(upload)
         obey = self._cancel if order.kind == Kind.CANCEL else self._retry
-        return obey(upload, order, self._patient(run))
+        return obey(upload, order, run, self._patience(run))
 
-    def _patient(self, run: Run) -> Run:
-        """Returns a run that ends before the sender of an order loses patience."""
-        left = min(run.deadline - self._queue.clock(), STOP_SECONDS + PATIENCE_SECONDS)
-        return Run(self._queue.clock, run.function_name, left)
+    def _patience(self, run: Run) -> Callable[[], bool]:
+        """Returns what says when another invocation has to do the rest, because a sender waits."""
+        until = self._queue.clock() + PATIENCE_SECONDS
+        return lambda: self._queue.clock() >= until or run.has_less_than(STOP_SECONDS)
 
     # --------------------------------------------------------------------------------------- which upload
 
@@ -117,7 +123,7 @@ class Operate:
 
     # --------------------------------------------------------------------------------------------- cancel
 
-    def _cancel(self, upload: Upload, order: Order, run: Run) -> dict[str, Any]:
+    def _cancel(self, upload: Upload, order: Order, run: Run, stop: Callable[[], bool]) -> dict[str, Any]:
         """Cancels one upload. Raises OrderError if it has ended."""
         if upload.status in TERMINAL and not upload.cancelled_at:
             raise OrderError(_has_ended(upload))
@@ -126,9 +132,7 @@ class Operate:
             upload = self._queue.table.uploads.get(upload.upload_id) or upload
             if not upload.cancelled_at:
                 raise OrderError(_has_ended(upload))
-        upload = cancelled or upload
-        found = None if upload.status in TERMINAL else self._carry_out(upload, run)
-        self._end([upload.upload_id] if found and found.is_due else [])
+        found = self._carry_out([upload.upload_id], run, stop)
         now = self._queue.table.uploads.get(upload.upload_id) or upload
         return {**about(now), "order": "cancel", **_told(now, found, again=cancelled is None)}
 
@@ -148,59 +152,44 @@ class Operate:
 
         What time does not suffice for, another invocation does.
         """
-        patient = run if order.after else self._patient(run)
+        stop = partial(run.has_less_than, STOP_SECONDS) if order.after else self._patience(run)
         counts: Counter[str] = Counter(cancelled=0, cancelled_before=0, ended=0, unknown=0)
         answer = {"order": "cancel", "prefix": order.prefix}
+        settings = self._queue.settings
         for page, end in self._queue.listing.versions(order.prefix, order.after):
-            ours = iter(
-                [
-                    one
-                    for one in page
-                    if not why_not(self._queue.settings.bucket, one.key, self._queue.settings)
-                ]
-            )
-            while some := list(islice(ours, LOOKUP_BATCH)):
-                self._cancel_some([self._id_of(one) for one in some], order, patient, counts)
-            if patient.has_less_than(STOP_SECONDS):
-                again = {
-                    "order": "cancel",
-                    "prefix": order.prefix,
-                    "by": order.by,
-                    "why": order.why,
-                    "after": end,
-                }
-                self._queue.functions.wake(
-                    run.function_name, {name: text for name, text in again.items() if text}
-                )
-                return {**answer, **counts, "goes_on": True}
-        patient.raise_first()
+            ours = [one for one in page if not why_not(settings.bucket, one.key, settings)]
+            for at in range(0, len(ours), LOOKUP_BATCH):
+                some, left = ours[at : at + LOOKUP_BATCH], ours[at + LOOKUP_BATCH :]
+                self._cancel_some([self._id_of(one) for one in some], order, run, stop, counts)
+                # Another run begins behind a key, and so would leave out what is left of this one.
+                if (not left or left[0].key != some[-1].key) and stop():
+                    after = some[-1].key if left else end
+                    again = {"order": "cancel", "prefix": order.prefix, "by": order.by, "why": order.why}
+                    event = {name: text for name, text in {**again, "after": after}.items() if text}
+                    self._queue.functions.wake(run.function_name, event)
+                    return {**answer, **counts, "goes_on": True}
+        run.raise_first()
         return {**answer, **counts, "goes_on": False}
 
-    def _cancel_some(self, upload_ids: list[str], order: Order, run: Run, counts: Counter[str]) -> None:
+    def _cancel_some(
+        self, upload_ids: list[str], order: Order, run: Run, stop: Callable[[], bool], counts: Counter[str]
+    ) -> None:
         known = self._queue.table.uploads.all(upload_ids)
         counts["unknown"] += len(set(upload_ids) - set(known))
-
-        due: list[str] = []
-
-        def cancel(upload: Upload) -> str:
-            if upload.status in TERMINAL:
-                return "ended"
-            cancelled = self._mark(upload, order)
-            found = run.attempt(self._carry_out, cancelled or upload, run, upload_id=upload.upload_id)
-            if found and found.is_due:
-                due.append(upload.upload_id)
-            return "cancelled" if cancelled else "cancelled_before"
-
-        counts.update(at_once(cancel, known.values()))
-        self._end(due)
+        open_yet = [upload for upload in known.values() if upload.status not in TERMINAL]
+        counts["ended"] += len(known) - len(open_yet)
+        marked = at_once(lambda upload: self._mark(upload, order), open_yet)
+        counts["cancelled"] += len(marked) - marked.count(None)
+        counts["cancelled_before"] += marked.count(None)
+        self._carry_out([upload.upload_id for upload in open_yet], run, stop)
 
     # ---------------------------------------------------------------------------------------------- retry
 
-    def _retry(self, upload: Upload, order: Order, run: Run) -> dict[str, Any]:
+    def _retry(self, upload: Upload, order: Order, run: Run, stop: Callable[[], bool]) -> dict[str, Any]:
         """Begins another run of an upload that has ended. Raises OrderError if it cannot run again."""
         if upload.status not in TERMINAL:
-            if upload.run > 1 and upload.preparing:  # as an order before this one has begun
-                return self._told_again(upload, run)
+            if upload.preparing:  # as an order before this one has begun
+                return self._told_again(upload, run, stop)
             raise OrderError(
                 f"{upload.key} is {upload.status} and has not ended: records that fail run again by "
                 'themselves. Wait for its end, or write {"order": "cancel"} first'
@@ -209,36 +198,47 @@ class Operate:
             raise OrderError(
                 f"all {upload.records:,} records of {upload.key} have an answer: nothing is left to run"
             )
+        if upload.route not in self._queue.table.models.routes():
+            raise OrderError(
+                f"the route {upload.route} of {upload.key} is not configured: add it again first"
+            )
         if why := self._preparation.why_not(upload):
             raise OrderError(f"{upload.key} cannot run again: {why}")
         now = self._queue.now()
+        begins = max(now, names.iso(names.epoch(upload.ended_at) + AGAIN_SECONDS))
         by = f" by {order.by}" if order.by else ""
-        why = f" ({order.why})" if order.why else ""
-        message = f"waiting: run {upload.run + 1}, ordered at {now}{by}{why}, is being prepared"
+        said = f" ({order.why})" if order.why else ""
+        at = "is being prepared" if begins == now else f"begins after {begins}"
         new = replace(
             upload,
             status=Status.PENDING,
             run=upload.run + 1,
             preparing=True,
-            message=message,
+            message=f"waiting: run {upload.run + 1}, ordered at {now}{by}{said}, {at}",
             updated_at=now,
             ended_at="",
             cancelled_at="",
             cancelled_by="",
             cancelled_why="",
+            result_key=upload.result_key if self._preparation.has_result(upload) else "",
         )
-        if not self._queue.table.orders.retry(new, upload.status):
+        if not self._queue.table.orders.retry(new, upload.status, begins):
             raise OrderError(
                 f"another order about {upload.key} was quicker: ask what it has done with explain"
             )
-        return self._told_again(new, run)
+        return self._told_again(new, run, stop)
 
-    def _told_again(self, upload: Upload, run: Run) -> dict[str, Any]:
-        found = self._carry_out(upload, run)
-        self._end([upload.upload_id] if found and found.is_due else [])
+    def _told_again(self, upload: Upload, run: Run, stop: Callable[[], bool]) -> dict[str, Any]:
+        self._carry_out([upload.upload_id], run, stop)
         now = self._queue.table.uploads.get(upload.upload_id) or upload
+        order = self._queue.table.orders.get(upload.upload_id)
         told = f"Run {now.run} has begun, and is being prepared."
-        if not now.preparing:
+        if now.preparing and order and order.not_before > self._queue.now():
+            told = (
+                f"Run {now.run} is ordered. It begins after {order.not_before}, when no function can be at "
+                "work for the run before any more."
+            )
+        elif not now.preparing:
             kept = now.success_count
             left = now.records - kept
             told = f"Run {now.run} has begun: {left:,} records run again, and {kept:,} answers are kept."
@@ -273,48 +273,86 @@ class Operate:
 
     def _go_on(self, after: str, run: Run) -> None:
         """Carries out what other invocations have left. Raises the first error after all were tried."""
-        due: list[str] = []
-        for order in self._queue.table.orders.open(after):
-            if run.has_less_than(STOP_SECONDS):
+        stop = partial(run.has_less_than, STOP_SECONDS)
+        opened = self._queue.table.orders.open(after)
+        while some := list(islice(opened, LOOKUP_BATCH)):
+            if stop():
                 self._queue.functions.wake(run.function_name, {"go_on": after})
                 break
-            upload = self._queue.table.uploads.get(order.upload_id)
-            found = run.attempt(self._carry_out_open, order, upload, run, upload_id=order.upload_id)
-            due += [order.upload_id] if found and found.is_due else []
-            after = order.upload_id
-        self._end(due)
+            self._carry_out([order.upload_id for order in some], run, stop)
+            after = some[-1].upload_id
         run.raise_first()
 
-    def _carry_out(self, upload: Upload, run: Run) -> Cancelled | None:
-        """Carries out the open order about an upload, if there is one."""
-        order = self._queue.table.orders.get(upload.upload_id)
-        return self._carry_out_open(order, upload, run) if order else None
+    def _carry_out(self, upload_ids: Sequence[str], run: Run, stop: Callable[[], bool]) -> Cancelled | None:
+        """Carries out the open orders about these uploads. Returns what has become of the last cancelled one.
 
-    def _carry_out_open(self, order: Open, upload: Upload | None, run: Run) -> Cancelled | None:
-        orders = self._queue.table.orders
+        Keeps errors in ``run``; that of a single upload is raised. What time does not suffice for, another
+        invocation does.
+        """
+
+        def step(upload_id: str) -> Cancelled | _Again | _Unfinished | None:
+            return run.attempt(self._step, upload_id, stop, upload_id=upload_id)
+
+        steps = at_once(step, upload_ids)
+        if len(upload_ids) == 1:
+            run.raise_first()
+        cancelled = [one for one in steps if isinstance(one, Cancelled)]
+        again = [one for one in steps if isinstance(one, _Again)]
+        self._cancelling.stop_jobs(cancelled)
+        due = [one.order.upload_id for one in cancelled if one.is_due]
+        for at in range(0, len(due), LOOKUP_BATCH):
+            some = due[at : at + LOOKUP_BATCH]
+            self._queue.functions.wake(self._queue.settings.collect_function, {"upload_ids": some})
+        if any(isinstance(one, _Unfinished) for one in steps):
+            self._queue.functions.wake(run.function_name, {"go_on": ""})
+        if again:
+            self._queue.wake_processor("uploads run again")
+        at_once(lambda one: self._queue.table.orders.close(one.order), again)
+        return cancelled[-1] if cancelled else None
+
+    def _step(self, upload_id: str, stop: Callable[[], bool]) -> Cancelled | _Again | _Unfinished | None:
+        """Does what is left of the open order about an upload, up to what several of them have in common.
+
+        Returns None if nothing is left, or nothing can be done now.
+        """
+        order, upload = self._read(upload_id)
+        if order is None:
+            return None
         if upload is None or upload.status in TERMINAL:
-            orders.close(order)
+            self._queue.table.orders.close(order)
             return None
         try:
-            if upload.preparing and not self._preparation.run(upload, order, run):
-                return None
-            if upload.cancelled_at:
-                return self._cancelling.run(upload, order, run)
+            if upload.preparing:
+                if order.not_before > self._queue.now() or not self._preparation.run(upload, order, stop):
+                    return None
+                order, upload = self._read(upload_id)
+            return self._rest(order, upload, stop) if order and upload else None
         except UnfinishedError:
-            self._queue.functions.wake(run.function_name, {"go_on": ""})
-            return None
-        prepared = self._queue.table.uploads.get(order.upload_id)
-        if prepared and not prepared.chunks_open:  # none of its records can run any more
-            return Cancelled(is_due=True)
-        self._queue.wake_processor("an upload runs again")
-        orders.close(order)
-        return None
+            return _Unfinished()
 
-    def _end(self, upload_ids: Sequence[str]) -> None:
-        """Has uploads ended that have no open chunk left."""
-        for at in range(0, len(upload_ids), LOOKUP_BATCH):
-            some = list(upload_ids[at : at + LOOKUP_BATCH])
-            self._queue.functions.wake(self._queue.settings.collect_function, {"upload_ids": some})
+    def _read(self, upload_id: str) -> tuple[Open | None, Upload | None]:
+        """Returns the open order about an upload and, read after it, the upload, which thus says as much."""
+        order = self._queue.table.orders.get(upload_id)
+        return order, self._queue.table.uploads.get(upload_id)
+
+    def _rest(self, order: Open, upload: Upload, stop: Callable[[], bool]) -> Cancelled | _Again:
+        """Does what is left of an order about an upload that is prepared."""
+        if upload.cancelled_at and upload.status not in TERMINAL:
+            return self._cancelling.take_out(upload, order, stop)
+        if not upload.chunks_open:  # none of its records can run any more
+            return Cancelled(order, is_due=True)
+        return _Again(order)
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """The records of an upload are in the queue again, as was ordered."""
+
+    order: Open
+
+
+class _Unfinished:
+    """Time ran out: another invocation does the rest."""
 
 
 def _has_ended(upload: Upload) -> str:

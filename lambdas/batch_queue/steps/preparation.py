@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 
-from batch_queue.aws.bucket import ObjectGoneError
+from batch_queue.aws.bucket import ObjectArchivedError, ObjectGoneError
 from batch_queue.aws.table.chunks import UnfinishedError
 from batch_queue.aws.table.orders import Open
 from batch_queue.core import digests, names, outputs, reading
@@ -17,13 +17,11 @@ from batch_queue.core.records import dataclass
 from batch_queue.core.rows import Chunk, Counts, Status, Upload
 
 from .queue import Queue
-from .run import Run
 from .settlement import GONE, GONE_CODE
 
-# A run with less time than this begins no other chunk: reading one of 100 MB and its lines takes less.
-CHUNK_SECONDS = 20.0
-# Rows that DynamoDB may delete within this time are not used again.
+# Rows that DynamoDB may delete within this time, and so much more for each chunk, are not used again.
 EXPIRES_SECONDS = 6 * 3600.0
+CHUNK_SECONDS = 1.0
 # The error code of records whose answers were in a result that no longer exists.
 LOST_CODE = "ResultLost"
 
@@ -59,28 +57,40 @@ class Preparation:
 
     def why_not(self, upload: Upload) -> str:
         """Returns why an upload that has ended cannot run again, or ""."""
-        bucket = self._queue.bucket
         if not upload.chunks:
             return f"the queue has none of its records. {upload.message}"
         chunks = self._queue.table.chunks.of(upload)
-        soon = self._queue.clock() + EXPIRES_SECONDS
+        soon = self._queue.clock() + EXPIRES_SECONDS + CHUNK_SECONDS * upload.chunks
         if len(chunks) < upload.chunks or (upload.expires_at is not None and upload.expires_at < soon):
             return "its rows have expired, or are about to. Upload its records again"
         if not all(chunk.origin for chunk in chunks):
             return "its rows are of a version of the module that could not do this. Upload its records again"
-        objects = [ObjectRef(upload.key, upload.version_id, upload.etag)]
+        objects = {"the object": ObjectRef(upload.key, upload.version_id, upload.etag)}
         if upload.success_count:
-            objects.append(_result(upload))
-        for ref in objects:
-            try:
-                bucket.size(ref)
-            except ObjectGoneError:
-                what = "the object" if ref.key == upload.key else f"its result {ref.key}"
-                return f"{what} no longer exists. Upload its records again"
+            objects[f"its result {upload.result_key}"] = _result(upload)
+        for what, ref in objects.items():
+            if said := self._unreadable(ref):
+                return f"{what} cannot be read: {said}"
         if upload.success_count and not upload.result_version_id and not self._has_answers(upload):
             return (
                 f"its result {upload.result_key} is not as the queue has written it. Upload its records again"
             )
+        return ""
+
+    def has_result(self, upload: Upload) -> bool:
+        """Returns whether the result of an upload can be read."""
+        there = bool(upload.result_key) and not names.is_report(upload.result_key)
+        return there and not self._unreadable(_result(upload))
+
+    def _unreadable(self, ref: ObjectRef) -> str:
+        """Returns why an object cannot be read, or "". An archived one can be looked at, but not read."""
+        try:
+            for _ in self._queue.bucket.stream(ref, (0, 1)):
+                break
+        except ObjectArchivedError:
+            return "it is archived. Restore it first"
+        except ObjectGoneError:
+            return "it no longer exists. Upload the records again"
         return ""
 
     def _has_answers(self, upload: Upload) -> bool:
@@ -88,16 +98,18 @@ class Preparation:
         lines = outputs.answers_in(self._queue.bucket.stream(_result(upload)))
         return sum(is_answer for _, _, is_answer in lines) == upload.success_count
 
-    def run(self, upload: Upload, order: Open, run: Run) -> bool:
+    def run(self, upload: Upload, order: Open, stop: Callable[[], bool]) -> bool:
         """Prepares an upload whose row says ``preparing``. Returns False if another run is at it.
 
-        Raises UnfinishedError if time runs out first.
+        Raises UnfinishedError if ``stop`` returns True first.
         """
         table = self._queue.table
         lines = _Lines(self._queue, upload, order.offset)
-        for had in table.chunks.of(upload)[order.number - 1 :]:
-            if run.has_less_than(CHUNK_SECONDS):
+        for had in table.chunks.of(upload, order.number):
+            if stop():
                 raise UnfinishedError
+            if had.number != order.number or had.run >= upload.run:
+                return False  # another run has prepared it since the order was read
             chunk, counts = self._prepare(upload, had, lines)
             if not table.orders.prepare(order, chunk, counts, lines.offset):
                 return False
@@ -130,7 +142,7 @@ class Preparation:
         kept = self._kept(chunk, lines, taken)
         if not left:
             return replace(chunk, parts=kept), Counts(success=len(taken.answered))
-        return self._pending(upload, chunk, origin, kept, lines, taken, source), Counts(
+        return self._pending(upload, chunk, origin, kept, lines, taken, ids, source), Counts(
             success=len(taken.answered)
         )
 
@@ -165,6 +177,7 @@ class Preparation:
         kept: tuple[str, ...],
         lines: _Lines,
         taken: _Taken,
+        ids: frozenset[int],
         source: Callable[[], Iterator[bytes]],
     ) -> Chunk:
         """Returns a chunk as it is in the queue again, with those of its records that have no answer."""
@@ -176,7 +189,7 @@ class Preparation:
         if taken.end > taken.start and not taken.only_answers:
             errors = f"{again}.errors"
             stream = bucket.stream(lines.ref, (taken.start, taken.end))
-            bucket.put_stream(errors, outputs.settled_but(stream, taken.answered))
+            bucket.put_stream(errors, outputs.settled(stream, ids - taken.answered))
         start, end, records = origin
         return Chunk(
             upload_id=chunk.upload_id,
@@ -237,17 +250,18 @@ class _Lines:
         self._is_there = bool(upload.result_key) and not names.is_report(upload.result_key)
         self._size = -1
         self._lines: Iterator[tuple[int, int | None, bool]] | None = None
+        self._is_gone = False
         self._held: tuple[int, int | None, bool] | None = None
 
     def take(self, ids: Collection[int]) -> _Taken:
-        """Takes the lines up to the first answer to a record that is not one of ``ids`` (digests).
+        """Takes the lines up to the first one of a record that is not one of ``ids`` (digests).
 
         Raises ObjectGoneError if the result no longer exists.
         """
         start, answered, only = self.offset, set[int](), True
         for line in self._from_here():
             length, mark, is_answer = line
-            if is_answer and mark not in ids:
+            if mark is not None and mark not in ids:
                 self._held = line
                 break
             if is_answer and mark is not None:
@@ -267,17 +281,27 @@ class _Lines:
             self.offset += length
         return start, self.offset
 
+    def _noticed(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """Yields the blocks of the result, and remembers that it is gone: no chunk may take it for empty."""
+        try:
+            yield from blocks
+        except ObjectGoneError:
+            self._is_gone = True
+            raise
+
     def _end(self) -> int:
         if self._size < 0:
-            self._size = self._bucket.size(self.ref) if self._is_there else 0
+            self._size = self._bucket.size(self.ref) if self._is_there else 0  # raises each time it is gone
         return self._size
 
     def _from_here(self) -> Iterator[tuple[int, int | None, bool]]:
+        if self._is_gone:
+            raise ObjectGoneError
         if self._lines is None:
             end = self._end()
             there = end > self.offset
             stream = self._bucket.stream(self.ref, (self.offset, end)) if there else iter(())
-            self._lines = outputs.answers_in(stream)
+            self._lines = outputs.answers_in(self._noticed(stream))
         # Not a generator: one that is left in the middle would close the lines behind it.
         held = () if self._held is None else (self._held,)
         self._held = None

@@ -335,8 +335,25 @@ class Settlement:
         """Ends a chunk whose records do not run again: each has its last error, if a job has run it."""
         # Otherwise a part is missing, for which the end of the upload writes error lines.
         part = chunk.last_errors or names.settled_key(self._work, chunk, "missing")
+        if chunk.run > 1:
+            part = self._errors_of_all(chunk, message)
         errors, counts = Counter({"not run again": chunk.records}), Counts(error=chunk.records)
         return self._close(chunk, [part], errors, counts, status=Status.FAILED, message=message)
+
+    def _errors_of_all(self, chunk: Chunk, message: str) -> str:
+        """Writes an error line for each record of a chunk: its last one or, if it never ran, ``message``.
+
+        Returns the key of the part. Raises ObjectGoneError.
+        """
+        had = chunk.last_errors
+        seen: set[int] = set()
+        if had:
+            stream = self._queue.bucket.stream(ObjectRef(had))
+            seen = {mark for _, mark, _ in outputs.answers_in(stream) if mark is not None}
+        lines = self._queue.bucket.stream(ObjectRef(had)) if had else iter(())
+        others = outputs.unanswered(self._source(chunk), seen)
+        more = (outputs.error_line(record, self._outcome.code, message) for _, record in others)
+        return self._part(chunk, "not-run", chain(lines, more))
 
     # ------------------------------------------------------------------------------------------- pieces
 
@@ -419,8 +436,8 @@ def is_open(chunk: Chunk, ref: ChunkRef, job: Job) -> bool:
 
 
 def _has_run(chunk: Chunk) -> bool:
-    """Returns whether a job has run records of a chunk, or a run of its upload before this one has ended."""
-    return bool(chunk.runs) or chunk.run > 1
+    """Returns whether a job has run records of a chunk, also in a run of its upload before this one."""
+    return bool(chunk.runs or chunk.parts or chunk.last_errors)
 
 
 def _with_reasons(chunk: Chunk, tally: Tally) -> Chunk:

@@ -17,6 +17,9 @@ from .queue import Queue
 from .run import Run
 from .staging import HEALING_SECONDS, Staging
 
+# A run that tried to submit a job this long ago has ended, and Bedrock's list has what it has created.
+TRIED_SECONDS = 600.0
+
 
 class Submission:
     """Submits jobs. The job id is the client token, so that repeating a call returns the same job."""
@@ -80,23 +83,37 @@ class Submission:
 
         Returns the job, or None if another run tries it. Raises BedrockError as ``submit`` does.
         """
+        if job.sealed and self._is_cancelled(self._queue.table.jobs.intent(job.job_id)):
+            return self.end_cancelled(job)
         again = replace(job, tries=job.tries + 1, tried_at=self._queue.now())
         if not self._queue.table.jobs.count_try(again):
             return None
         intent = self._queue.table.jobs.intent(job.job_id)
-        if again.sealed and self._is_cancelled(intent):
-            return self._cancel(again)
         return self._give_up(again, intent) if again.tries > MAX_TRIES else self.submit(again, intent, run)
 
-    def _is_cancelled(self, intent: Intent) -> bool:
-        """Returns whether all uploads are cancelled whose chunks a job is to run."""
-        chunks = self._queue.table.chunks.all(intent.chunks)
-        return all(chunk.cancelled or chunk.status in TERMINAL for chunk in chunks.values())
+    def end_cancelled(self, job: Job) -> Job | None:
+        """Ends a job that is not submitted, if all of its uploads are cancelled.
 
-    def _cancel(self, job: Job) -> Job:
-        """Ends a job whose uploads are cancelled, unless Bedrock has it. Raises BedrockError."""
-        arn = None if job.instead else self._bedrock.find(job.job_name)
-        return self._accepted(job, arn) if arn else end(self._queue, job, Status.CANCELLED)
+        Returns the job, or None if it is left as it is: also while another run may be submitting it, and
+        until Bedrock's list has what the last try has created. If Bedrock has it, it is stored as submitted,
+        and then stopped. Raises BedrockError.
+        """
+        tried_now = self._queue.age(job.tried_at or job.created_at) < TRIED_SECONDS
+        if tried_now or not self._is_cancelled(self._queue.table.jobs.intent(job.job_id)):
+            return None
+        arn = self._bedrock.find(job.job_name) if job.sealed and not job.instead else None
+        if arn is None:
+            return end(self._queue, job, Status.CANCELLED)
+        accepted = self._accepted(job, arn)
+        self._queue.functions.wake(self._queue.settings.operate_function, {"go_on": ""})
+        return accepted
+
+    def _is_cancelled(self, intent: Intent) -> bool:
+        """Returns whether a job has no chunk left to run that is not cancelled, and has any that is."""
+        chunks = self._queue.table.chunks.all(intent.chunks).values()
+        return any(chunk.cancelled for chunk in chunks) and all(
+            chunk.cancelled or chunk.status in TERMINAL for chunk in chunks
+        )
 
     def submit(self, job: Job, intent: Intent, run: Run) -> Job:
         """Claims, stages and submits a job, or continues where an earlier run stopped. Returns the job.

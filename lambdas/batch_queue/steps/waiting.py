@@ -54,7 +54,9 @@ class Waits:
         held_up = [job for job in jobs if job.status == Status.SUBMITTING and job.message]
         told = {one for job in held_up for one in self._queue.table.jobs.intent(job.job_id).upload_ids}
         for upload in pending:
-            if upload.unread or upload.cancelled_at:  # what S3 denies, or the order, says more
+            if (
+                upload.unread or upload.cancelled_at or upload.preparing
+            ):  # what S3 denies, or an order, says more
                 continue
             reason = _removed(upload.route)
             if route := routes.get(upload.route):
@@ -71,7 +73,10 @@ class Waits:
         samples |= self._left_behind(jobs, routes)
         since: defaultdict[str, list[float]] = defaultdict(list)
         for upload in pending:
-            since[upload.route].append(names.epoch(upload.created_at))
+            # One that runs again waits since that was ordered.
+            since[upload.route].append(
+                names.epoch(upload.created_at if upload.run == 1 else upload.updated_at)
+            )
         for name, sample in samples.items():
             since[name] += [scheduling.waits_since(place) for place in sample.places]
         for job in jobs:

@@ -136,9 +136,9 @@ class Chunks:
         found = self.all([ChunkRef(upload.upload_id, 1, 1, 0) for upload in uploads])
         return {ref.upload_id: chunk for ref, chunk in found.items()}
 
-    def of(self, upload: Upload) -> list[Chunk]:
-        """Returns all chunks of an upload, in order."""
-        return [chunk_of(item) for item in self._items(upload)]
+    def of(self, upload: Upload, first: int = 1) -> list[Chunk]:
+        """Returns all chunks of an upload, in order; those from the number ``first`` on."""
+        return [chunk_of(item) for item in self._items(upload, first)]
 
     def open_of(self, upload: Upload) -> Iterator[Chunk]:
         """Yields the chunks of an upload that have not ended, in order."""
@@ -153,11 +153,12 @@ class Chunks:
         found = (item for item in self._items(upload) if "expires_at" not in item)
         return {item["number"]: None if item.get("placed") else chunk_of(item) for item in found}
 
-    def _items(self, upload: Upload) -> Iterator[dict[str, Any]]:
-        if not upload.chunks:
+    def _items(self, upload: Upload, start: int = 1) -> Iterator[dict[str, Any]]:
+        if start > upload.chunks:
             return iter(())
         # An interrupted run may have split the upload differently: ignore chunks beyond its count.
-        (pk, first), (_, last) = chunk_key(upload.upload_id, 1), chunk_key(upload.upload_id, upload.chunks)
+        pk, first = chunk_key(upload.upload_id, start)
+        last = chunk_key(upload.upload_id, upload.chunks)[1]
         values = {":pk": pk, ":first": first, ":last": last}
         return self._dynamo.pages("pk = :pk AND sk BETWEEN :first AND :last", values, consistent=True)
 
@@ -290,14 +291,15 @@ class Chunks:
         )
 
     def count_asked(self, chunk: Chunk, had: Mapping[str, int], asked: Mapping[str, int], run: str) -> bool:
-        """Stores how often records are asked about on demand. Returns False if another run changed it.
+        """Stores how often records are asked about on demand.
 
-        ``had``: the counts as this run knows them. ``run`` identifies it.
+        Returns False if another run changed it, or if the upload is cancelled. ``had``: the counts as this
+        run knows them. ``run`` identifies it.
         """
         stored = self._dynamo.update(
             chunk_key(chunk.upload_id, chunk.number),
             {"asked": dict(asked), "asked_by": run},
-            condition="job_id = :job AND #status = :submitted AND "
+            condition="job_id = :job AND #status = :submitted AND attribute_not_exists(cancelled) AND "
             + ("#asked = :had" if had else "(attribute_not_exists(#asked) OR #asked = :had)"),
             names={"#status": "status"},
             values={":job": chunk.job_id, ":submitted": Status.SUBMITTED, ":had": dict(had)},

@@ -25,13 +25,15 @@ class Open:
     """An order about an upload that is not carried out yet; ``at``: when it was given (ISO 8601).
 
     To run an upload again, its chunks are put into the queue one after the other: ``number`` is the next one,
-    and ``offset`` where its lines begin in the result of the run before, in bytes.
+    and ``offset`` where its lines begin in the result of the run before, in bytes. It does not begin before
+    ``not_before`` (ISO 8601).
     """
 
     upload_id: str
     at: str
     number: int = 1
     offset: int = 0
+    not_before: str = ""
 
 
 class Orders:
@@ -65,10 +67,6 @@ class Orders:
             [self._dynamo.deleting(order_key(order.upload_id), "ordered_at = :at", at=order.at)]
         )
 
-    def _opening(self, upload_id: str, now: str) -> dict[str, Any]:
-        pk, sk = order_key(upload_id)
-        return self._dynamo.putting({"pk": pk, "sk": sk, "ordered_at": now})
-
     # ------------------------------------------------------------------------------------------- cancel
 
     def cancel(self, upload: Upload) -> bool:
@@ -89,20 +87,21 @@ class Orders:
         return self._dynamo.transact(
             [
                 self._dynamo.updating(upload_key(upload.upload_id), change, new),
-                self._opening(upload.upload_id, upload.cancelled_at),
+                # An order to retry may be open: how far it came stays.
+                self._dynamo.updating(
+                    order_key(upload.upload_id), Expression().set({"ordered_at": upload.cancelled_at}), ""
+                ),
             ]
         )
 
-    def take_out(self, chunks: Sequence[Chunk]) -> int:
+    def take_out(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
         """Ends pending chunks of a cancelled upload, and removes their places. ``chunks``: as they then are.
 
-        Takes ``CANCELLED_AT_ONCE`` at most. Returns how many: not those that a job has by now.
+        Takes ``CANCELLED_AT_ONCE`` at most. Returns those that were pending: others a job has by now.
         """
-        if not chunks:
-            return 0
-        if self._take_out(chunks):
-            return len(chunks)
-        return 0 if len(chunks) == 1 else sum(self._take_out([chunk]) for chunk in chunks)
+        if not chunks or self._take_out(chunks):
+            return chunks
+        return [] if len(chunks) == 1 else [chunk for chunk in chunks if self._take_out([chunk])]
 
     def _take_out(self, chunks: Sequence[Chunk]) -> bool:
         operations: list[dict[str, Any]] = []
@@ -133,12 +132,14 @@ class Orders:
 
     # -------------------------------------------------------------------------------------------- retry
 
-    def retry(self, upload: Upload, had: Status) -> bool:
+    def retry(self, upload: Upload, had: Status, not_before: str) -> bool:
         """Begins another run of an upload that has ended as ``had``. ``upload``: as it then is.
 
-        Its counts begin anew, and each of its chunks is open until ``prepare`` has said what is left of it.
-        Returns False if another order was quicker.
+        Its counts begin anew, and each of its chunks is open until ``prepare`` has said what is left of it,
+        which nobody does before ``not_before`` (ISO 8601). Returns False if another order was quicker.
         """
+        pk, sk = order_key(upload.upload_id)
+        gone = () if upload.result_key else ("result_key", "result_version_id")
         change = (
             Expression()
             .set(
@@ -154,14 +155,16 @@ class Orders:
                     "updated_at": upload.updated_at,
                 }
             )
-            .remove(("ended_at", "expires_at", "cancelled_at", "cancelled_by", "cancelled_why"))
+            .remove(("ended_at", "expires_at", "cancelled_at", "cancelled_by", "cancelled_why", *gone))
         )
         ended = change.among((had,))
         before = change.among_runs(upload.run - 1)
         return self._dynamo.transact(
             [
                 self._dynamo.updating(upload_key(upload.upload_id), change, f"{ended} AND {before}"),
-                self._opening(upload.upload_id, upload.updated_at),
+                self._dynamo.putting(
+                    {"pk": pk, "sk": sk, "ordered_at": upload.updated_at, "not_before": not_before}
+                ),
             ]
         )
 
@@ -172,7 +175,7 @@ class Orders:
         ``offset``: where the lines of the next chunk begin. Returns False if another run has done so.
         """
         change = Closing(chunk).whole(also=("expires_at",))
-        ended = change.among(TERMINAL)
+        ended = f"{change.among(TERMINAL)} AND (attribute_not_exists(#run) OR #run < :run)"
         ends = chunk.status in TERMINAL
         key = chunk_key(chunk.upload_id, chunk.number)
         added = Expression().add(
@@ -197,7 +200,7 @@ class Orders:
         return self._dynamo.update(
             upload_key(upload.upload_id),
             {"ready": True},
-            remove=("preparing", "message"),
+            remove=("preparing", *(() if upload.cancelled_at else ("message",))),
             condition="attribute_exists(#preparing) AND #run = :run",
             names={"#run": "run"},
             values={":run": upload.run},

@@ -727,6 +727,14 @@ class World:
         finally:
             self.simulator.configure(models=SIMULATOR["models"])
 
+    def _ended_long_ago(self, upload: str) -> None:
+        """Has an upload that has ended run again at once: an hour ago, no function was at work for it."""
+        self.table.update_item(
+            Key={"pk": upload, "sk": "upload"},
+            UpdateExpression="SET ended_at = :then",
+            ExpressionAttributeValues={":then": names.iso(time.time() - 3600)},
+        )
+
     def _failed(self, *rows: dict[str, Any]) -> str:
         """Uploads records of which none succeeds; gives the upload's id."""
         self.simulator.configure(record_faults={"permanent_rate": 1.0})
@@ -735,6 +743,7 @@ class World:
             self.ended(upload, status="Failed")
         finally:
             self.simulator.configure(record_faults={"permanent_rate": 0.0})
+        self._ended_long_ago(upload)
         return upload
 
     def _half_failed(self) -> str:
@@ -745,6 +754,7 @@ class World:
             self.ended(upload, status="PartiallyCompleted")
         finally:
             self.simulator.configure(record_faults={"permanent_rate": 0.0})
+        self._ended_long_ago(upload)
         return upload
 
     def retried_by_order(self) -> None:
@@ -768,7 +778,7 @@ class World:
         upload = self._half_failed()
         row = self.row(upload)
         self.s3.delete_object(Bucket=self.bucket, Key=row["key"], VersionId=row["version_id"])
-        assert "no longer exists" in self.order("retry", upload_id=upload)["error"]
+        assert "it no longer exists" in self.order("retry", upload_id=upload)["error"]
 
     def broken_retry(self) -> None:
         """Records to run again that cannot be written leave no parts behind."""

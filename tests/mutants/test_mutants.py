@@ -33,6 +33,7 @@ PAGES = "tests/flows/test_pages.py"
 WAITING = "tests/flows/test_waiting.py"
 WAKE_UPS = "tests/flows/test_wake_ups.py"
 ORDERS = "tests/flows/test_orders.py"
+ORDERS_ADVERSITY = "tests/flows/test_orders_adversity.py"
 CALLS = "tests/faults/test_calls.py"
 SOAK = "tests/faults/test_soak.py"
 EVENTS = "tests/flows/test_events.py"
@@ -53,6 +54,34 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant(
+        "an upload runs again while collectors of its last run may be at work",
+        "steps/operate.py",
+        "names.iso(names.epoch(upload.ended_at) + AGAIN_SECONDS)",
+        "names.iso(names.epoch(upload.ended_at))",
+        (ORDERS_ADVERSITY,),
+    ),
+    Mutant(
+        "a preparation takes over lines of the next chunk",
+        "steps/preparation.py",
+        "            if mark is not None and mark not in ids:\n",
+        "            if is_answer and mark not in ids:\n",
+        (ORDERS_ADVERSITY,),
+    ),
+    Mutant(
+        "a chunk is prepared twice",
+        "steps/preparation.py",
+        "            if had.number != order.number or had.run >= upload.run:\n",
+        "            if had.number != order.number:\n",
+        (ORDERS_ADVERSITY, CALLS),
+    ),
+    Mutant(
+        "an order to cancel forgets how far a preparation has come",
+        "aws/table/orders.py",
+        'Expression().set({"ordered_at": upload.cancelled_at}), ""',
+        'Expression().set({"ordered_at": upload.cancelled_at, "number": 1, "offset": 0}), ""',
+        (ORDERS_ADVERSITY,),
+    ),
     Mutant(
         "a chunk of a cancelled upload returns to the queue from its job",
         "aws/table/chunks.py",
@@ -246,8 +275,8 @@ MUTANTS = [
     Mutant(
         "a collector takes for lost what another one has deleted",
         "steps/finish.py",
-        "        if upload is None or upload.status in TERMINAL:\n",
-        "        if upload is None:\n",
+        "        if upload.status in TERMINAL:\n            return replace(due, upload=upload)\n",
+        "        if not upload:\n            return replace(due, upload=upload)\n",
         (CALLS,),
     ),
     Mutant(

@@ -30,6 +30,6 @@ Feature: What belongs to a queue can be told by its name and its tags
       | aws_s3_bucket             | bucket        | ^[a-z0-9-]{3,30}-[0-9]{12}-[a-z]+-[a-z-]+-[0-9]$                                                                             |
       | aws_dynamodb_table        | name          | ^[a-z0-9-]{3,30}-queue$                                                                                                      |
       | aws_sqs_queue             | name          | ^[a-z0-9-]{3,30}-dead-letters-[a-z]+-[a-z-]+-[0-9]$                                                                          |
-      | aws_lambda_function       | function_name | ^[a-z0-9-]{3,30}-(create-batch-queue\|process-batch-jobs\|collect-results\|publish-events)-[a-z]+-[a-z-]+-[0-9]$             |
-      | aws_cloudwatch_log_group  | name          | ^/aws/lambda/[a-z0-9-]{3,30}-(create-batch-queue\|process-batch-jobs\|collect-results\|publish-events)-[a-z]+-[a-z-]+-[0-9]$ |
+      | aws_lambda_function       | function_name | ^[a-z0-9-]{3,30}-(create-batch-queue\|process-batch-jobs\|collect-results\|operate-queue\|publish-events)-[a-z]+-[a-z-]+-[0-9]$             |
+      | aws_cloudwatch_log_group  | name          | ^/aws/lambda/[a-z0-9-]{3,30}-(create-batch-queue\|process-batch-jobs\|collect-results\|operate-queue\|publish-events)-[a-z]+-[a-z-]+-[0-9]$ |
       | aws_cloudwatch_event_rule | name          | ^[a-z0-9-]{3,30}-(schedule\|job-state\|sweep)-[a-z]+-[a-z-]+-[0-9]$                                                          |

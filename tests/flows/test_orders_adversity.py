@@ -180,20 +180,28 @@ def test_a_late_collector_leaves_the_next_run_as_it_is(versioned: bool, kills: i
         assert not world.left()
 
 
-def test_an_archived_result_stops_a_retry_and_no_answer_is_paid_for_again() -> None:
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("InvalidObjectState", "it is archived. Restore it first"),
+        ("AccessDenied", "Allow the role of operate_queue to read it"),
+        ("NoSuchKey", "it no longer exists"),
+    ],
+)
+def test_a_result_that_cannot_be_read_stops_a_retry(code: str, words: str) -> None:
     with World.open(ONE, config=SOME_FAIL, seed=3) as world:
         upload_id = world.upload("a.jsonl", lines(records(20)))
         world.run()
         before = world.one_upload(upload_id)
 
-        def archived(call: Call) -> None:
+        def unreadable(call: Call) -> None:
             if call.operation == "GetObject" and "/processed/" in call.params["url_path"]:
-                raise aws_error("InvalidObjectState", 403, "archived", "GetObject")
+                raise aws_error(code, 403, "so it is", "GetObject")
 
-        world.before = archived
+        world.before = unreadable
         told = retry(world, upload_id=upload_id)
         world.before = None
-        assert "it is archived. Restore it first" in told["error"]
+        assert words in told["error"]
         assert world.one_upload(upload_id) == before
 
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 
-from batch_queue.aws.bucket import ObjectArchivedError, ObjectGoneError
+from batch_queue.aws.bucket import ObjectArchivedError, ObjectDeniedError, ObjectGoneError
 from batch_queue.aws.table.chunks import UnfinishedError
 from batch_queue.aws.table.orders import Open
 from batch_queue.core import digests, names, outputs, reading
 from batch_queue.core.objects import ObjectRef
 from batch_queue.core.outputs import Left
 from batch_queue.core.records import dataclass
+from batch_queue.core.reports import MAX_DENIED
 from batch_queue.core.rows import Chunk, Counts, Status, Upload
 
 from .queue import Queue
@@ -91,6 +92,9 @@ class Preparation:
             return "it is archived. Restore it first"
         except ObjectGoneError:
             return "it no longer exists. Upload the records again"
+        except ObjectDeniedError as error:
+            said = str(error)[:MAX_DENIED]
+            return f"S3 denied access ({said}). Allow the role of operate_queue to read it and to use its key"
         return ""
 
     def _has_answers(self, upload: Upload) -> bool:

@@ -71,6 +71,7 @@ SHOWN_BY = {
     "create_batch_queue.WakeProcessBatchJobsAndGoOn": "intake_wakes",
     "collect_results.WakeProcessBatchJobsAndGoOn": "collector_wakes",
     "process_batch_jobs.ListJobs": "foreign",
+    "process_batch_jobs.QueryQueueByStatus": "good",
     "operate_queue.ListJobs": "asked_for_status",
     "operate_queue.SeeThatUploadsAreGone": "gone_before_retry",
     "operate_queue.HaveUploadsEndedAndGoOn": "cancelled",

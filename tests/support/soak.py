@@ -334,8 +334,11 @@ class Life:
     def _resume_route(self, route: str) -> None:
         """Somebody resumes what is paused, and sees to it that it is."""
         self._order("resume", {"route": route})
-        if any(row["pk"] == "paused" for row in self.world.rows()):
-            self._faults["paused"] += 1
+        paused = any(row["pk"] == "paused" for row in self.world.rows())
+        self._faults["paused"] += paused
+        # The order to pause may be carried out after this one.
+        given = [entry[3] for entry in self.world.events] + [actor.event for actor in self._actors]
+        if paused or any(event.get("order") == "pause" for event in given):
             self._at(self.world.clock() + 600.0, partial(self._resume_route, route))
 
     def _at(self, when: float, what: Callable[[], None]) -> None:

@@ -458,9 +458,9 @@ class Life:
         for actor in self._actors:
             actor.invocation.dead = True
         self._ended_before |= self._named_by_reports()
-        self._ran_before |= {
-            ref.upload_id for job in self.world.jobs() if job.arn for ref in self.world.runs(job).chunks
-        }
+        # A job that runs on demand leaves a trace only with its first answer.
+        batch = [job for job in self.world.jobs() if job.arn and not job.instead]
+        self._ran_before |= {ref.upload_id for job in batch for ref in self.world.runs(job).chunks}
         self._lost |= {job.job_id for job in self.world.jobs()} | {
             one.upload_id for one in self.world.uploads()
         }

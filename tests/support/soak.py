@@ -206,7 +206,8 @@ class Life:
         self._throttled_until = 0.0
         self._handing_over = False
         # By job and record: how often the model has answered. And the jobs whose runs met a fault.
-        self._paid: Counter[tuple[str, str]] = Counter()
+        self._paid: Counter[tuple[str, str, int]] = Counter()
+        self._tables = 1
         self._troubled: set[str] = set()
         self._denied_until = 0.0
 
@@ -338,7 +339,7 @@ class Life:
         self._faults["paused"] += paused
         # The order to pause may be carried out after this one.
         given = [entry[3] for entry in self.world.events] + [actor.event for actor in self._actors]
-        if paused or any(event.get("order") == "pause" for event in given):
+        if paused or any("order" in event and event["order"] == "pause" for event in given if event):
             self._at(self.world.clock() + 600.0, partial(self._resume_route, route))
 
     def _at(self, when: float, what: Callable[[], None]) -> None:
@@ -466,6 +467,7 @@ class Life:
         }
         self.world.new_table()
         self._table_lost = True
+        self._tables += 1  # and with it, how often a record was asked about
         self._faults["table lost"] += 1
         self._note("table lost")
         self._sweep()
@@ -714,7 +716,7 @@ class Life:
         answers = self.world.simulator.on_demand.answered("InvokeModel", HAIKU, body)
         if answers == sum(count for key, count in self._paid.items() if key[1] == record):
             return  # an error, which costs nothing
-        self._paid[actor.event["job_id"], record] += 1
+        self._paid[actor.event["job_id"], record, self._tables] += 1
         if self._chance.random() < self.plan.paid_kills:
             self._faults["killed with an answer"] += 1
             self._kill(call.invocation)
@@ -735,7 +737,8 @@ class Life:
         assert not self._ended_before & set(uploads), "an upload that had ended has begun again"
         assert not (unknown - ended) & self._listed(), "a sweep has not found them"
         for upload_id in self._bad - self._deleted - unknown:
-            assert uploads[upload_id].status == Status.REJECTED
+            cancelled = uploads[upload_id].cancelled_at  # before S3 let the queue read it
+            assert uploads[upload_id].status == (Status.CANCELLED if cancelled else Status.REJECTED)
         ran = sent(world)
         complete: dict[str, Sequence[Mapping[str, Any]]] = {}
         for upload_id, rows in self._accepted.items():

@@ -402,6 +402,31 @@ def test_a_cancelled_job_that_bedrock_has_all_the_same_is_stopped() -> None:
         assert not orders(world)
 
 
+def test_a_job_of_a_paused_route_that_bedrock_has_all_the_same_holds_its_slot() -> None:
+    # Given a job whose answer was lost, of a route that is then paused
+    first, second = (configured(name, HAIKU, max_active_jobs=1, **SMALL) for name in ("default", "second"))
+    with World.open(first, second, config=ANY_SIZE) as world:
+        world.upload("a.jsonl", lines(records(5, "a")))
+
+        def lost(call: Call) -> None:
+            if call.operation == "CreateModelInvocationJob":
+                world.kill()
+
+        world.after = lost
+        world.run(lambda: bool(world.bedrock_jobs()))
+        world.after = None
+        world.order("pause", route="default", by="ana", why="a test")
+        # When a route of the same model has work, and the limit is one job
+        world.upload("second/b.jsonl", lines(records(5, "b")))
+        world.run(
+            lambda: any(one.route == "second" and one.status == Status.COMPLETED for one in world.uploads())
+        )
+        # Then it begins when that job has ended
+        assert world.simulator.peak(HAIKU) == 1
+        world.order("resume", route="default")
+        world.run()
+
+
 def test_a_pause_of_the_queue_holds_also_for_a_route_that_was_removed() -> None:
     limits = {"max_active_jobs": 4, **SMALL}
     other = configured("other", HAIKU, **limits)

@@ -127,7 +127,7 @@ MUTANTS = [
     Mutant(
         "a paused route is dispatched",
         "steps/dispatch.py",
-        '        open_routes = [name for name in routes if not pauses.keys() & {"", name}]\n',
+        "        open_routes = [name for name in routes if not pauses.of(name)]\n",
         "        open_routes = [*routes]\n",
         (ORDERS,),
     ),

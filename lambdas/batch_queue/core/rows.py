@@ -109,6 +109,17 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Pauses:
+    """The pauses that hold. ``by_route``: route → its pause; "" → that of the queue."""
+
+    by_route: Mapping[str, Pause]
+
+    def of(self, route: str) -> Pause | None:
+        """Returns why a route submits nothing new, or None if it does."""
+        return self.by_route.get("") or self.by_route.get(route)
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """How long a model's jobs take: a fixed overhead in seconds, then a rate in records per second.
 

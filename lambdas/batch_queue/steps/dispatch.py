@@ -12,7 +12,18 @@ from batch_queue.aws.bedrock import Bedrock, ListedJob
 from batch_queue.aws.pool import NESTED_AT_ONCE, at_once
 from batch_queue.core import gathering, names, retrying, scheduling
 from batch_queue.core.records import dataclass
-from batch_queue.core.rows import ACTIVE, ONE_BY_ONE, TERMINAL, Estimate, Intent, Job, Place, Route, Status
+from batch_queue.core.rows import (
+    ACTIVE,
+    ONE_BY_ONE,
+    TERMINAL,
+    Estimate,
+    Intent,
+    Job,
+    Pauses,
+    Place,
+    Route,
+    Status,
+)
 from batch_queue.core.scheduling import Running, Waiting
 
 from .gauges import Gauges
@@ -86,9 +97,7 @@ class Dispatch:
         now = Round(jobs)
         routes = self._queue.table.models.routes()
         pauses = self._queue.table.orders.pauses()
-        open_routes = [name for name in routes if not pauses.keys() & {"", name}]
-        paused = [job for job in jobs if pauses.keys() & {"", job.route}]
-        filled = self._fill(now, routes, open_routes, {job.job_id for job in paused}, run)
+        filled = self._fill(now, routes, pauses, run)
         # News comes last: no slot stands idle for it.
         for job in now.jobs.values():
             run.attempt(tell_uploads, self._queue, job, job_id=job.job_id)
@@ -99,33 +108,27 @@ class Dispatch:
             self.gauges.tell(self._waits.tell(now.jobs.values(), routes, filled.full, running, pauses))
         return filled
 
-    def _fill(
-        self,
-        now: Round,
-        routes: Mapping[str, Route],
-        open_routes: Collection[str],
-        paused: set[str],
-        run: Run,
-    ) -> Filled | None:
-        """Fills the slots. ``open_routes``: those that are not paused. ``paused``: ids of jobs of others.
-
-        Returns None if time ran out first.
-        """
+    def _fill(self, now: Round, routes: Mapping[str, Route], pauses: Pauses, run: Run) -> Filled | None:
+        """Fills the slots, but for what is paused. Returns None if time ran out first."""
         jobs = [*now.jobs.values()]
         unsubmitted = [job for job in jobs if job.status == Status.SUBMITTING]
-        for job in unsubmitted:
-            if job.job_id in paused:
-                run.attempt(self._submission.end_cancelled, job, job_id=job.job_id)
+        paused = {job.job_id for job in unsubmitted if pauses.of(job.route)}
         retries = retrying.sort_out(
             [job for job in unsubmitted if job.job_id not in paused], self._queue.clock()
         )
-        aside = retries.aside | {job.job_id for job in unsubmitted if job.job_id in paused}
+        for job in unsubmitted:
+            if job.job_id in paused and (
+                changed := run.attempt(self._submission.end_cancelled, job, job_id=job.job_id)
+            ):
+                now.learn(changed)
+        aside = retries.aside | paused
+        open_routes = [name for name in routes if not pauses.of(name)]
         estimates = scheduling.informed(self._queue.table.models.estimates(), jobs)
         pending = self._pending(routes, open_routes, self._ours(now, aside, estimates), estimates)
         # Other users of the slots matter only if there is something to start.
         # Without the list, only ours count: Bedrock's quota error stops what is too many.
         listed = self._refresh.listed() if unsubmitted or any(pending.values()) else None
-        others = self._others(jobs, listed or ())
+        others = self._others([job for job in jobs if job.job_id not in aside], listed or ())
         if listed is not None and (ended := self._find_ended(now, listed, run)):
             estimates = scheduling.informed(estimates, ended)
             pending = self._pending(routes, open_routes, self._ours(now, aside, estimates), estimates)
@@ -219,7 +222,10 @@ class Dispatch:
         ]
 
     def _others(self, jobs: Iterable[Job], listed: Iterable[ListedJob]) -> list[Running]:
-        """Returns every active job of the account that is not one of ours."""
+        """Returns every active job of the account that is not one of these.
+
+        One of ours that is set aside is at Bedrock if an answer was lost: it then holds a slot.
+        """
         ours = {job.job_name for job in jobs}
         return [Running(job.model_id) for job in listed if job.name not in ours and self._counts(job)]
 

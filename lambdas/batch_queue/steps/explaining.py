@@ -11,7 +11,7 @@ from batch_queue.aws.bedrock import Bedrock, ListedJob
 from batch_queue.core import names, reports, scheduling
 from batch_queue.core.forecasting import forecast
 from batch_queue.core.records import dataclass
-from batch_queue.core.rows import ACTIVE, TERMINAL, Estimate, Job, Pause, Place, Route, Status, Upload
+from batch_queue.core.rows import ACTIVE, TERMINAL, Estimate, Job, Pause, Pauses, Place, Route, Status, Upload
 from batch_queue.core.scheduling import Running
 
 from .queue import Queue
@@ -29,26 +29,23 @@ class _Now:
     jobs: tuple[Job, ...]
     listed: tuple[ListedJob, ...]
     routes: Mapping[str, Route]
-    pauses: Mapping[str, Pause]
+    pauses: Pauses
     estimates: Mapping[str, Estimate]
 
     def of_model(self, base: str) -> list[Job]:
-        """Returns our jobs that hold a slot of a base model."""
-        holds = (Status.SUBMITTING, *ACTIVE)
+        """Returns our jobs that hold a slot of a base model: not those that wait behind a pause."""
         return [
             job
             for job in self.jobs
-            if names.base_model(job.model_id) == base and not job.instead and job.status in holds
+            if names.base_model(job.model_id) == base
+            and not job.instead
+            and (job.status in ACTIVE or (job.status == Status.SUBMITTING and not self.pauses.of(job.route)))
         ]
 
     def others(self, base: str) -> list[ListedJob]:
         """Returns the active jobs of others for a base model."""
         ours = {job.job_name for job in self.jobs}
         return [one for one in self.listed if names.base_model(one.model_id) == base and one.name not in ours]
-
-    def pause_of(self, route: str) -> Pause | None:
-        """Returns the pause that holds for a route."""
-        return self.pauses.get("") or self.pauses.get(route)
 
 
 class Explaining:
@@ -66,9 +63,9 @@ class Explaining:
         now = self._now()
         models = sorted({names.base_model(route.model_id) for route in now.routes.values()})
         return {
-            "paused": [_paused(pause) for _, pause in sorted(now.pauses.items())],
+            "paused": [_paused(pause) for _, pause in sorted(now.pauses.by_route.items())],
             "routes": {
-                name: {"model": names.base_model(route.model_id), **_pause(now.pause_of(name))}
+                name: {"model": names.base_model(route.model_id), **_pause(now.pauses.of(name))}
                 for name, route in sorted(now.routes.items())
             },
             "slots": [self._slots(now, model) for model in models],
@@ -81,7 +78,7 @@ class Explaining:
         if upload.status in TERMINAL:
             return told
         now = self._now()
-        pause = now.pause_of(upload.route)
+        pause = now.pauses.of(upload.route)
         told.update(_pause(pause))
         route = now.routes.get(upload.route)
         if route is None:
@@ -163,7 +160,7 @@ class Explaining:
         """
         found: dict[str, list[Place]] = {}
         for name, route in now.routes.items():
-            if names.base_model(route.model_id) == base and (name == own or now.pause_of(name) is None):
+            if names.base_model(route.model_id) == base and (name == own or now.pauses.of(name) is None):
                 found[name] = self._queue.table.chunks.pending(name, sys.maxsize, MOST_PLACES, 0.0)
         return found, all(len(places) < MOST_PLACES for places in found.values())
 

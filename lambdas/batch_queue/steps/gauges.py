@@ -12,7 +12,7 @@ from batch_queue.aws.table.chunks import Depth, Sample
 from batch_queue.aws.telemetry import log, measure
 from batch_queue.core import names, scheduling
 from batch_queue.core.records import dataclass
-from batch_queue.core.rows import ACTIVE, Job, Pause, Route
+from batch_queue.core.rows import ACTIVE, Job, Pauses, Route
 from batch_queue.core.scheduling import Running
 
 from .queue import Queue
@@ -27,8 +27,7 @@ class Seen:
 
     ``jobs``: all jobs whose results are not collected yet. ``samples``: the heads of the queues by route,
     also of routes that were removed. ``since``: by route, since when each thing waits (epoch seconds).
-    ``running``: every active job of the account; None if Bedrock was not asked. ``pauses``: by route, "" for
-    the queue.
+    ``running``: every active job of the account; None if Bedrock was not asked. ``pauses``: those that hold.
     """
 
     jobs: Collection[Job]
@@ -36,7 +35,7 @@ class Seen:
     samples: Mapping[str, Sample]
     since: Mapping[str, Sequence[float]]
     running: Sequence[Running] | None
-    pauses: Mapping[str, Pause]
+    pauses: Pauses
 
 
 class Gauges:
@@ -66,7 +65,7 @@ class Gauges:
             values |= self._expiry(seen)
             if not self.has_long_queues:
                 values |= _totals(one.depth for one in seen.samples.values())
-        if paused := sum(1 for name in seen.routes if seen.pauses.keys() & {"", name}):
+        if paused := sum(1 for name in seen.routes if seen.pauses.of(name)):
             values["PausedRoutes"] = paused
         measure(self._name, values)
 

@@ -259,7 +259,7 @@ class Operate:
         }
 
     def _resume(self, order: Order) -> dict[str, Any]:
-        pauses = self._queue.table.orders.pauses()
+        pauses = self._queue.table.orders.pauses().by_route
         if order.route not in pauses:
             held = ", ".join(name or "the whole queue" for name in sorted(pauses)) or "nothing"
             raise OrderError(f"{_what(order)} is not paused; paused is: {held}")

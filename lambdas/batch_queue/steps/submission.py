@@ -83,23 +83,28 @@ class Submission:
 
         Returns the job, or None if another run tries it. Raises BedrockError as ``submit`` does.
         """
-        if job.sealed and self._is_cancelled(self._queue.table.jobs.intent(job.job_id)):
-            return self.end_cancelled(job)
+        intent = self._queue.table.jobs.intent(job.job_id)
+        if job.sealed and self._is_cancelled(intent):
+            return self._end_cancelled(job)
         again = replace(job, tries=job.tries + 1, tried_at=self._queue.now())
         if not self._queue.table.jobs.count_try(again):
             return None
-        intent = self._queue.table.jobs.intent(job.job_id)
         return self._give_up(again, intent) if again.tries > MAX_TRIES else self.submit(again, intent, run)
 
     def end_cancelled(self, job: Job) -> Job | None:
         """Ends a job that is not submitted, if all of its uploads are cancelled.
 
-        Returns the job, or None if it is left as it is: also while another run may be submitting it, and
-        until Bedrock's list has what the last try has created. If Bedrock has it, it is stored as submitted,
-        and then stopped. Raises BedrockError.
+        Returns the job, or None if it is left as it is. Raises BedrockError.
         """
-        tried_now = self._queue.age(job.tried_at or job.created_at) < TRIED_SECONDS
-        if tried_now or not self._is_cancelled(self._queue.table.jobs.intent(job.job_id)):
+        is_cancelled = self._is_cancelled(self._queue.table.jobs.intent(job.job_id))
+        return self._end_cancelled(job) if is_cancelled else None
+
+    def _end_cancelled(self, job: Job) -> Job | None:
+        """Ends a job, but not while another run may be submitting it, or Bedrock's list may not have it yet.
+
+        If Bedrock has it, it is stored as submitted, and then stopped.
+        """
+        if self._queue.age(job.tried_at or job.created_at) < TRIED_SECONDS:
             return None
         arn = self._bedrock.find(job.job_name) if job.sealed and not job.instead else None
         if arn is None:

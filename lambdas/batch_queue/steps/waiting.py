@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from batch_queue.aws.pool import at_once
 from batch_queue.aws.table.chunks import Sample
 from batch_queue.core import names, scheduling
-from batch_queue.core.rows import TERMINAL, Job, Pause, Place, Route, Status
+from batch_queue.core.rows import TERMINAL, Job, Pauses, Place, Route, Status
 from batch_queue.core.scheduling import Running, Waiting
 
 from .gauges import Seen
@@ -42,7 +42,7 @@ class Waits:
         routes: Mapping[str, Route],
         full: Collection[str],
         running: Sequence[Running] | None,
-        pauses: Mapping[str, Pause],
+        pauses: Pauses,
     ) -> Seen:
         """Tells the other uploads that wait, and returns what the round has seen.
 
@@ -61,7 +61,7 @@ class Waits:
             reason = _removed(upload.route)
             if route := routes.get(upload.route):
                 reason = f"waiting: no slot of {names.base_model(route.model_id)} is free"
-                if pause := pauses.get("") or pauses.get(route.name):
+                if pause := pauses.of(route.name):
                     reason = f"waiting: {pause.words}"
                 elif route.name not in full or upload.upload_id in told:
                     continue

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from batch_queue.core.records import dataclass
-from batch_queue.core.rows import TERMINAL, Chunk, Counts, Pause, Status, Upload
+from batch_queue.core.rows import TERMINAL, Chunk, Counts, Pause, Pauses, Status, Upload
 
 from .chunks import Chunks, Closing
 from .dynamo import EXISTS, Dynamo, Expression
@@ -216,19 +216,19 @@ class Orders:
         key = (_PAUSED, pause.route or _ALL)
         row = {name: value for name, value in _words(pause).items() if value}
         self._dynamo.update(key, row, condition="attribute_not_exists(pk)")
-        return self.pauses().get(pause.route, pause)
+        return self.pauses().by_route.get(pause.route, pause)
 
     def resume(self, route: str) -> None:
         """Ends the pause of a route, or of the queue if ``route`` is ""."""
         self._dynamo.delete((_PAUSED, route or _ALL))
 
-    def pauses(self) -> dict[str, Pause]:
-        """Returns route → its pause; "" → that of the queue."""
+    def pauses(self) -> Pauses:
+        """Returns the pauses that hold now."""
         found = self._dynamo.query("pk = :pk", {":pk": _PAUSED}, consistent=True)
-        pauses = (
-            Pause(**{**fields_of(Pause, item), "route": item["sk"].removeprefix(_ALL)}) for item in found
+        routes = {item["sk"].removeprefix(_ALL): item for item in found}
+        return Pauses(
+            {route: Pause(**{**fields_of(Pause, item), "route": route}) for route, item in routes.items()}
         )
-        return {pause.route: pause for pause in pauses}
 
 
 def _open_of(item: dict[str, Any]) -> Open:

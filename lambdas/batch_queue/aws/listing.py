@@ -7,6 +7,8 @@ from dataclasses import replace
 from heapq import merge
 from typing import TYPE_CHECKING, Any
 
+from batch_queue.core import names
+from batch_queue.core.objects import NewObject
 from batch_queue.core.records import dataclass
 
 if TYPE_CHECKING:
@@ -27,6 +29,17 @@ class Version:
     modified: float
     current: bool
     overwritten: float | None = None
+
+    def object(self, bucket: str, created_at: str = "") -> NewObject:
+        """Returns the object as its event would describe it, but waiting since ``created_at`` (ISO 8601)."""
+        return NewObject(
+            bucket=bucket,
+            key=self.key,
+            version_id=self.version_id,
+            etag=self.etag,
+            created_at=created_at,
+            modified_at="" if self.version_id else names.iso(int(self.modified)),
+        )
 
 
 class Listing:

@@ -13,7 +13,7 @@ from .cutting import MAX_LINE_BYTES
 from .digests import digest, digest_sum
 from .reading import ended_lines, lines
 from .records import dataclass
-from .rows import Counts
+from .rows import Chunk, Counts
 
 # An output line holds its input line and the model's output, so it can be longer than any input line.
 MAX_OUTPUT_LINE_BYTES = 4 * MAX_LINE_BYTES
@@ -275,3 +275,33 @@ class Left:
         for line in lines:
             self.size += len(line)
             yield line
+
+    def chunk(self, had: Chunk, key: str) -> Chunk:
+        """Returns a chunk as it waits for its next attempt: the records that are left are the object ``key``.
+
+        It keeps what it has of its result. The caller sets since when it waits.
+        """
+        start, end, records = had.origin or (0, 0, 0)
+        return Chunk(
+            upload_id=had.upload_id,
+            number=had.number,
+            route=had.route,
+            key=key,
+            start=0,
+            end=self.size,
+            records=self.records,
+            created_at=had.created_at,
+            shard=had.shard,
+            ids=digest_sum(self.ids),
+            rewrite=had.rewrite,
+            attempt=had.attempt + 1,
+            run=had.run,
+            runs=had.runs,
+            parts=had.parts,
+            errors_by_code=had.errors_by_code,
+            stop_reasons=had.stop_reasons,
+            job_arns=had.job_arns,
+            origin_start=start,
+            origin_end=end,
+            origin_records=records,
+        )

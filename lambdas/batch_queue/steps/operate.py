@@ -10,13 +10,12 @@ from itertools import islice
 from typing import Any
 
 from batch_queue.aws.bedrock import Bedrock
-from batch_queue.aws.listing import Version
 from batch_queue.aws.pool import at_once
 from batch_queue.aws.table.chunks import UnfinishedError
 from batch_queue.aws.table.orders import Open
 from batch_queue.aws.telemetry import EventError, log
 from batch_queue.core import names, reports
-from batch_queue.core.objects import NewObject, why_not
+from batch_queue.core.objects import why_not
 from batch_queue.core.orders import Kind, Order, OrderError, order_of
 from batch_queue.core.records import dataclass
 from batch_queue.core.rows import TERMINAL, Pause, Status, Upload
@@ -106,7 +105,7 @@ class Operate:
                 f"the bucket {bucket} has no {what}. If the object was deleted, name the upload by its "
                 '"upload_id"'
             )
-        found = self._queue.table.uploads.get(self._id_of(versions[0]))
+        found = self._queue.table.uploads.get(versions[0].object(bucket).upload_id)
         if found is None:
             which = f"version {versions[0].version_id}" if versions[0].version_id else "current version"
             raise OrderError(
@@ -114,12 +113,6 @@ class Operate:
                 "row has expired. Try again in a minute; a sweep finds an object whose event was lost"
             )
         return found
-
-    def _id_of(self, one: Version) -> str:
-        """Returns the id of the upload that a version of an object is, or would be."""
-        modified = "" if one.version_id else names.iso(int(one.modified))
-        bucket = self._queue.settings.bucket
-        return NewObject(bucket, one.key, one.version_id, one.etag, "", modified_at=modified).upload_id
 
     # --------------------------------------------------------------------------------------------- cancel
 
@@ -160,7 +153,8 @@ class Operate:
             ours = [one for one in page if not why_not(settings.bucket, one.key, settings)]
             for at in range(0, len(ours), LOOKUP_BATCH):
                 some, left = ours[at : at + LOOKUP_BATCH], ours[at + LOOKUP_BATCH :]
-                self._cancel_some([self._id_of(one) for one in some], order, run, stop, counts)
+                upload_ids = [one.object(settings.bucket).upload_id for one in some]
+                self._cancel_some(upload_ids, order, run, stop, counts)
                 # Another run begins behind a key, and so would leave out what is left of this one.
                 if (not left or left[0].key != some[-1].key) and stop():
                     after = some[-1].key if left else end

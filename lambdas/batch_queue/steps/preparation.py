@@ -17,14 +17,13 @@ from batch_queue.core.records import dataclass
 from batch_queue.core.reports import MAX_DENIED
 from batch_queue.core.rows import Chunk, Counts, Status, Upload
 
+from .mending import LOST_CODE
 from .queue import Queue
 from .settlement import GONE, GONE_CODE
 
 # Rows that DynamoDB may delete within this time, and so much more for each chunk, are not used again.
 EXPIRES_SECONDS = 6 * 3600.0
 CHUNK_SECONDS = 1.0
-# The error code of records whose answers were in a result that no longer exists.
-LOST_CODE = "ResultLost"
 
 
 class ChangedError(Exception):
@@ -146,9 +145,8 @@ class Preparation:
         kept = self._kept(chunk, lines, taken)
         if not left:
             return replace(chunk, parts=kept), Counts(success=len(taken.answered))
-        return self._pending(upload, chunk, origin, kept, lines, taken, ids, source), Counts(
-            success=len(taken.answered)
-        )
+        pending = self._pending(chunk, kept, lines, taken, ids, source)
+        return pending, Counts(success=len(taken.answered))
 
     def _source(self, upload: Upload, origin: tuple[int, int, int]) -> Callable[[], Iterator[bytes]]:
         """Returns what reads the lines of a chunk in the upload, as they are sent to Bedrock."""
@@ -175,9 +173,7 @@ class Preparation:
 
     def _pending(
         self,
-        upload: Upload,
         chunk: Chunk,
-        origin: tuple[int, int, int],
         kept: tuple[str, ...],
         lines: _Lines,
         taken: _Taken,
@@ -194,30 +190,8 @@ class Preparation:
             errors = f"{again}.errors"
             stream = bucket.stream(lines.ref, (taken.start, taken.end))
             bucket.put_stream(errors, outputs.settled(stream, ids - taken.answered))
-        start, end, records = origin
-        return Chunk(
-            upload_id=chunk.upload_id,
-            number=chunk.number,
-            route=chunk.route,
-            key=again,
-            start=0,
-            end=left.size,
-            records=left.records,
-            created_at=now,
-            queued_at=now,
-            shard=chunk.shard,
-            ids=digests.digest_sum(left.ids),
-            rewrite=chunk.rewrite,
-            attempt=chunk.attempt + 1,
-            run=upload.run,
-            parts=kept,
-            last_errors=errors,
-            stop_reasons=chunk.stop_reasons,
-            job_arns=chunk.job_arns,
-            origin_start=start,
-            origin_end=end,
-            origin_records=records,
-        )
+        pending = left.chunk(chunk, again)
+        return replace(pending, created_at=now, queued_at=now, runs=0, parts=kept, last_errors=errors)
 
     def _without_upload(
         self, chunk: Chunk, origin: tuple[int, int, int], lines: _Lines

@@ -221,22 +221,9 @@ class Settlement:
             bucket.put_stream(last_errors, self._errors(chunk, key, tally))
         failed = self._job.status == Status.FAILED
         wait = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 4 ** (chunk.attempt - 1)) if failed else 0
-        start, end, records = chunk.origin or (0, 0, 0)
-        pending = Chunk(
-            upload_id=chunk.upload_id,
-            number=chunk.number,
-            route=chunk.route,
-            key=again,
-            start=0,
-            end=left.size,
-            records=left.records,
-            created_at=chunk.created_at,
+        pending = replace(
+            left.chunk(chunk, again),
             queued_at=self._queue.now(),
-            shard=chunk.shard,
-            ids=digests.digest_sum(left.ids),
-            rewrite=chunk.rewrite,
-            attempt=chunk.attempt + 1,
-            run=chunk.run,
             runs=chunk.runs + self._outcome.ran,
             unstarted_since="" if self._outcome.ran else self._outcome.unstarted_since(chunk),
             not_before=int(self._queue.clock()) + wait,
@@ -245,9 +232,6 @@ class Settlement:
             errors_by_code=Counter(chunk.errors_by_code) + tally.errors_by_code,
             stop_reasons=_with_reasons(chunk, tally).stop_reasons,
             job_arns=self._jobs(chunk),
-            origin_start=start,
-            origin_end=end,
-            origin_records=records,
         )
         words = reports.waits_again(self._job, left.records, self._outcome.ran)
         return Closing(pending, tally.counts(), self._arn, words)

@@ -131,7 +131,8 @@ class Sweep:
     ) -> None:
         now = self._queue.clock()
         old = [one for one in some if wanted.takes(one, now)]
-        objects = [self._object(one, now) for one in old]
+        bucket, since = self._queue.settings.bucket, names.iso(now)
+        objects = [one.object(bucket, since) for one in old]
         known = self._queue.table.uploads.taken_in([found.upload_id for found in objects])
         without_row = {
             found: one.modified
@@ -173,17 +174,6 @@ class Sweep:
             if run.has_less_than(STOP_SECONDS):
                 return some[-1].upload_id
         return ""
-
-    def _object(self, one: Version, now: float) -> NewObject:
-        """Returns the object as its event would describe it, but waiting from now on."""
-        return NewObject(
-            bucket=self._queue.settings.bucket,
-            key=one.key,
-            version_id=one.version_id,
-            etag=one.etag,
-            created_at=names.iso(now),
-            modified_at="" if one.version_id else names.iso(int(one.modified)),
-        )
 
     def _go_on(
         self, event: Mapping[str, Any], place: Mapping[str, str], counts: Counter[str], function_name: str

@@ -32,6 +32,14 @@ locals {
   batch     = "AWS/Bedrock/Batch,ModelId"
   batch_all = "Bedrock, all batch jobs of the account:"
 
+  # A line for each route.
+  by_route = {
+    for metric in ["ActiveJobs", "PendingRecords", "SlotsFree", "SlotsUsed"] : metric => [
+      for route in local.route_names :
+      concat(local.own, [metric], local.of_queue, ["Route", route, { label = route }])
+    ]
+  }
+
   # From top to bottom. The widgets of a row are side by side and equally wide.
   dashboard_rows = [
     {
@@ -124,11 +132,8 @@ locals {
             stacked = true
             stat    = "Maximum"
             period  = local.gauge_period
-            metrics = [
-              for route in local.route_names :
-              concat(local.own, ["PendingRecords"], local.of_queue, ["Route", route, { label = route }])
-            ]
-            yAxis = { left = { min = 0, label = "records", showUnits = false } }
+            metrics = local.by_route.PendingRecords
+            yAxis   = { left = { min = 0, label = "records", showUnits = false } }
           }
         },
         {
@@ -159,25 +164,19 @@ locals {
             stacked = true
             stat    = "Maximum"
             period  = local.gauge_period
-            metrics = [
-              for route in local.route_names :
-              concat(local.own, ["ActiveJobs"], local.of_queue, ["Route", route, { label = route }])
-            ]
-            yAxis = { left = { min = 0, label = "jobs", showUnits = false } }
+            metrics = local.by_route.ActiveJobs
+            yAxis   = { left = { min = 0, label = "jobs", showUnits = false } }
           }
         },
         {
           type = "metric"
           properties = {
-            title  = "Active jobs of the whole account, for the model of a route"
-            view   = "timeSeries"
-            stat   = "Maximum"
-            period = local.gauge_period
-            metrics = [
-              for route in local.route_names :
-              concat(local.own, ["SlotsUsed"], local.of_queue, ["Route", route, { label = route }])
-            ]
-            yAxis = { left = { min = 0, label = "jobs", showUnits = false } }
+            title   = "Active jobs of the whole account, for the model of a route"
+            view    = "timeSeries"
+            stat    = "Maximum"
+            period  = local.gauge_period
+            metrics = local.by_route.SlotsUsed
+            yAxis   = { left = { min = 0, label = "jobs", showUnits = false } }
           }
         },
         {
@@ -188,10 +187,7 @@ locals {
             stat   = "Minimum"
             period = local.gauge_period
             metrics = concat(
-              [
-                for route in local.route_names :
-                concat(local.own, ["SlotsFree"], local.of_queue, ["Route", route, { label = route }])
-              ],
+              local.by_route.SlotsFree,
               # Why free slots are not used.
               [concat(local.own, ["PausedRoutes"], local.of_queue, [{ label = "paused routes", color = local.red, stat = "Maximum" }])],
             )

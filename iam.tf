@@ -20,6 +20,10 @@ locals {
   # What tells how an upload ended.
   report_arns = ["${local.output_arn}*.summary.json", "${local.output_arn}*.rejected.json"]
 
+  table_actions = [
+    "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem",
+    "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+  ]
   write_actions = ["s3:AbortMultipartUpload", "s3:PutObject"]
   interface_actions = [
     "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
@@ -109,11 +113,8 @@ locals {
         condition = { StringLike = { "s3:prefix" = ["${var.input_prefix}*", "${var.output_prefix}*"] } }
       },
       {
-        sid = "QueueUploads"
-        actions = [
-          "dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem",
-          "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
-        ]
+        sid       = "QueueUploads"
+        actions   = concat(local.table_actions, ["dynamodb:ConditionCheckItem"])
         resources = [local.table_arn]
       },
       # How far a large upload has been read, for the invocation that continues.
@@ -131,11 +132,8 @@ locals {
 
     process_batch_jobs = [
       {
-        sid = "ManageQueue"
-        actions = [
-          "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem",
-          "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
-        ]
+        sid       = "ManageQueue"
+        actions   = local.table_actions
         resources = [local.table_arn]
       },
       { sid = "QueryQueueByStatus", actions = ["dynamodb:Query"], resources = [local.index_arn] },
@@ -174,11 +172,8 @@ locals {
 
     collect_results = [
       {
-        sid = "SettleUploads"
-        actions = [
-          "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem",
-          "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
-        ]
+        sid       = "SettleUploads"
+        actions   = local.table_actions
         resources = [local.table_arn]
       },
       # What went into the jobs, what came out of them, and what has been made of it so far.
@@ -221,11 +216,8 @@ locals {
 
     operate_queue = [
       {
-        sid = "GiveOrders"
-        actions = [
-          "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem",
-          "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
-        ]
+        sid       = "GiveOrders"
+        actions   = local.table_actions
         resources = [local.table_arn]
       },
       # Which uploads an order names by their keys.

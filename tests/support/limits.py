@@ -15,21 +15,22 @@ It charges each call to the partitions that it touches, and throttles what is to
 from __future__ import annotations
 
 import bisect
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
+from batch_queue.aws.table.values import item_of, values_of
 from botocore.exceptions import ClientError
 
+from tests.support import fake_expressions
 from tests.support.capacity import UnitsLeft
 
 Item = dict[str, Any]
+T = TypeVar("T")
 
 LATENCY = 0.01
 BOTOCORE_TRIES = 5
@@ -45,75 +46,15 @@ class Limits:
     partitions: int = 4
 
 
-class Missing:
-    """An attribute that an item does not have: no comparison with it holds."""
-
-    def _never(self, _: object) -> bool:
-        return False
-
-    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = _never
-
-    def __ne__(self, _: object) -> bool:
-        return True
-
-    __hash__ = object.__hash__
+def _terms(operation: Mapping[str, Any]) -> tuple[fake_expressions.Names, fake_expressions.Values]:
+    """Returns the names and the values of an operation's expressions."""
+    values = operation.get("ExpressionAttributeValues", {})
+    return operation.get("ExpressionAttributeNames", {}), item_of(values)
 
 
-MISSING = Missing()
-_TOKEN = re.compile(r"attribute_(?:not_)?exists\(([#\w]+)\)|[:#]?\w+|<>|<=|>=|[=<>(),]")
-_WORDS = {"AND": "and", "OR": "or", "NOT": "not", "IN": "in", "=": "==", "<>": "!="}
-
-
-@cache
-def condition(expression: str) -> Callable[[Item, Mapping[str, str], Mapping[str, Any]], bool]:
-    """Makes a function of an item, names and values of a condition expression."""
-
-    def word(match: re.Match[str]) -> str:
-        text = match.group()
-        if text.startswith("attribute_"):
-            which = "is" if "not_" in text else "is not"
-            return f"(get({match.group(1)!r}) {which} MISSING)"
-        if text.startswith(":"):
-            return f"values[{text!r}]"
-        if text == "begins_with":
-            return text
-        if text in _WORDS:
-            return _WORDS[text]
-        return f"get({text!r})" if re.match(r"[#\w]", text) else text
-
-    code = compile(" ".join(word(found) for found in _TOKEN.finditer(expression)), "<condition>", "eval")
-
-    def holds(item: Item, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
-        scope = {
-            "MISSING": MISSING,
-            "values": values,
-            "get": lambda n: item.get(names.get(n, n), MISSING),
-            "begins_with": lambda one, start: isinstance(one, str) and one.startswith(start),
-        }
-        return bool(eval(code, scope))  # noqa: S307 - the expressions are the functions' own
-
-    return holds
-
-
-def updated(item: Item, change: Mapping[str, Any]) -> Item:
-    """Returns an item after an update expression, as ``Expression`` writes them."""
-    new = dict(item)
-    names, values = change["ExpressionAttributeNames"], change.get("ExpressionAttributeValues", {})
-    for verb, clause in re.findall(
-        r"(SET|REMOVE|ADD) (.*?)(?= SET | REMOVE | ADD |$)", change["UpdateExpression"]
-    ):
-        for part in clause.split(", "):
-            name, _, value = part.replace(" = ", " ").partition(" ")
-            attribute = names[name]
-            if verb == "REMOVE":
-                new.pop(attribute, None)
-            elif verb == "SET":
-                new[attribute] = values[value]
-            elif isinstance(values[value], set):
-                new[attribute] = set(new.get(attribute, ())) | values[value]
-            else:
-                new[attribute] = new.get(attribute, 0) + values[value]
-    return new
+def _updated(item: Item, operation: Mapping[str, Any]) -> Item:
+    expression = operation["UpdateExpression"]
+    return values_of(fake_expressions.updated(item_of(item), expression, *_terms(operation)))
 
 
 def _bytes(item: Item) -> int:
@@ -160,7 +101,7 @@ class LimitedTable:
     def _partition(self, space: str, key: str) -> tuple[str, int]:
         return space, crc32(key.encode()) % self._limits.partitions
 
-    def _tried(self, kind: str, call: Callable[[], Any]) -> Any:
+    def _tried(self, kind: str, call: Callable[[], T | None]) -> T:
         """Makes a call as botocore does; ``call`` returns None if it is throttled."""
         for attempt in range(BOTOCORE_TRIES):
             self.calls[kind] += 1
@@ -199,13 +140,15 @@ class LimitedTable:
 
     # ---------------------------------------------------------------------------------------------- reads
 
-    def get_item(self, Key: Item, **_: Any) -> dict[str, Any]:  # noqa: N803
+    def get_item(self, **arguments: Any) -> dict[str, Any]:
+        key = arguments["Key"]
+
         def get() -> dict[str, Any] | None:
-            item = self.items[Key["pk"]].get(Key["sk"])
-            may = self._may_read(self._partition("table", Key["pk"]), _units(_bytes(item or {}), 4096))
+            item = self.items[key["pk"]].get(key["sk"])
+            may = self._may_read(self._partition("table", key["pk"]), _units(_bytes(item or {}), 4096))
             return ({"Item": dict(item)} if item else {}) if may else None
 
-        return self._tried("GetItem", get)  # type: ignore[no-any-return]
+        return self._tried("GetItem", get)
 
     def query(self, **arguments: Any) -> dict[str, Any]:
         def query() -> dict[str, Any] | None:
@@ -218,7 +161,7 @@ class LimitedTable:
             last = {"LastEvaluatedKey": {"pk": items[-1]["pk"], "sk": items[-1]["sk"]}} if more else {}
             return {"Items": [dict(item) for item in items], **last}
 
-        return self._tried("Query", query)  # type: ignore[no-any-return]
+        return self._tried("Query", query)
 
     def _page(self, arguments: Mapping[str, Any]) -> tuple[list[Item], bool]:
         values = arguments["ExpressionAttributeValues"]
@@ -248,42 +191,46 @@ class LimitedTable:
                 return
             yield self.items[pk][sk]
 
-    def batch_get_item(self, RequestItems: Any) -> dict[str, Any]:  # noqa: N803
-        keys = RequestItems[self.name]["Keys"]
-        found = [self.get_item(key).get("Item") for key in keys]
+    def batch_get_item(self, **arguments: Any) -> dict[str, Any]:
+        keys = arguments["RequestItems"][self.name]["Keys"]
+        found = [self.get_item(Key=key).get("Item") for key in keys]
         return {"Responses": {self.name: [item for item in found if item]}}
 
     # --------------------------------------------------------------------------------------------- writes
 
-    def update_item(self, Key: Item, **change: Any) -> dict[str, Any]:  # noqa: N803
+    def update_item(self, **change: Any) -> dict[str, Any]:
+        key = change["Key"]
+
         def update() -> dict[str, Any] | None:
-            old = self.items[Key["pk"]].get(Key["sk"], {})
+            old = self.items[key["pk"]].get(key["sk"], {})
             meets = self._meets(old, change)
-            new = updated({**Key, **old}, change) if meets else old
-            if not self._may_write(self._costs(old, new, Key["pk"], times=1)):
+            new = _updated({**key, **old}, change) if meets else old
+            if not self._may_write(self._costs(old, new, key["pk"], times=1)):
                 return None
             if meets:
-                self._store(Key, new)
+                self._store(key, new)
             return {"met": meets}
 
         if not self._tried("UpdateItem", update)["met"]:
             raise _refused("ConditionalCheckFailedException")
         return {}
 
-    def delete_item(self, Key: Item) -> dict[str, Any]:  # noqa: N803
+    def delete_item(self, **arguments: Any) -> dict[str, Any]:
+        key = arguments["Key"]
+
         def delete() -> dict[str, Any] | None:
-            old = self.items[Key["pk"]].get(Key["sk"], {})
-            if not self._may_write(self._costs(old, {}, Key["pk"], times=1)):
+            old = self.items[key["pk"]].get(key["sk"], {})
+            if not self._may_write(self._costs(old, {}, key["pk"], times=1)):
                 return None
-            self._store(Key, {})
+            self._store(key, {})
             return {}
 
-        return self._tried("DeleteItem", delete)  # type: ignore[no-any-return]
+        return self._tried("DeleteItem", delete)
 
-    def transact_write_items(self, TransactItems: Sequence[Any], **_: Any) -> dict[str, Any]:  # noqa: N803
+    def transact_write_items(self, **arguments: Any) -> dict[str, Any]:
         self.calls["TransactWriteItems"] += 1
         self._sleep(LATENCY)
-        changes = [self._change(*next(iter(operation.items()))) for operation in TransactItems]
+        changes = [self._change(*next(iter(operation.items()))) for operation in arguments["TransactItems"]]
         costs: Counter[tuple[str, int]] = Counter()
         for key, old, new, _met in changes:
             costs += self._costs(old, new, key["pk"], times=2)
@@ -302,7 +249,7 @@ class LimitedTable:
         old = self.items[key["pk"]].get(key["sk"], {})
         new = {
             "Put": lambda: operation["Item"],
-            "Update": lambda: updated({**key, **old}, operation),
+            "Update": lambda: _updated({**key, **old}, operation),
             "Delete": dict,
             "ConditionCheck": lambda: old,
         }[verb]()
@@ -310,9 +257,7 @@ class LimitedTable:
 
     def _meets(self, item: Item, operation: Mapping[str, Any]) -> bool:
         expression = operation.get("ConditionExpression")
-        names = operation.get("ExpressionAttributeNames", {})
-        values = operation.get("ExpressionAttributeValues", {})
-        return not expression or condition(expression)(item, names, values)
+        return not expression or fake_expressions.condition(expression)(item_of(item), *_terms(operation))
 
     def _store(self, key: Item, new: Item) -> None:
         """Stores an item, or deletes it if ``new`` is empty, in the table and in the index."""

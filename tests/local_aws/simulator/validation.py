@@ -42,7 +42,8 @@ def service_model(service: str = "bedrock") -> ServiceModel:
     """The model of `service` in botocore; raises RuntimeError when that is too old for the simulator."""
     model = ServiceModel(Loader().load_service_model(service, "service-2"), service_name=service)
     if service == "bedrock":
-        members = model.shape_for("GetModelInvocationJobResponse").members  # type: ignore[attr-defined]  # the stubs know no structures
+        shape = model.shape_for("GetModelInvocationJobResponse")
+        members = shape.members if isinstance(shape, StructureShape) else ()
         if "totalRecordCount" not in members or "modelInvocationType" not in members:
             raise RuntimeError(
                 "the Bedrock simulator needs botocore 1.42.88 or newer, whose model has the counts"

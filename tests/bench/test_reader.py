@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from batch_queue.core import media, outputs, reading
-from batch_queue.steps.validation import chunk_limits
+from batch_queue.core.admission import chunk_limits
 
 from tests.bench.record import record
 from tests.support.routes import configured

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from batch_queue.aws.table import chunks as chunks_module
 from batch_queue.aws.table import uploads as uploads_module
+from batch_queue.core import admission
 from batch_queue.core import rows as rows_module
 from batch_queue.core.rows import Status
 from batch_queue.steps import validation
@@ -226,7 +227,7 @@ def test_reading_leaves_the_time_that_the_search_for_duplicates_takes(
 def test_an_upload_too_large_to_be_joined_is_rejected_before_it_costs_anything(
     monkeypatch: pytest.MonkeyPatch, limit: str, most: int, says: str
 ) -> None:
-    monkeypatch.setattr(validation, limit, most)
+    monkeypatch.setattr(admission, limit, most)
     with World.open(ONES, config={"models": {"*": {"min_records": 1}}}) as world:
         upload_id = world.upload("a.jsonl", lines(records(10)))
         world.run()
@@ -247,7 +248,7 @@ def test_an_upload_too_large_to_be_joined_is_rejected_before_it_costs_anything(
 def test_a_function_with_less_memory_takes_fewer_records_and_says_how_to_get_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(validation, "RECORDS_PER_MB", 5)
+    monkeypatch.setattr(admission, "RECORDS_PER_MB", 5)
     with World.open(ONES, config={"models": {"*": {"min_records": 1}}}) as world:
         world.queue = replace(world.queue, settings=replace(world.settings, memory_mb=2))
         upload_id = world.upload("a.jsonl", lines(records(11)))

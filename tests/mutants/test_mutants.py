@@ -345,16 +345,16 @@ MUTANTS = [
     ),
     Mutant(
         "an upload of any number of chunks is accepted",
-        "steps/validation.py",
-        "        if len(scan.cuts) > MAX_CHUNKS:\n",
-        "        if not scan:\n",
+        "core/admission.py",
+        "    if len(scan.cuts) > MAX_CHUNKS:\n",
+        "    if not scan:\n",
         (CHUNKS,),
     ),
     Mutant(
         "an upload of any size is accepted",
-        "steps/validation.py",
-        "        if size > MAX_BYTES:\n",
-        "        if size < 0:\n",
+        "core/admission.py",
+        "    if size > MAX_BYTES:\n",
+        "    if size < 0:\n",
         (CHUNKS,),
     ),
     Mutant(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from batch_queue.core import cutting, digests, reading
-from batch_queue.steps.validation import chunk_limits
+from batch_queue.core.admission import chunk_limits
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -20,7 +20,7 @@ from .settlement import CANCELLED_CODE
 
 # Rows are read this many at a time.
 READ_AT_ONCE = 100
-# A result has up to so many times the bytes of its upload (``validation.MAX_BYTES``).
+# A result has up to so many times the bytes of its upload (``admission.MAX_BYTES``).
 RESULT_TIMES = 4
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from batch_queue.aws.bucket import ObjectDeniedError, ObjectGoneError
 from batch_queue.aws.telemetry import log
-from batch_queue.core import cutting, digests, duplicates, media, names, reading
+from batch_queue.core import admission, digests, duplicates, media, reading
 from batch_queue.core.objects import NewObject, ObjectRef
 from batch_queue.core.records import dataclass
 from batch_queue.core.rows import Route
@@ -16,18 +16,10 @@ from batch_queue.core.rows import Route
 from .queue import Queue
 from .run import Run
 
-# A chunk is a tenth of what one file of a job may contain.
-CHUNKS_PER_FILE = 10
 # Reading stops at a chunk boundary when less time than this is left.
 READ_SECONDS = 60.0
 # Looking for duplicates takes less time than this for each record: 100 seconds for 50 million.
 TWICE_SECONDS = 0.000_002
-# The largest upload: a result that is four times as large can be copied.
-MAX_CHUNKS = 100_000
-MAX_BYTES = 400_000_000_000
-# A recordId takes 8 to 11 bytes of memory until the file is read.
-MAX_RECORDS = 50_000_000
-RECORDS_PER_MB = 50_000
 # How many duplicate recordIds to look for at most. A report lists no more than a hundred.
 MAX_SUSPECTS = 1_000
 
@@ -62,14 +54,14 @@ class Validation:
         bucket, settings = self._queue.bucket, self._queue.settings
         ref = ObjectRef(found.key, found.version_id, found.etag)
         size = bucket.size(ref)
-        limits = chunk_limits(route)
-        if reason := self._not_read(found, size):
+        limits = admission.chunk_limits(route)
+        if reason := admission.unreadable(found.key, size, settings):
             return size, _refused(reason)
         kept = self._kept(found, begun) if begun.at else None
         scan, again = kept or (reading.Scan(), None)
         anew = begun.anew or (bool(begun.at) and not kept)
 
-        most = min(MAX_RECORDS, settings.memory_mb * RECORDS_PER_MB)
+        most = admission.most_records(settings.memory_mb)
 
         def stop() -> bool:
             return scan.records > most or out_of_time()
@@ -89,17 +81,8 @@ class Validation:
                 prefixes=settings.media_prefixes,
             )
             reading.scan(rest(scan.offset), limits, scan, stop, check, media.LOCATION)
-            if scan.records > most:
-                return size, _refused(
-                    f"the file has more than {most:,} records: split it into several files"
-                    + (", or raise lambda_memory_size" if most < MAX_RECORDS else "")
-                )
-            if len(scan.cuts) > MAX_CHUNKS:
-                return size, _refused(
-                    f"the file has more than {MAX_CHUNKS:,} chunks of {limits.chunk_records:,} records or "
-                    f"{limits.chunk_bytes:,} bytes: split it into several files, or raise "
-                    "max_records_per_file or max_bytes_per_file of its route"
-                )
+            if reason := admission.too_much(scan, limits, most):
+                return size, _refused(reason)
             if not scan.done:
                 self._go_on(found, scan, None, anew, run)
                 return size, scan
@@ -115,19 +98,6 @@ class Validation:
         else:
             self._go_on(found, scan, again, anew, run)
         return size, scan
-
-    def _not_read(self, found: NewObject, size: int) -> str:
-        """Returns why an object is rejected without reading it, or ""."""
-        settings = self._queue.settings
-        result = names.report_key(found.key, settings.input_prefix, settings.output_prefix)
-        if names.key_too_long(result):
-            over = len(result.encode()) - names.MAX_KEY_BYTES
-            return f"the keys of its results would be too long: shorten the name by {over} bytes"
-        if size > MAX_BYTES:
-            return (
-                f"the file has {size:,} bytes, and {MAX_BYTES:,} is the maximum: split it into several files"
-            )
-        return ""
 
     def _state_key(self, found: NewObject, at: int | str) -> str:
         return f"{self._queue.settings.work_prefix}reading/{found.upload_id}/{at}"
@@ -178,21 +148,6 @@ class Validation:
         log.info("reading continues in another run", extra={"key": found.key, "begun": at})
         event = {"read_on": asdict(found), "from": at, "anew": anew}
         self._queue.functions.wake(run.function_name, event)
-
-
-def chunk_limits(route: Route) -> cutting.Limits:
-    """Returns the limits of a route's chunks: a tenth of a file, so that they spread over the slots."""
-    most_records = min(route.max_records_per_file, route.max_records_per_job)
-    most_bytes = min(route.max_bytes_per_file, route.max_bytes_per_job)
-    tenth = max(route.min_records_per_job, route.max_records_per_file // CHUNKS_PER_FILE)
-    return cutting.Limits(
-        chunk_records=min(most_records, tenth),
-        chunk_bytes=min(most_bytes, route.max_bytes_per_file // CHUNKS_PER_FILE),
-        least_records=route.min_records_per_job,
-        most_records=most_records,
-        most_bytes=most_bytes,
-        line_bytes=min(cutting.MAX_LINE_BYTES, most_bytes),
-    )
 
 
 def _refused(reason: str) -> reading.Scan:

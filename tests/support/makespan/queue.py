@@ -10,10 +10,10 @@ from itertools import islice
 from math import inf
 
 from batch_queue.core import gathering, scheduling
+from batch_queue.core.admission import CHUNKS_PER_FILE
 from batch_queue.core.names import base_model, iso
 from batch_queue.core.rows import ChunkRef, Estimate, Job, Place, Route, Status
 from batch_queue.core.scheduling import NewJob, Running
-from batch_queue.steps.validation import CHUNKS_PER_FILE
 
 from tests.support.makespan.slots import Ran, Slots, Times
 from tests.support.makespan.workloads import File, Workload

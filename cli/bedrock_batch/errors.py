@@ -1,0 +1,29 @@
+"""What can go wrong, with the exit code that the command line ends with."""
+
+from __future__ import annotations
+
+
+class BatchError(Exception):
+    """An error of this client; the text says what is wrong and what to do. ``exit_code`` is that of the command line."""
+
+    exit_code = 1
+
+
+class InputError(BatchError):
+    """The caller's mistake: a wrong name, path, option or file, no credentials, or another version of the module."""
+
+    exit_code = 2
+
+
+class RefusedError(BatchError):
+    """AWS denied a call, failed, or could not be reached."""
+
+    exit_code = 3
+
+
+class UnansweredError(BatchError):
+    """An upload has ended, and not every record was answered."""
+
+
+class TimedOutError(BatchError):
+    """An upload has not ended in the time that the caller wanted to wait. It goes on."""

@@ -39,12 +39,12 @@ def foretold(places: list[Place], running: list[Running], upload: str = "mine") 
 
 
 def test_an_upload_alone_begins_now_and_takes_as_long_as_its_job() -> None:
-    assert foretold([place("mine", 50, 0)], []) == Forecast(0.0, 150.0)
+    assert foretold([place("mine", 50, 0)], []) == Forecast(0.0, 150.0, 1)
 
 
 def test_an_upload_behind_others_begins_when_the_first_slot_is_free() -> None:
     running = [Running(HAIKU, "default", 70.0), Running(HAIKU, "default", 90.0)]
-    assert foretold([place("mine", 50, 0)], running) == Forecast(70.0, 220.0)
+    assert foretold([place("mine", 50, 0)], running) == Forecast(70.0, 220.0, 1)
 
 
 def test_an_upload_that_does_not_wait_has_no_forecast() -> None:
@@ -57,7 +57,7 @@ def test_nobody_knows_when_jobs_of_others_end() -> None:
 
 def test_a_chunk_that_runs_again_begins_after_its_back_off() -> None:
     found = foretold([replace(place("mine", 50, 0), not_before=int(NOW) + 600)], [])
-    assert found == Forecast(600.0, 750.0)
+    assert found == Forecast(600.0, 750.0, 1)
 
 
 @given(

@@ -106,12 +106,16 @@ class JobState:
 
 @dataclass(frozen=True, slots=True)
 class ListedJob:
-    """One active job of the account, whoever started it."""
+    """One active job of the account, whoever started it.
+
+    ``processed``: its records that were processed; None if botocore (before 1.42.88) or Bedrock omits it.
+    """
 
     arn: str
     name: str
     model_id: str
     status: Status
+    processed: int | None = None
 
 
 class Bedrock:
@@ -211,7 +215,7 @@ class Bedrock:
 
     def _active(self, status: Status) -> list[ListedJob]:
         return [
-            ListedJob(job["jobArn"], job["jobName"], job["modelId"], status)
+            ListedJob(job["jobArn"], job["jobName"], job["modelId"], status, job.get("processedRecordCount"))
             for job in self._listed(statusEquals=str(status), maxResults=1000)
         ]
 

@@ -18,11 +18,12 @@ MOST_ROUNDS = 300
 class Forecast:
     """When an upload is expected to begin and to end, in seconds from now; None if that is not known.
 
-    ``begins`` is None too if it runs already.
+    ``begins`` is None too if it runs already. ``jobs``: in how many jobs that are still to start it runs.
     """
 
     begins: float | None = None
     ends: float | None = None
+    jobs: int = 0
 
 
 def forecast(
@@ -45,7 +46,7 @@ def forecast(
     if not mine:
         return Forecast()
     active = list(running)
-    at, begins, ends = 0.0, None, 0.0
+    at, begins, ends, jobs = 0.0, None, 0.0, 0
     for _ in range(MOST_ROUNDS):
         planned = plan(queues, routes, active, estimates, now + at)
         for job in planned.jobs:
@@ -56,9 +57,10 @@ def forecast(
             if refs & mine:
                 begins = at if begins is None else begins
                 ends = max(ends, at + takes)
+                jobs += 1
                 mine -= refs
         if not mine:
-            return Forecast(begins, ends)
+            return Forecast(begins, ends, jobs)
         steps = [job.ends_in for job in active if job.ends_in > 0]
         steps += [place.not_before - now - at for places in queues.values() for place in places[:1]]
         steps = [step for step in steps if step > 0]
@@ -68,7 +70,7 @@ def forecast(
         active = [
             replace(job, ends_in=job.ends_in - min(steps)) for job in active if job.ends_in != min(steps)
         ]
-    return Forecast(begins, None)
+    return Forecast(begins, None, jobs)
 
 
 def _of(route: Route, estimates: Mapping[str, Estimate]) -> Estimate:

@@ -135,6 +135,15 @@ def duration(records: int, estimate: Estimate) -> float:
     return estimate.overhead_seconds + records / estimate.records_per_second
 
 
+def ends_in(job: Job, estimates: Mapping[str, Estimate], now: float) -> float:
+    """Returns in how many seconds a job is expected to end, which is negative if it is late.
+
+    ``estimates``: by base model. ``now``: in epoch seconds.
+    """
+    estimate = estimates.get(base_model(job.model_id), Estimate())
+    return epoch(job.submitted_at or job.created_at) + duration(job.records, estimate) - now
+
+
 def end_of_all(pending: float, starts: Sequence[float], estimate: Estimate) -> float:
     """Returns when all pending records would be processed (seconds from now) if every slot is used.
 

@@ -214,8 +214,14 @@ class Dispatch:
 
     def _ours(self, now: Round, aside: frozenset[str], estimates: Mapping[str, Estimate]) -> list[Running]:
         """Returns our jobs that hold a slot: those at Bedrock, and those on the way there."""
+        clock = self._queue.clock()
         return [
-            Running(job.model_id, job.route, self._ends_in(job, estimates), self._queue.age(job.created_at))
+            Running(
+                job.model_id,
+                job.route,
+                max(0.0, scheduling.ends_in(job, estimates, clock)),
+                self._queue.age(job.created_at),
+            )
             for job in now.jobs.values()
             if not job.instead
             and ((job.status == Status.SUBMITTING and job.job_id not in aside) or job.status in ACTIVE)
@@ -245,12 +251,6 @@ class Dispatch:
         job_id = names.job_id_of(self._queue.settings.name, listed.name)
         job = self._queue.table.jobs.get(job_id) if job_id else None
         return job is None or job.status not in TERMINAL
-
-    def _ends_in(self, job: Job, estimates: Mapping[str, Estimate]) -> float:
-        """Returns in how many seconds a job of ours is expected to end."""
-        estimate = estimates.get(names.base_model(job.model_id), Estimate())
-        takes = estimate.overhead_seconds + job.records / estimate.records_per_second
-        return max(0.0, names.epoch(job.submitted_at or job.created_at) + takes - self._queue.clock())
 
     def _undersized(self, few: Waiting) -> tuple[Job, Intent]:
         """Returns the job for chunks that are too few for Bedrock and have waited long enough."""

@@ -32,6 +32,10 @@ class _Now:
     pauses: Pauses
     estimates: Mapping[str, Estimate]
 
+    def processed(self, job: Job) -> int | None:
+        """Returns how many records of a job Bedrock has processed, or None if it does not say."""
+        return next((one.processed for one in self.listed if one.arn == job.arn), None)
+
     def of_model(self, base: str) -> list[Job]:
         """Returns our jobs that hold a slot of a base model: not those that wait behind a pause."""
         return [
@@ -141,13 +145,13 @@ class Explaining:
             "submitted_at": job.submitted_at,
         }
         if job.status in ACTIVE and not job.instead:
+            if (processed := now.processed(job)) is not None:
+                told["records_processed"] = processed
             told["expected_end"] = names.iso(self._queue.clock() + self._ends_in(job, now))
         return told | ({"message": job.message} if job.message else {})
 
     def _ends_in(self, job: Job, now: _Now) -> float:
-        estimate = now.estimates.get(names.base_model(job.model_id), Estimate())
-        since = names.epoch(job.submitted_at or job.created_at)
-        return max(1.0, since + scheduling.duration(job.records, estimate) - self._queue.clock())
+        return max(1.0, scheduling.ends_in(job, now.estimates, self._queue.clock()))
 
     def _running(self, now: _Now, base: str) -> list[Running]:
         ours = [Running(job.model_id, job.route, self._ends_in(job, now)) for job in now.of_model(base)]

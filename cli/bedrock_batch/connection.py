@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -156,20 +157,16 @@ class Connection:
         ``function``: as the module calls it. Raises InputError with what the function says of a wrong order,
         and RefusedError.
         """
-        import json  # noqa: PLC0415
-
         with told(self.name):
             answer = self._lambda.invoke(
                 FunctionName=self.about.functions[function], Payload=json.dumps(event).encode()
             )
-            document = json.loads(answer["Payload"].read())
-        if "FunctionError" in answer:
-            said = document.get("errorMessage", document) if isinstance(document, dict) else document
+            document: dict[str, Any] = json.loads(answer["Payload"].read()) or {}
+        if answer.get("FunctionError"):
             raise RefusedError(
-                f"{self.about.functions[function]} failed: {said}. Its log says more; the order can be repeated"
+                f"{self.about.functions[function]} failed: {document.get('errorMessage', document)}. Its log "
+                "says more, and the order can be repeated"
             )
-        if not isinstance(document, dict):
-            return {}
         if "error" in document:
             raise InputError(str(document["error"]))
         return document

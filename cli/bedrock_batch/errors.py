@@ -4,13 +4,16 @@ from __future__ import annotations
 
 
 class BatchError(Exception):
-    """An error of this client; the text says what is wrong and what to do. ``exit_code`` is that of the command line."""
+    """An error of this client; the text says what is wrong and what to do.
+
+    ``exit_code`` is that of the command line.
+    """
 
     exit_code = 1
 
 
 class InputError(BatchError):
-    """The caller's mistake: a wrong name, path, option or file, no credentials, or another version of the module."""
+    """The caller's mistake: a wrong name, path, option or file, or no credentials."""
 
     exit_code = 2
 

@@ -1,0 +1,23 @@
+"""`bedrock-batch`, also as `python -m bedrock_batch`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Runs the command line, and ends with its exit code (docs/client.md)."""
+    from .app import run  # noqa: PLC0415 (an interrupt while this is imported must not print a traceback)
+
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read stdout has what they wanted. Python would complain at its end that it cannot flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

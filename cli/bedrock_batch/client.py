@@ -1,0 +1,459 @@
+"""The Python client: submits files, waits for them, and reads their results (docs/client.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from batch_queue.aws.bucket import Bucket, ObjectDeniedError, ObjectGoneError
+from batch_queue.core import names
+from batch_queue.core.objects import NewObject, ObjectRef
+from batch_queue.core.rows import TERMINAL, Job, Route, Status
+from batch_queue.core.rows import Upload as Row
+
+from . import estimating, local, results, rows
+from .connection import DEFAULT_NAME, Connection, told
+from .errors import InputError, RefusedError, TimedOutError
+from .local import Checked
+
+if TYPE_CHECKING:
+    import boto3
+
+# The metadata of an object that says which file it was.
+SHA256 = "bedrock-batch-sha256"
+# An upload is looked at after so many seconds at first, and at most.
+FIRST_LOOK = 1.0
+LAST_LOOK = 15.0
+# How many earlier uploads of a route tell what the next one will use.
+EARLIER = 50
+_READ_AT_ONCE = 100
+Progress = Callable[[int], None]
+
+
+def _nothing(_: int) -> None:
+    """Tells nobody."""
+
+
+class RejectedError(InputError):
+    """Files that the queue would reject, found before they were uploaded. ``checked``: what was found."""
+
+    def __init__(self, checked: Sequence[Checked]) -> None:
+        bad = [one for one in checked if one.fault_count]
+        files = "1 file has" if len(bad) == 1 else f"{len(bad):,} files have"
+        super().__init__(
+            f"{files} errors, and nothing was uploaded. Correct these lines:\n{local.first_faults(bad)}"
+        )
+        self.checked = tuple(checked)
+
+
+class Queue:
+    """One queue, by its name, which is the input ``name`` of the module.
+
+    >>> queue = Queue("br-batch-inference")
+    >>> for record in queue.submit("reviews.jsonl").wait().results():
+    ...     print(record["recordId"], record.get("modelOutput"))
+
+    ``session``: a boto3 session; by default one with the environment's credentials and Region. Methods raise
+    InputError for the caller's mistakes and RefusedError for what AWS refuses.
+    """
+
+    def __init__(self, name: str = DEFAULT_NAME, *, session: boto3.Session | None = None) -> None:
+        self.name = name
+        self.connection = Connection(name, session)
+
+    # --------------------------------------------------------------------------------------------- submit
+
+    def routes(self) -> dict[str, Route]:
+        """Returns the routes that are configured, by name."""
+        with told(self.name):
+            return self.connection.table.models.routes()
+
+    def check(
+        self, path: str | Path, *, to: str = "", route: str = "", progress: Progress = _nothing
+    ) -> list[Checked]:
+        """Reads a file, or all ``.jsonl`` files below a folder, as the queue will, and uploads nothing.
+
+        ``to``: the folder below the input prefix. ``route``: the route to run on, instead of the one that the
+        first folder selects. ``progress`` gets the number of bytes of each block that was read.
+        """
+        about, routes = self.connection.about, self.routes()
+        found, _ = local.sources(Path(path), about.input_prefix, routes, to=to, route=route)
+        return [local.check(one, self._route(one, routes), about.settings, progress) for one in found]
+
+    def _route(self, source: local.Source, routes: Mapping[str, Route]) -> Route:
+        if source.route not in routes:
+            raise InputError(
+                f"the queue {self.name} has no route {source.route}. Its routes are {', '.join(routes)}"
+            )
+        return routes[source.route]
+
+    def expected(self, checked: Collection[Checked]) -> list[estimating.Expected]:
+        """Returns what files that were checked are expected to take, by route."""
+        routes = self.routes()
+        with told(self.name):
+            earlier = rows.uploads(
+                self.connection, (Status.COMPLETED, Status.PARTIALLY_COMPLETED), most=EARLIER
+            )
+            return [
+                estimating.expected(routes[name], some, self.connection.table, earlier, time.time())
+                for name, some in local.routes_of(checked, routes).items()
+            ]
+
+    def submit(
+        self,
+        what: str | Path | Iterable[Mapping[str, Any]],
+        *,
+        name: str = "",
+        to: str = "",
+        route: str = "",
+    ) -> Submission:
+        """Checks and uploads a file, all ``.jsonl`` files below a folder, or records.
+
+        Records are objects with a ``recordId`` and a ``modelInput``. ``name``: the name of their file; by
+        default it is made from their contents, so that the same records are the same upload. See ``check``
+        for ``to`` and ``route``. Raises RejectedError for files that the queue would reject.
+        """
+        if isinstance(what, str | Path):
+            return self.upload_all(self.check(what, to=to, route=route))
+        with tempfile.TemporaryDirectory() as folder:
+            path = _written(what, Path(folder), name)
+            return self.upload_all(self.check(path, to=to, route=route))
+
+    def upload_all(self, checked: Sequence[Checked], progress: Progress = _nothing) -> Submission:
+        """Uploads files that were checked. What the bucket has already is not sent again.
+
+        ``progress`` gets the number of bytes of each block that was sent. Raises RejectedError.
+        """
+        if any(one.fault_count for one in checked):
+            raise RejectedError(checked)
+        return Submission(self, [self._upload(one, progress) for one in checked])
+
+    def _upload(self, checked: Checked, progress: Progress) -> Upload:
+        source = checked.source
+        if (there := self._there(source.key, checked.sha256)) is not None:
+            progress(checked.size)
+            return Upload(self, there, sent=False)
+        from boto3.exceptions import S3UploadFailedError  # noqa: PLC0415 (boto3 is imported when it is needed)
+
+        s3, bucket = self.connection.s3, self.connection.about.bucket
+        try:
+            with told(self.name):
+                s3.upload_file(
+                    str(source.path),
+                    bucket,
+                    source.key,
+                    ExtraArgs={"Metadata": {SHA256: checked.sha256}, "ContentType": "application/x-ndjson"},
+                    Callback=progress,
+                )
+        except OSError as error:
+            raise InputError(f"{source.path} cannot be read: {error.strerror}") from error
+        except S3UploadFailedError as error:
+            raise RefusedError(f"AWS refused the upload: {error}") from error
+        there = self._there(source.key, checked.sha256)
+        if there is None:
+            raise InputError(
+                f"{source.path} was uploaded, but another version took the place of {source.key} at once, or "
+                "the file was changed meanwhile. bedrock-batch status says what became of it"
+            )
+        return Upload(self, there)
+
+    def _there(self, key: str, sha256: str) -> NewObject | None:
+        """Returns the current version of an object if it has these contents."""
+        bucket = self.connection.about.bucket
+        with told(self.name):
+            # A list, because without the right to list all of the bucket, HeadObject answers 403, not 404.
+            current = [one for one in self.connection.listing.versions_of(key) if one.current]
+            if not current:
+                return None
+            version: Any = {"VersionId": current[0].version_id} if current[0].version_id else {}
+            found = self.connection.s3.head_object(Bucket=bucket, Key=key, **version)
+        return current[0].object(bucket) if found["Metadata"].get(SHA256) == sha256 else None
+
+    # --------------------------------------------------------------------------------------------- uploads
+
+    def upload(self, path: str) -> Upload:
+        """Returns an upload by its path below the input prefix, its key, its S3 URI or its upload id.
+
+        A path names the current version of the object. Raises InputError if there is no such object.
+        """
+        upload_id = path.removeprefix("id:")
+        if len(upload_id) == 32 and all(letter in "0123456789abcdef" for letter in upload_id):  # noqa: PLR2004
+            with told(self.name):
+                row = self.connection.table.uploads.get(upload_id)
+            if row is None:
+                raise InputError(f"the queue {self.name} has no upload with the id {upload_id}")
+            about = NewObject(row.bucket, row.key, row.version_id, row.etag, row.created_at)
+            return Upload(self, about, upload_id=upload_id)
+        key = self.key_of(path)
+        with told(self.name):
+            versions = self.connection.listing.versions_of(key)
+        if not versions:
+            raise InputError(
+                f"{key} is not in the bucket {self.connection.about.bucket}. Name a path below "
+                f"{self.connection.about.input_prefix}, or an upload id. bedrock-batch status lists the "
+                "uploads"
+            )
+        return Upload(self, versions[0].object(self.connection.about.bucket))
+
+    def key_of(self, path: str) -> str:
+        """Returns the key that a path, a key or an S3 URI names. Raises InputError for another bucket."""
+        about = self.connection.about
+        if path.startswith("s3://"):
+            bucket, _, key = path.removeprefix("s3://").partition("/")
+            if bucket != about.bucket:
+                raise InputError(
+                    f"{path} is in another bucket: the uploads of {self.name} are in {about.bucket}"
+                )
+            path = key
+        path = path.removeprefix("/")
+        if path.startswith(about.output_prefix):
+            for ending in (".out", ".summary.json", ".rejected.json"):
+                path = path.removesuffix(ending)
+            path = path.removeprefix(about.output_prefix)
+        return path if path.startswith(about.input_prefix) else about.input_prefix + path
+
+    def uploads(
+        self, *, statuses: Iterable[Status] = tuple(Status), since: str = "", most: int | None = None
+    ) -> list[Row]:
+        """Returns the rows of uploads, newest first; see ``rows.uploads``."""
+        return rows.uploads(self.connection, statuses, since=since, most=most)
+
+    def uploads_below(self, folder: str, most: int | None = None) -> list[Row]:
+        """Returns the rows of the current versions of all uploads below a folder, by key."""
+        prefix = self.key_of(folder.rstrip("/") + "/")
+        about = self.connection.about
+        ids: list[str] = []
+        with told(self.name):
+            for page, _ in self.connection.listing.versions(prefix):
+                ids += [one.object(about.bucket).upload_id for one in page if one.current]
+                if most is not None and len(ids) >= most:
+                    break
+            found = self.connection.table.uploads.all(ids[:most])
+        return sorted(found.values(), key=lambda row: row.key)
+
+    def jobs(
+        self, *, statuses: Iterable[Status] = tuple(Status), since: str = "", most: int | None = None
+    ) -> list[Job]:
+        """Returns the rows of jobs, newest first; see ``rows.jobs``."""
+        return rows.jobs(self.connection, statuses, since=since, most=most)
+
+    def open_jobs(self) -> list[Job]:
+        """Returns the jobs that run, or whose results are not collected yet, oldest first."""
+        with told(self.name):
+            return [job for job in self.connection.table.jobs.active() if not job.collected_at]
+
+    # --------------------------------------------------------------------------------------------- orders
+
+    def order(self, order: str, **members: str) -> dict[str, Any]:
+        """Gives an order to ``operate_queue`` (docs/orders.md) and returns its answer.
+
+        Members that are "" are left out.
+        """
+        given = {name: text for name, text in members.items() if text}
+        return self.connection.invoke("operate_queue", {"order": order, **given})
+
+    def status(self) -> dict[str, Any]:
+        """Returns the pauses, and the slots of each model with the jobs that hold them."""
+        return self.order("status")
+
+    def pause(self, route: str = "", *, by: str, why: str) -> dict[str, Any]:
+        """Pauses a route, or the whole queue."""
+        return self.order("pause", route=route, by=by, why=why)
+
+    def resume(self, route: str = "", *, by: str = "") -> dict[str, Any]:
+        """Ends the pause of a route, or of the whole queue."""
+        return self.order("resume", route=route, by=by)
+
+    def cancel_below(self, folder: str, *, by: str = "", why: str = "") -> dict[str, Any]:
+        """Cancels all uploads below a folder."""
+        return self.order("cancel", prefix=self.key_of(folder.rstrip("/") + "/"), by=by, why=why)
+
+    def sweep(self) -> dict[str, Any]:
+        """Has the queue look for uploads whose event was lost, whatever their age."""
+        return self.order("sweep")
+
+
+class Upload:
+    """One upload: an object version that the queue runs.
+
+    ``sent``: it was sent by this client just now, and was not in the bucket before.
+    """
+
+    def __init__(self, queue: Queue, about: NewObject, *, upload_id: str = "", sent: bool = True) -> None:
+        self._queue = queue
+        self._about = about
+        self.upload_id = upload_id or about.upload_id
+        self.key = about.key
+        self.sent = sent
+
+    def __repr__(self) -> str:
+        return f"Upload({self.key!r}, upload_id={self.upload_id!r})"
+
+    def state(self) -> Row | None:
+        """Returns the row of the upload, or None as long as the queue does not know it."""
+        with told(self._queue.name):
+            return self._queue.connection.table.uploads.get(self.upload_id)
+
+    def wait(self, timeout: float | None = None) -> Upload:
+        """Waits until the upload has ended, and returns it.
+
+        Raises TimedOutError after ``timeout`` seconds.
+        """
+        Submission(self._queue, [self]).wait(timeout)
+        return self
+
+    def ended(self) -> Row:
+        """Returns the row of the upload. Raises InputError if the upload has not ended."""
+        row = self.state()
+        if row is None:
+            raise InputError(
+                f"the queue does not know {self.key} yet: its event may be on its way. Try again in a minute"
+            )
+        if row.status not in TERMINAL:
+            raise InputError(f"{self.key} has not ended: it is {row.status}. bedrock-batch explain says more")
+        return row
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yields the bytes of the result, in blocks. Raises InputError if there is no result."""
+        row = self.ended()
+        if not row.result_key or names.is_report(row.result_key):
+            raise InputError(f"{self.key} has no result: it ended as {row.status}. {row.message}".strip())
+        yield from self._read(ObjectRef(row.result_key, row.result_version_id))
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """Yields the records of the result with ``modelOutput`` or ``error``, in no order."""
+        return results.records(self.blocks())
+
+    def joined(self) -> Iterator[dict[str, Any]]:
+        """Yields the records in the order of the input, each with its ``modelOutput`` or ``error``."""
+        row = self.ended()
+        upload = self._read(ObjectRef(row.key, row.version_id, row.etag))
+        return results.joined(upload, self.blocks())
+
+    def summary(self) -> dict[str, Any]:
+        """Returns the summary of the upload, which has errors by code, tokens and cost; {} without one."""
+        row = self.ended()
+        about = self._queue.connection.about
+        key = names.summary_key(row.key, about.input_prefix, about.output_prefix)
+        found = self._document(key)
+        return found if found.get("upload_id") == self.upload_id else {}
+
+    def rejection(self) -> dict[str, Any]:
+        """Returns the rejection report of the upload, or {} if it was not rejected."""
+        row = self.ended()
+        return self._document(row.result_key, row.result_version_id) if row.status == Status.REJECTED else {}
+
+    def explain(self) -> dict[str, Any]:
+        """Returns how far the upload is, what it waits for, and when it is expected to end."""
+        return self._queue.order("explain", upload_id=self.upload_id)
+
+    def cancel(self, *, by: str = "", why: str = "") -> dict[str, Any]:
+        """Cancels the upload."""
+        return self._queue.order("cancel", upload_id=self.upload_id, by=by, why=why)
+
+    def retry(self, *, by: str = "", why: str = "") -> dict[str, Any]:
+        """Runs the records of an ended upload that have no answer."""
+        return self._queue.order("retry", upload_id=self.upload_id, by=by, why=why)
+
+    def _document(self, key: str, version_id: str = "") -> dict[str, Any]:
+        try:
+            document: dict[str, Any] = json.loads(b"".join(self._read(ObjectRef(key, version_id))))
+        except InputError:
+            return {}
+        return document
+
+    def _read(self, ref: ObjectRef) -> Iterator[bytes]:
+        connection = self._queue.connection
+        with told(self._queue.name):
+            try:
+                yield from Bucket(connection.s3, connection.about.bucket).stream(ref)
+            except ObjectGoneError as error:
+                raise InputError(
+                    f"{ref.key} was deleted from the bucket {connection.about.bucket}"
+                ) from error
+            except ObjectDeniedError as error:
+                raise RefusedError(f"S3 denied access to {ref.key}: {error}") from error
+
+
+class Submission(Sequence[Upload]):
+    """The uploads of one call of ``submit``."""
+
+    def __init__(self, queue: Queue, uploads: Sequence[Upload]) -> None:
+        self._queue = queue
+        self._uploads = tuple(uploads)
+
+    def __len__(self) -> int:
+        return len(self._uploads)
+
+    @overload
+    def __getitem__(self, at: int) -> Upload: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Upload]: ...
+    def __getitem__(self, at: int | slice) -> Upload | Sequence[Upload]:
+        return self._uploads[at]
+
+    def states(self) -> dict[str, Row]:
+        """Returns upload id → row of those that the queue knows."""
+        with told(self._queue.name):
+            return self._queue.connection.table.uploads.all([one.upload_id for one in self._uploads])
+
+    def watch(self, timeout: float | None = None) -> Iterator[dict[str, Row]]:
+        """Yields the rows again and again until all uploads have ended.
+
+        It looks every second at first, and every 15 seconds in the end. Raises TimedOutError after
+        ``timeout`` seconds.
+        """
+        began = time.monotonic()
+        while True:
+            found = self.states()
+            yield found
+            if all(
+                one.upload_id in found and found[one.upload_id].status in TERMINAL for one in self._uploads
+            ):
+                return
+            waited = time.monotonic() - began
+            if timeout is not None and waited >= timeout:
+                left = sum(
+                    one.upload_id not in found or found[one.upload_id].status not in TERMINAL
+                    for one in self._uploads
+                )
+                raise TimedOutError(
+                    f"{left:,} of {len(self):,} uploads have not ended within {timeout:,.0f} s. They go on"
+                )
+            left_over = (timeout - waited) if timeout is not None else LAST_LOOK
+            time.sleep(max(0.0, min(LAST_LOOK, FIRST_LOOK + waited / 30, left_over)))
+
+    def wait(self, timeout: float | None = None) -> Submission:
+        """Waits until all uploads have ended. Raises TimedOutError after ``timeout`` seconds."""
+        for _ in self.watch(timeout):
+            pass
+        return self
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """Yields the records of all results, one upload after the other."""
+        for one in self._uploads:
+            yield from one.results()
+
+
+def _written(found: Iterable[Mapping[str, Any]], folder: Path, name: str) -> Path:
+    """Writes records to a file of this name, or of one that is made from their contents."""
+    sha256 = hashlib.sha256()
+    path = folder / "records"
+    with path.open("wb") as file:
+        for record in found:
+            try:
+                line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+            except (TypeError, ValueError) as error:
+                raise InputError(f"a record cannot be written as JSON: {error}") from error
+            sha256.update(line)
+            file.write(line)
+    if name and (Path(name).name != name or not name.endswith(local.SUFFIX)):
+        raise InputError(
+            f'name is "{name}": write a file name that ends with {local.SUFFIX}, without folders'
+        )
+    return path.rename(folder / (name or f"records-{sha256.hexdigest()[:12]}{local.SUFFIX}"))

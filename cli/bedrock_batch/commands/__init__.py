@@ -1,0 +1,3 @@
+"""The commands. Importing this package adds them to the app, in the order of its help."""
+
+from . import submit, looking, watch, orders  # noqa: F401, I001

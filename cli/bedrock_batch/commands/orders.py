@@ -1,0 +1,125 @@
+"""`cancel`, `retry`, `pause`, `resume`, `sweep` and `drain`: orders to the queue (docs/orders.md)."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from bedrock_batch.app import INTERRUPTED, Here, command
+from bedrock_batch.errors import TimedOutError
+
+UploadPath = Annotated[
+    str, typer.Argument(help="A path below the input prefix, a key, an S3 URI or an upload ID.")
+]
+Why = Annotated[str, typer.Option("--why", help="Reason, which the rows and messages repeat.")]
+By = Annotated[str, typer.Option("--by", help="Who gives the order. Default: your user name.")]
+RouteName = Annotated[str, typer.Option("--route", help="A route. Default: the whole queue.")]
+LOOK_SECONDS = 3.0
+
+
+def _who(by: str) -> str:
+    return by or getpass.getuser()
+
+
+def _tell(here: Here, answer: Mapping[str, Any], words: str) -> None:
+    if here.as_json:
+        here.out.json(answer)
+    else:
+        here.out.line(words)
+
+
+@command
+def cancel(here: Here, path: UploadPath, why: Why = "", by: By = "") -> None:
+    """Cancel an upload, or all uploads below a folder (a path that ends with a slash).
+
+    Records that wait are not run, and not billed. What was answered by then is kept as the result.
+    """
+    if path.endswith("/"):
+        answer = here.queue.cancel_below(path, by=_who(by), why=why)
+        words = (
+            f"{answer['cancelled']:,} uploads are cancelled, {answer['cancelled_before']:,} were before, "
+            f"{answer['ended']:,} have ended, and the queue does not know {answer['unknown']:,} objects."
+        )
+        _tell(here, answer, words + (" It goes on with the rest." if answer.get("goes_on") else ""))
+        return
+    answer = here.queue.upload(path).cancel(by=_who(by), why=why)
+    _tell(here, answer, f"{answer['key']} is cancelled. {answer['did']}")
+
+
+@command
+def retry(here: Here, path: UploadPath, why: Why = "", by: By = "") -> None:
+    """Run the records of an ended upload that have no answer.
+
+    It begins 22 minutes after the upload has ended, at the earliest.
+    """
+    answer = here.queue.upload(path).retry(by=_who(by), why=why)
+    _tell(here, answer, f"{answer['key']}: {answer['did']}")
+
+
+@command
+def pause(
+    here: Here,
+    why: Annotated[str, typer.Option("--why", help="Reason, which others see.")],
+    route: RouteName = "",
+    by: By = "",
+) -> None:
+    """Pause a route or the queue: uploads are taken in and wait, and running jobs go on."""
+    answer = here.queue.pause(route, by=_who(by), why=why)
+    _tell(here, answer, answer["did"])
+
+
+@command
+def resume(here: Here, route: RouteName = "", by: By = "") -> None:
+    """End the pause of a route, or of the queue."""
+    answer = here.queue.resume(route, by=_who(by))
+    _tell(here, answer, answer["did"])
+
+
+@command
+def sweep(here: Here) -> None:
+    """Have the queue look for uploads whose event was lost, and for files that were there before it.
+
+    Every .jsonl file below the input prefix that has not run yet is run, and billed.
+    """
+    answer = here.queue.sweep()
+    _tell(here, answer, answer["did"])
+
+
+@command
+def drain(
+    here: Here,
+    why: Annotated[str, typer.Option("--why", help="Reason, which others see.")] = "the queue is drained",
+    by: By = "",
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Wait until no job runs and all results are collected.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", help="With --wait: longest time to wait, in minutes.", min=0.1)
+    ] = 24 * 60,
+) -> None:
+    """Pause the queue, and with --wait until its jobs have ended: before maintenance, or before a destroy."""
+    answer = here.queue.pause(by=_who(by), why=why)
+    if not wait:
+        _tell(here, answer, answer["did"])
+        return
+    here.out.note(answer["did"])
+    end = time.monotonic() + timeout * 60
+    left = 0
+    try:
+        while now := len(here.queue.open_jobs()):
+            if now != left:
+                here.out.note(f"{time.strftime('%H:%M:%S')} jobs that run or are to be collected: {now:,}")
+            left = now
+            if time.monotonic() >= end:
+                raise TimedOutError(
+                    f"{now:,} jobs have not ended within {timeout:,.0f} min. The queue stays paused"
+                )
+            time.sleep(LOOK_SECONDS)
+    except KeyboardInterrupt:
+        here.out.note("Interrupted. The queue stays paused; bedrock-batch resume ends the pause.")
+        raise typer.Exit(INTERRUPTED) from None
+    _tell(here, {**answer, "drained": True}, "No job runs. bedrock-batch resume ends the pause.")

@@ -1,0 +1,402 @@
+"""`submit`: checks files, says what they will take, uploads them, waits, and downloads their results."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+from bedrock_batch.app import INTERRUPTED, Here, command
+from bedrock_batch.errors import InputError, RefusedError
+
+if TYPE_CHECKING:
+    from batch_queue.core.rows import Upload as Row
+
+    from bedrock_batch.client import Submission, Upload
+    from bedrock_batch.local import Checked
+    from bedrock_batch.output import Out
+
+STDIN = "-"
+_BLOCK = 1 << 20
+# How often a waiting command asks the queue when the first upload is expected to end.
+EXPLAIN_SECONDS = 30.0
+# More files than these are counted, not listed.
+MOST_LISTED = 20
+
+
+@command
+def submit(
+    here: Here,
+    path: Annotated[str, typer.Argument(help="A .jsonl file, a folder of them, or - for standard input.")],
+    route: Annotated[
+        str, typer.Option("--route", help="Route to run on. Default: the one that the first folder selects.")
+    ] = "",
+    to: Annotated[str, typer.Option("--to", help="Folder to upload to, below the input prefix.")] = "",
+    name: Annotated[
+        str, typer.Option("--name", help="With -: name of the file. Default: made from its contents.")
+    ] = "",
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Wait until all have ended, and download their results.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="With --wait: file, or folder for a folder. Default: beside each file."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check, and say what it will take, but upload nothing.")
+    ] = False,
+) -> None:
+    """Check and upload a file, or all .jsonl files below a folder.
+
+    The files are checked by the same code that the queue checks them with, before anything is uploaded. What
+    is in the bucket already, with the same contents, is not uploaded again. With --wait, the exit code is 0
+    only if every record was answered.
+    """
+    if output is not None and not wait:
+        raise InputError("--output needs --wait: without it, bedrock-batch results gets the results later")
+    if name and path != STDIN:
+        raise InputError("--name is for standard input: the name of a file is its own")
+    with contextlib.ExitStack() as ending:
+        local = _stdin(name, ending) if path == STDIN else Path(path)
+        checked = _checked(here, local, to, route)
+        document = _expect(here, checked)
+        if dry_run:
+            if here.as_json:
+                here.out.json(document)
+            else:
+                here.out.line("Nothing was uploaded (--dry-run).")
+            return
+        submission = _sent(here, checked)
+        if not wait:
+            _submitted(here, submission, document)
+            return
+        found = _waited(here, submission)
+        targets = _targets(local, checked, output, from_stdin=path == STDIN)
+        _ended(here, submission, found, targets, document)
+
+
+def _stdin(name: str, ending: contextlib.ExitStack) -> Path:
+    """Copies standard input to a file."""
+    if sys.stdin.isatty():
+        raise InputError("- reads standard input, and this is a terminal. Pipe the records into the command")
+    folder = Path(ending.enter_context(tempfile.TemporaryDirectory()))
+    sha256 = hashlib.sha256()
+    with (folder / "stdin").open("wb") as file:
+        while block := sys.stdin.buffer.read(_BLOCK):
+            sha256.update(block)
+            file.write(block)
+    if name and (Path(name).name != name or not name.endswith(".jsonl")):
+        raise InputError(f'--name is "{name}": write a name that ends with .jsonl, without folders')
+    return (folder / "stdin").rename(folder / (name or f"stdin-{sha256.hexdigest()[:12]}.jsonl"))
+
+
+def _checked(here: Here, path: Path, to: str, route: str) -> list[Checked]:
+    from bedrock_batch import local
+    from bedrock_batch.client import RejectedError
+
+    queue, out = here.queue, here.out
+    sources, left_out = local.sources(
+        path, queue.connection.about.input_prefix, queue.routes(), to=to, route=route
+    )
+    if left_out:
+        out.note(f"{left_out:,} files that are not .jsonl are left out.", style="dim")
+    size = sum(source.path.stat().st_size for source in sources)
+    with _progress(out, "Checking", size) as advance:
+        checked = queue.check(path, to=to, route=route, progress=advance)
+    if any(one.fault_count for one in checked):
+        if here.as_json:
+            out.json({"uploaded": [], "faults": _faults(checked)})
+        raise RejectedError(checked)
+    return checked
+
+
+def _faults(checked: Sequence[Checked]) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": str(one.source.path),
+            "line": fault.line,
+            "reason": fault.reason,
+            "record_id": fault.record_id,
+        }
+        for one in checked
+        for fault in one.faults
+    ]
+
+
+def _expect(here: Here, checked: Sequence[Checked]) -> dict[str, Any]:
+    """Prints what the files are expected to take, and returns it as a document."""
+    from bedrock_batch.output import bytes_text, counted, seconds_text
+
+    found = here.queue.expected(checked)
+    out = here.out
+    if not here.as_json:
+        for one in checked[:MOST_LISTED]:
+            where = one.source.key
+            out.line(f"{one.source.path} → {where}: {counted(one.records, 'record')}, {bytes_text(one.size)}")
+        if len(checked) > MOST_LISTED:
+            out.line(f"and {counted(len(checked) - MOST_LISTED, 'more file')}")
+        for each in found:
+            words = [
+                f"Route {each.route}: {counted(each.records, 'record')} in {counted(each.jobs, 'job')}"
+                if each.jobs
+                else f"Route {each.route}: {counted(each.records, 'record')}, not now: it waits"
+            ]
+            if each.ends is not None:
+                words.append(f"expected to end in {seconds_text(each.ends)}")
+            words.append(
+                f"about {each.input_tokens:,} input and {each.output_tokens:,} output tokens"
+                if each.learned
+                else f"about {each.input_tokens:,} input tokens"
+            )
+            if each.cost is not None:
+                words.append(f"cost about {each.cost:.2f}" + ("" if each.learned else " without the answers"))
+            out.line(", ".join(words) + ".")
+    return {
+        "files": [
+            {
+                "file": str(one.source.path),
+                "key": one.source.key,
+                "route": one.source.route,
+                "records": one.records,
+                "bytes": one.size,
+            }
+            for one in checked
+        ],
+        "expected": [
+            {
+                "route": each.route,
+                "records": each.records,
+                "jobs": each.jobs,
+                "seconds": each.ends,
+                "input_tokens": each.input_tokens,
+                "output_tokens": each.output_tokens if each.learned else None,
+                "cost": each.cost,
+            }
+            for each in found
+        ],
+    }
+
+
+def _sent(here: Here, checked: Sequence[Checked]) -> Submission:
+    out = here.out
+    try:
+        with _progress(out, "Uploading", sum(one.size for one in checked)) as advance:
+            submission = here.queue.upload_all(checked, advance)
+    except KeyboardInterrupt:
+        out.note("Interrupted. Run the same command again: what was uploaded is not uploaded again.")
+        raise
+    there = sum(not one.sent for one in submission)
+    if there:
+        from bedrock_batch.output import counted
+
+        out.note(f"{counted(there, 'file')} with the same contents was in the bucket already.", style="dim")
+    return submission
+
+
+def _submitted(here: Here, submission: Submission, document: Mapping[str, Any]) -> None:
+    if here.as_json:
+        here.out.json({**document, "uploads": [_named(one) for one in submission]})
+        return
+    for one in submission[:MOST_LISTED]:
+        here.out.line(f"Uploaded {one.key}" if one.sent else f"{one.key} was there already")
+    here.out.line(f"Follow it: bedrock-batch status {_path_of(here, submission)}")
+
+
+def _named(upload: Upload) -> dict[str, Any]:
+    return {"key": upload.key, "upload_id": upload.upload_id, "sent": upload.sent}
+
+
+def _path_of(here: Here, submission: Submission) -> str:
+    """Returns a path that names the uploads: the file, or the folder that they have in common."""
+    import os.path
+    import shlex
+
+    prefix = here.queue.connection.about.input_prefix
+    paths = [one.key.removeprefix(prefix) for one in submission]
+    common = paths[0] if len(paths) == 1 else os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
+    return shlex.quote(common) if len(paths) == 1 else shlex.quote(f"{common}/") if common else ""
+
+
+def _waited(here: Here, submission: Submission) -> dict[str, Row]:
+    """Waits until all uploads have ended, and returns their rows by upload id."""
+    from bedrock_batch.output import counted
+
+    watching = _Live(here, submission) if here.out.live else _Lines(here, submission)
+    found: dict[str, Row] = {}
+    try:
+        with watching:
+            for found in submission.watch():
+                watching.show(found)
+    except KeyboardInterrupt:
+        path = _path_of(here, submission)
+        here.out.note(
+            f"Interrupted. {counted(len(submission), 'upload')} goes on. Come back with "
+            f"bedrock-batch status {path}, and get the result with bedrock-batch results {path}"
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    return found
+
+
+class _Lines:
+    """Prints a line whenever the status of an upload changes."""
+
+    def __init__(self, here: Here, submission: Submission) -> None:
+        self._here = here
+        self._submission = submission
+        self._seen: dict[str, str] = {}
+        self._expect = _Expectation(submission)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, found: Mapping[str, Row]) -> None:
+        """Prints what is new."""
+        for one in self._submission:
+            row = found.get(one.upload_id)
+            status = str(row.status) if row else "waiting for its event"
+            if self._seen.get(one.upload_id) != status:
+                self._seen[one.upload_id] = status
+                self._here.out.note(f"{time.strftime('%H:%M:%S')} {one.key}: {status}")
+        if words := self._expect.news():
+            self._here.out.note(f"{time.strftime('%H:%M:%S')} {words}")
+
+
+class _Live:
+    """Redraws a bar with the records that have ended, and what the first open upload waits for."""
+
+    def __init__(self, here: Here, submission: Submission) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._submission = submission
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=here.out.err,
+            transient=True,
+        )
+        self._task = self._progress.add_task("records", total=None)
+        self._words = self._progress.add_task("", total=None, visible=False)
+        self._expect = _Expectation(submission)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, found: Mapping[str, Row]) -> None:
+        """Redraws the bar."""
+        rows = list(found.values())
+        total = sum(row.records for row in rows) or None
+        done = sum(row.success_count + row.error_count for row in rows)
+        statuses = sorted({str(row.status) for row in rows}) or ["waiting for its event"]
+        self._progress.update(self._task, total=total, completed=done, description=", ".join(statuses))
+        if words := self._expect.news():
+            self._progress.console.print(words, style="dim", markup=False)
+
+
+class _Expectation:
+    """Asks now and then what the first open upload waits for, as long as the caller may give orders."""
+
+    def __init__(self, submission: Submission) -> None:
+        self._submission = submission
+        self._at = time.monotonic()
+        self._said = ""
+
+    def news(self) -> str:
+        """Returns what is new, or ""."""
+        if time.monotonic() < self._at + EXPLAIN_SECONDS:
+            return ""
+        self._at = time.monotonic()
+        try:
+            words = str(self._submission[0].explain().get("words", ""))
+        except (InputError, RefusedError):
+            self._at = float("inf")
+            return ""
+        news, self._said = ("" if words == self._said else words), words
+        return news
+
+
+def _targets(
+    path: Path, checked: Sequence[Checked], output: Path | None, *, from_stdin: bool
+) -> dict[str, Path]:
+    """Returns key → the file that gets its result."""
+    if output is None:
+        folder = Path() if from_stdin else None
+        return {
+            one.source.key: (folder or one.source.path.parent) / _out(Path(one.source.path.name))
+            for one in checked
+        }
+    if path.is_dir() or output.is_dir():
+        root = path if path.is_dir() else path.parent
+        return {one.source.key: output / _out(one.source.path.relative_to(root)) for one in checked}
+    return {checked[0].source.key: output}
+
+
+def _out(path: Path) -> Path:
+    return path.with_name(f"{path.name}.out")
+
+
+def _ended(
+    here: Here,
+    submission: Submission,
+    found: Mapping[str, Row],
+    targets: Mapping[str, Path],
+    document: Mapping[str, Any],
+) -> None:
+    """Downloads the results, prints how the uploads have ended, and ends with the exit code."""
+    from batch_queue.core.names import is_report
+    from batch_queue.core.rows import Status
+
+    from bedrock_batch.commands.looking import download, ended_words, upload_document
+
+    told = []
+    for one in submission:
+        row = found[one.upload_id]
+        target = None
+        if row.result_key and not is_report(row.result_key):
+            target = targets[one.key]
+            download(one, target)
+        told.append({**upload_document(row), "file": target})
+        if not here.as_json:
+            here.out.line(ended_words(row))
+            if target:
+                here.out.line(f"  {target}")
+    if here.as_json:
+        here.out.json({**document, "uploads": told})
+    if any(row.status != Status.COMPLETED for row in found.values()):
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _progress(out: Out, what: str, size: int) -> Iterator[Any]:
+    """Shows a bar for so many bytes on a terminal."""
+    if not out.live:
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=out.err, transient=True) as progress:
+        task = progress.add_task(what, total=size)
+        yield lambda count: progress.advance(task, count)

@@ -1,0 +1,30 @@
+"""Times as people write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from .errors import InputError
+
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+def since_text(text: str, now: float) -> float:
+    """Returns the epoch seconds of a time such as 90m, 24h, 7d or 2w before ``now``, or of an ISO 8601 date.
+
+    A date without an offset is in UTC. Raises InputError for anything else, and for a time to come.
+    """
+    if match := re.fullmatch(r"(\d{1,6})([mhdw])", text):
+        return now - int(match[1]) * _UNITS[match[2]]
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f'"{text}" is not a time: write a number with m, h, d or w, such as 24h, or a date such as '
+            "2026-01-31"
+        ) from None
+    when = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    if when > now:
+        raise InputError(f'"{text}" is to come: write a time that has passed')
+    return when

@@ -28,6 +28,7 @@ class ModelConfig:
     - `queue_seconds` in Submitted, `validation_seconds` in Validating, `schedule_seconds` at least in
       Scheduled, `start_seconds` in InProgress before the first record, then `records_per_second`;
       `stopping_seconds` in Stopping.
+    - `batch` false: the model runs no batch jobs. `batch_by_id` false: only through an inference profile.
     - On demand (InvokeModel and Converse): `max_concurrent_invocations` at once, `invocations_per_minute`
       admitted in any minute of simulated time (None: no limit, 0: none is let in); each takes
       `invoke_seconds` when a server is asked. `on_demand_by_id` false: the model runs by inference profile
@@ -47,6 +48,8 @@ class ModelConfig:
     start_seconds: float = 0.0
     records_per_second: float = 100.0
     stopping_seconds: float = 1.0
+    batch: bool = True
+    batch_by_id: bool = True
     max_concurrent_invocations: int | None = None
     invocations_per_minute: int | None = None
     invoke_seconds: float = 0.0
@@ -127,7 +130,8 @@ class Config:
     - `timeout_status`: the end of a job whose time runs out in InProgress; before that it is always Expired.
       The service's model says: Expired did not begin in time, PartiallyCompleted did not finish in time.
     - `default_timeout_hours`, `default_max_results`: when the request has none.
-    - `check_role`, `check_buckets`: look at IAM and S3 in Create.
+    - `check_role`, `check_buckets`, `check_input`: look in Create at the service role in IAM, at the buckets,
+      and whether the input has an object. Without the last, a job without an object fails in Validating.
     - `bucket_owners`: bucket → the account that owns it, where that is not the simulator's own.
     - `inference_profiles`: id or ARN of an application inference profile → base model id.
     """
@@ -146,6 +150,7 @@ class Config:
     default_max_results: int = 100
     check_role: bool = True
     check_buckets: bool = True
+    check_input: bool = True
     bucket_owners: Mapping[str, str] = field(default_factory=dict)
     inference_profiles: Mapping[str, str] = field(default_factory=dict)
 

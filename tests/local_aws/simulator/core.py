@@ -671,14 +671,16 @@ class Simulator:
                     f"The client request token was used with other parameters for job {job.arn}.",
                 )
             return {"jobArn": job.arn}
-        base_model = self._check_model(request["modelId"])
         number = next(self._numbers)
-        if self.iam is not None and self.config.check_role:
-            check_role(self.iam, request["roleArn"], self.account, self._job_arn(self._job_id(number)))
+        self.check_role(request)
+        base_model = self._check_batch(request["modelId"])
+        source = request["inputDataConfig"]["s3InputDataConfig"]
         if self.config.check_buckets:
             s3 = self._s3_of(request)
-            self._check_bucket(s3, "Input", request["inputDataConfig"]["s3InputDataConfig"])
+            self._check_bucket(s3, "Input", source)
             self._check_bucket(s3, "Output", request["outputDataConfig"]["s3OutputDataConfig"])
+        if self.config.check_input:
+            self._check_input(self._s3_of(request), source["s3Uri"])
         if (same := self._by_name.get(request["jobName"])) is not None:
             raise conflict(f"A batch inference job with the name {same.name} already exists: {same.arn}")
         quota = self.config.model(base_model).max_active_jobs
@@ -689,6 +691,20 @@ class Simulator:
                 f" the model {base_model}: {quota}. Wait until a job has ended, or request a quota increase.",
             )
         return {"jobArn": self._new_job(number, request).arn}
+
+    def check_role(self, params: Mapping[str, Any]) -> None:
+        """Raise `ApiError` unless Bedrock may assume the service role that a Create names."""
+        if self.iam is not None and self.config.check_role:
+            arn = self._job_arn(self._job_id(0))
+            check_role(self.iam, str(params.get("roleArn")), self.account, arn)
+
+    def _check_batch(self, model_id: str) -> str:
+        base_model = self._check_model(model_id)
+        limits = self.config.model(base_model)
+        by_id = not is_profile(model_id, self.config.inference_profiles)
+        if not limits.batch or (by_id and not limits.batch_by_id):
+            raise validation("Batch inference is not supported for the requested model.")
+        return base_model
 
     def _check_model(self, model_id: str) -> str:
         base_model = base_model_id(model_id, self.config.inference_profiles)
@@ -720,6 +736,18 @@ class Simulator:
             raise validation(
                 f"{side} bucket {bucket} does not exist or the service role has no access to it."
             ) from None
+
+    def _check_input(self, s3: Any, uri: str) -> None:
+        place = Location.parse(uri)
+        prefix = place.key if place.is_file else place.prefix
+        try:
+            found = s3.list_objects_v2(Bucket=place.bucket, Prefix=prefix, MaxKeys=1)
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500:
+                raise ApiError("InternalServerException", "Amazon S3 could not be reached.") from error
+            raise validation(f"The service role has no access to the input {uri}.") from None
+        if not found.get("Contents"):
+            raise validation(f"The input {uri} does not exist, or has no objects.")
 
     def _find(self, identifier_: str) -> Job:
         job = self.jobs.get(identifier_.rpartition("/")[2])

@@ -18,7 +18,7 @@ from botocore.response import StreamingBody
 
 from .core import Simulator
 from .errors import ApiError, ConnectionLostError
-from .validation import RUNTIME_OPERATIONS, route
+from .validation import RUNTIME_OPERATIONS, check_request, route
 
 _OK, _REDIRECTION = 200, 300
 
@@ -61,6 +61,9 @@ def respond(
             message = f"Unknown operation: {method} {parts.path}"
             return response(404, {"message": message}, "UnknownOperationException")
         if simulator.access is not None:
+            if found[0] == "CreateModelInvocationJob":  # the service role comes before the caller
+                check_request(*found)
+                simulator.check_role(found[1])
             simulator.access.check(*found, headers or {})
         if found[0] in RUNTIME_OPERATIONS:
             return _invoke(simulator, *found, pause)

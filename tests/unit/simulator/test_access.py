@@ -11,6 +11,8 @@ from tests.local_aws.simulator.access import Access
 from tests.local_aws.simulator.errors import ApiError
 from tests.local_aws.simulator.records import InputError
 
+from .world import ACCOUNT, World
+
 JOBS = "arn:aws:bedrock:us-east-1:000000000000:model-invocation-job/"
 ROLE = "arn:aws:iam::000000000000:role/service"
 HAIKU = "anthropic.claude-3-5-haiku-20241022-v1:0"
@@ -90,3 +92,23 @@ def test_a_role_that_may_not_invoke_the_profile_fails_the_job() -> None:
 
 def test_a_role_needs_nothing_for_a_model_without_a_profile() -> None:
     Told(refused="bedrock:InvokeModel").check_role(ROLE, HAIKU)
+
+
+def test_the_service_role_comes_before_the_caller(world: World) -> None:
+    # given a caller who may do nothing, and a request with a role that is not there
+    simulator = world.simulator()
+    simulator.access = Told(refused="bedrock:CreateModelInvocationJob")
+    bedrock = world.client(simulator)
+    request = world.request(roleArn=ROLE.replace("000000000000", ACCOUNT), modelId="no model")
+
+    # when a job is created with it, and then with a role that Bedrock can assume
+    with pytest.raises(bedrock.exceptions.ValidationException, match="modelId"):
+        bedrock.create_model_invocation_job(**request)
+    request["modelId"] = HAIKU
+    with pytest.raises(bedrock.exceptions.ValidationException, match="cannot be assumed"):
+        bedrock.create_model_invocation_job(**request)
+    request["roleArn"] = world.role_arn
+
+    # then the answer is about the request, the role, and only then about the caller
+    with pytest.raises(bedrock.exceptions.AccessDeniedException, match="not authorized"):
+        bedrock.create_model_invocation_job(**request)

@@ -114,6 +114,46 @@ def test_a_role_that_does_not_trust_bedrock_for_this_job_is_refused(world: World
     assert "cannot be assumed" in error.message
 
 
+def test_what_a_create_is_refused_for_comes_in_the_order_of_the_service(world: World) -> None:
+    # given a request in which everything is wrong
+    request = world.request(
+        roleArn=f"arn:aws:iam::{ACCOUNT}:role/none",
+        inputDataConfig=source(f"s3://{BUCKET}/nothing/"),
+    )
+    simulator = world.simulator({"check_input": True, "models": {CLAUDE: {"batch": False}}})
+    found = []
+
+    # when one thing after the other is put right
+    def tries() -> None:
+        with pytest.raises(ApiError) as caught:
+            simulator.call("CreateModelInvocationJob", request)
+        found.append(caught.value.message)
+
+    tries()
+    request["roleArn"] = world.role_arn
+    tries()
+    simulator.configure({"models": {CLAUDE: {"batch": True}}})
+    tries()
+
+    # then the role comes first, then the model, then the input
+    assert "cannot be assumed" in found[0]
+    assert found[1] == "Batch inference is not supported for the requested model."
+    assert found[2] == f"The input s3://{BUCKET}/nothing/ does not exist, or has no objects."
+    world.put("nothing/a.jsonl", records(1))
+    assert simulator.call("CreateModelInvocationJob", request)["jobArn"]
+
+
+@pytest.mark.parametrize(("model_id", "runs"), [(CLAUDE, False), (f"us.{CLAUDE}", True), (PROFILE_ARN, True)])
+def test_some_models_run_batch_only_through_a_profile(world: World, model_id: str, runs: bool) -> None:
+    simulator = world.simulator({"models": {CLAUDE: {"batch_by_id": False}}})
+    request = world.request(modelId=model_id)
+    if runs:
+        assert simulator.call("CreateModelInvocationJob", request)["jobArn"]
+    else:
+        with pytest.raises(ApiError, match="Batch inference is not supported"):
+            simulator.call("CreateModelInvocationJob", request)
+
+
 @pytest.mark.parametrize("side", ["inputDataConfig", "outputDataConfig"])
 def test_a_bucket_that_does_not_exist_is_refused(world: World, side: str) -> None:
     inner = "s3InputDataConfig" if side == "inputDataConfig" else "s3OutputDataConfig"

@@ -604,6 +604,7 @@ def test_what_an_upload_waits_for_is_explained(world: World) -> None:
     for name in "abc":
         world.upload(f"{name}.jsonl", lines(records(5, name)))
         world.run(running(world))
+        world.clock.advance(1.0)
     world.run(lambda: len(world.uploads()) == 3 and not world.events)
     # When somebody asks about the last one
     told = world.order("explain", key="to-process/c.jsonl")

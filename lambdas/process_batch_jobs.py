@@ -14,6 +14,7 @@ with start():
     from batch_queue.aws.telemetry import discreetly, log
     from batch_queue.core.names import job_id_of
     from batch_queue.core.rows import Status
+    from batch_queue.steps.checking import Checking
     from batch_queue.steps.processor import Processor
     from batch_queue.steps.queue import Queue
 
@@ -26,33 +27,37 @@ def _dependencies() -> tuple[Queue, Bedrock]:
 
 
 @discreetly
-def handler(event: dict[str, Any], context: Any) -> None:
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any] | None:
     """Stores what an event of Bedrock tells, or looks at everything, and fills the slots.
 
     A wake-up by another function (it has a ``reason``) only fills the slots. The schedule, and whatever else
     invokes the function, has it look at everything. ``{"count": true}`` counts what waits, for the metrics.
+    ``{"check": true}`` returns what Bedrock says of the models of the routes, and does nothing else.
     """
     queue, bedrock = _dependencies()
     seconds_left = context.get_remaining_time_in_millis() / 1000
+    if "check" in event:
+        return Checking(queue.within(seconds_left), bedrock).check()
     processor = Processor(queue.within(seconds_left), bedrock)
     if "count" in event:
         processor.count(seconds_left)
-        return
+        return None
     job = event.get("detail", {})
     name, arn, status = (str(job.get(key, "")) for key in ("batchJobName", "batchJobArn", "status"))
     job_id = job_id_of(queue.settings.name, name)
     if name and not job_id:
         log.info("event of a job that is not ours ignored", extra={"job_name": name})
-        return
+        return None
     if job_id and arn and status in set(Status):
         if not processor.heard(job_id, arn, Status(status)):
-            return
+            return None
         looks = False
     else:  # also an event that says less than Bedrock's do today, or a status that is new
         looks = "reason" not in event
     if looks:
         processor.look(context.function_name, seconds_left)
     processor.run(context.aws_request_id, context.function_name, seconds_left, counts=looks)
+    return None
 
 
 # Lambda's own variable. AWS advises to make clients at the start (Lambda developer guide: best practices).

@@ -26,7 +26,7 @@ from .aws.listing import Listing
 from .aws.patience import Patience
 from .aws.pool import CONNECTIONS
 from .aws.table import Table
-from .aws.telemetry import CLIENT_CONFIG, log
+from .aws.telemetry import CLIENT_CONFIG, WAITING_CONFIG, log
 from .core.settings import from_environment
 from .steps.queue import Queue
 
@@ -57,7 +57,7 @@ def queue(environment: Mapping[str, str], later: Collection[str] = ()) -> Queue:
         Table(made("dynamodb", many), settings.table, patience),
         Bucket(s3, settings.bucket, settings.kms_key_arn),
         Listing(s3, settings.bucket),
-        Functions(made("lambda"), patience),
+        Functions(made("lambda"), patience, lazily(partial(client, "lambda", WAITING_CONFIG))),
         time.time,
         patience,
     )

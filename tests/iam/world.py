@@ -706,6 +706,11 @@ class World:
         """The status names who holds the slots."""
         assert self.order("status")["slots"]
 
+    def checked(self) -> None:
+        """Bedrock is asked whether it would take jobs of each model."""
+        found = self.order("check")
+        assert {model["batch"] for model in found.get("models", [])} == {"yes"}, found
+
     def cancelled(self) -> None:
         """An upload that waits is cancelled by its key, and ends."""
         with self._no_slot():
@@ -878,7 +883,7 @@ class World:
             self.retried, self.left_over, self.media, self.media_retried, self.media_on_demand,
             self.profile, self.untidy, self.cut, self.sweep, self.lost_rows, self.unversioned,
             self.broken_answers, self.broken_staging, self.broken_result, self.going_on, self.answering_on,
-            self.asked_for_status, self.cancelled, self.stopped, self.retried_by_order,
+            self.asked_for_status, self.checked, self.cancelled, self.stopped, self.retried_by_order,
             self.retried_without_versions, self.gone_before_retry, self.broken_retry, self.resumed,
             self.orders_going_on,
         ]  # fmt: skip

@@ -158,3 +158,24 @@ def test_what_waits_is_explained(slow: Queue, order: Order) -> None:
     assert told["expected_start"] < told["expected_end"]
     slow.simulator.configure(models={"*": FAST})
     slow.ended(*ids)
+
+
+def test_the_models_are_checked_without_running_a_job(queue: Queue, order: Order) -> None:
+    # Given a model that runs no batch jobs
+    queue.simulator.configure(models={"amazon.nova-pro-v1:0": {"batch": False}})
+    before = len(queue.simulator.jobs())
+    try:
+        # When the queue is checked
+        found = order("check")
+    finally:
+        queue.simulator.configure(models={"amazon.nova-pro-v1:0": {"batch": True}})
+    # Then it is the one that is named, with its routes, and no job is created
+    no = [model for model in found["models"] if model["batch"] != "yes"]
+    assert [(model["model_id"], model["batch"], model["about"]) for model in no] == [
+        ("amazon.nova-pro-v1:0", "no", "model")
+    ]
+    assert "single" in no[0]["routes"]
+    assert "Batch inference is not supported" in no[0]["words"]
+    assert found["converse"] is True
+    assert found["boto3"]
+    assert len(queue.simulator.jobs()) == before

@@ -237,10 +237,24 @@ def _after(context: Any, **_: Any) -> None:
         world.after(context["world_call"])
 
 
-def _wake(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
-    _worlds[-1].send(params["url_path"].split("/")[3], json.loads(params["body"]))
+def _invoke(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+    function, event = params["url_path"].split("/")[3], json.loads(params["body"])
+    if params["headers"].get("X-Amz-Invocation-Type") != "Event":
+        return _run(params["url"], function, event)
+    _worlds[-1].send(function, event)
     response = AWSResponse(params["url"], 202, HTTPHeaders(), io.BytesIO(b""))
     return response, {"StatusCode": 202, "ResponseMetadata": {"HTTPStatusCode": 202}}
+
+
+def _run(url: str, function: str, event: Any) -> tuple[AWSResponse, dict[str, Any]]:
+    """Runs a function whose caller waits for its answer."""
+    invocation = _worlds[-1].invocation(function)
+    error = _worlds[-1].invoke(function, event, invocation)
+    failed = {"errorMessage": str(error), "errorType": type(error).__name__}
+    payload = json.dumps(failed if error else invocation.answer).encode()
+    answer = {"StatusCode": 200, "Payload": io.BytesIO(payload), "ResponseMetadata": {"HTTPStatusCode": 200}}
+    response = AWSResponse(url, 200, HTTPHeaders(), io.BytesIO(b""))
+    return response, {**answer, "FunctionError": "Unhandled"} if error else answer
 
 
 def _put_events(params: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
@@ -324,7 +338,7 @@ def _client(service: str) -> Any:
     elif service == "dynamodb":
         MemoryTable.install(client, _memory)
     elif service == "lambda":
-        client.meta.events.register("before-call.lambda.*", _wake)
+        client.meta.events.register("before-call.lambda.*", _invoke)
     elif service == "events":
         client.meta.events.register("before-call.eventbridge.PutEvents", _put_events)
     elif service == "sns":

@@ -72,9 +72,22 @@ def test_an_order_that_is_accepted_has_what_was_written_and_names_at_most_one_up
         {"order": "resume", "route": "removed"},
         {"order": "explain", "key": "to-process/a.jsonl"},
         {"order": "status"},
+        {"order": "check"},
     ],
     ids=json.dumps,
 )
 def test_what_the_documentation_shows_is_accepted(event: dict[str, str]) -> None:
     found = read(event)
     assert found == Order(Kind(event["order"]), **{k: v for k, v in event.items() if k != "order"})
+
+
+@pytest.mark.parametrize("member", ["key", "route", "by", "models", ""])
+def test_the_order_to_check_takes_nothing_else(member: str) -> None:
+    with pytest.raises(OrderError, match='the order "check" has no member') as caught:
+        read({"order": "check", member: "x"})
+    assert 'It takes nothing else. For example: {"order": "check"}' in str(caught.value)
+
+
+def test_a_misspelled_order_to_check_is_recognized() -> None:
+    with pytest.raises(OrderError, match='did you mean "check"'):
+        read({"order": "chek"})

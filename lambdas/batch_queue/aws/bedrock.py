@@ -11,8 +11,10 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import botocore
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from batch_queue.core.checking import Answer
 from batch_queue.core.records import dataclass
 from batch_queue.core.reports import MAX_MESSAGE
 from batch_queue.core.rows import ACTIVE, Status
@@ -136,18 +138,47 @@ class Bedrock:
 
         Raises BedrockError for an error that concerns the caller, not the job, such as an invalid signature.
         """
-        arguments = dict(request)
-        if not self._knows_type:
-            # botocore before 1.42.60 rejects the parameter, so it is added to the body after validation.
-            self._type.set(arguments.pop("modelInvocationType", None))
         try:
-            return Accepted(self._bedrock.create_model_invocation_job(**arguments)["jobArn"])
+            return Accepted(self._create(request))
         except ParamValidationError as error:
             return Refused(_words(str(error)))
         except ClientError as error:
             return self._answer(error, str(request["jobName"]))
         except BotoCoreError as error:  # timeout or connection error: Bedrock may have received the call
             return NotNow(f"{type(error).__name__}: {error}")
+
+    def ask(self, request: Mapping[str, Any]) -> Accepted | Answer:
+        """Calls CreateModelInvocationJob as ``submit`` does, and returns an error as it is."""
+        try:
+            return Accepted(self._create(request))
+        except ParamValidationError as error:
+            return Answer(type(error).__name__, _words(str(error)))
+        except ClientError as error:
+            code, text = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+            return Answer(code, _words(text), _is_quota(error), _is_failure(error))
+        except BotoCoreError as error:
+            return Answer(type(error).__name__, _words(str(error)), failed=True)
+
+    def versions(self) -> dict[str, Any]:
+        """Returns the versions of boto3 ("" if it is not there) and botocore.
+
+        ``converse``: whether botocore knows ``modelInvocationType``. If not, it is sent all the same.
+        """
+        from importlib import metadata  # noqa: PLC0415 - a start has no time for it
+
+        try:
+            boto3 = metadata.version("boto3")
+        except metadata.PackageNotFoundError:
+            boto3 = ""
+        return {"boto3": boto3, "botocore": botocore.__version__, "converse": self._knows_type}
+
+    def _create(self, request: Mapping[str, Any]) -> str:
+        """Creates a job, and returns its ARN."""
+        arguments = dict(request)
+        if not self._knows_type:
+            # botocore before 1.42.60 rejects the parameter, so it is added to the body after validation.
+            self._type.set(arguments.pop("modelInvocationType", None))
+        return self._bedrock.create_model_invocation_job(**arguments)["jobArn"]
 
     def _add_type(self, params: dict[str, Any], **_: Any) -> None:
         if kind := self._type.get():
@@ -158,11 +189,8 @@ class Bedrock:
         code = error.response["Error"]["Code"]
         text = error.response["Error"].get("Message", "")
         message = _words(f"{code}: {text}")
-        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        quota = code in _QUOTA_CODES or status == HTTPStatus.TOO_MANY_REQUESTS
-        quota = quota or (code == "ValidationException" and _speaks_of_quota(text))
-        failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT
-        if quota or failed or code in _SERVER_CODES:
+        quota = _is_quota(error)
+        if quota or _is_failure(error):
             return NotNow(message, quota)
         if code not in _REFUSALS and code != "ConflictException":
             raise BedrockError(error) from None
@@ -228,6 +256,21 @@ class Bedrock:
         with _discreet():
             for page in self._bedrock.get_paginator("list_model_invocation_jobs").paginate(**query):
                 yield from page.get("invocationJobSummaries", [])
+
+
+def _is_quota(error: ClientError) -> bool:
+    """Returns whether an error is about how much the account does now."""
+    code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if code in _QUOTA_CODES or status == HTTPStatus.TOO_MANY_REQUESTS:
+        return True
+    return code == "ValidationException" and _speaks_of_quota(error.response["Error"].get("Message", ""))
+
+
+def _is_failure(error: ClientError) -> bool:
+    """Returns whether Bedrock itself failed."""
+    code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+    failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT
+    return failed or code in _SERVER_CODES
 
 
 _QUOTA_WORDS = re.compile(r"quota|concurrent|too many|maximum number|limit|exceed")

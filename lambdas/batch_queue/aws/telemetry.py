@@ -78,6 +78,10 @@ CLIENT_CONFIG = Config(
 # A model may take minutes to respond, and every attempt is billed: botocore does not retry.
 RUNTIME_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=600)
 
+# For a function that waits for another one, for less time than its own caller waits. A retry would run the
+# other one again.
+WAITING_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=50)
+
 NAMESPACE = "BedrockBatchQueue"
 _COUNT, _SECONDS, _NONE = "Count", "Seconds", "None"
 #: The metrics of the functions, and their units in CloudWatch. Cost is in the currency of the route's prices.

@@ -62,6 +62,14 @@ def job_name(name: str, job: str) -> str:
     return f"{name}-{job}"
 
 
+def check_id(random: str) -> str:
+    """Returns what a job that only asks Bedrock a question has in place of a job id. ``random``: hex digits.
+
+    It is too short for a job id, so that nobody takes such a job for one of the queue's.
+    """
+    return f"check-{random[:20]}"
+
+
 def job_id_of(name: str, bedrock_job_name: str) -> str | None:
     """Returns the job id in a Bedrock job name, or None if the job is not from the queue ``name``."""
     match = re.fullmatch(re.escape(name) + "-([0-9a-f]{32})", bedrock_job_name)

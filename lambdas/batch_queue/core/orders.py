@@ -27,6 +27,7 @@ class Kind(StrEnum):
     RESUME = "resume"
     EXPLAIN = "explain"
     STATUS = "status"
+    CHECK = "check"
 
 
 _FIELDS: Mapping[Kind, frozenset[str]] = {
@@ -36,6 +37,7 @@ _FIELDS: Mapping[Kind, frozenset[str]] = {
     Kind.RESUME: frozenset({"route", "by"}),
     Kind.EXPLAIN: _UPLOAD,
     Kind.STATUS: frozenset(),
+    Kind.CHECK: frozenset(),
 }
 _EXAMPLES: Mapping[Kind, str] = {
     Kind.CANCEL: '{"order": "cancel", "key": "to-process/a.jsonl", "by": "ana", "why": "wrong prompt"}',
@@ -44,6 +46,7 @@ _EXAMPLES: Mapping[Kind, str] = {
     Kind.RESUME: '{"order": "resume", "route": "reports"}',
     Kind.EXPLAIN: '{"order": "explain", "key": "to-process/a.jsonl"}',
     Kind.STATUS: '{"order": "status"}',
+    Kind.CHECK: '{"order": "check"}',
 }
 
 

@@ -21,6 +21,7 @@ from batch_queue.core.records import dataclass
 from batch_queue.core.rows import TERMINAL, Pause, Status, Upload
 
 from .cancelling import Cancelled, Cancelling
+from .checking import Checking
 from .explaining import Explaining, about
 from .handover import COLLECT_SECONDS
 from .preparation import Preparation
@@ -46,6 +47,7 @@ class Operate:
         self._cancelling = Cancelling(queue, bedrock)
         self._preparation = Preparation(queue)
         self._explaining = Explaining(queue, bedrock)
+        self._checking = Checking(queue, bedrock)
 
     def run(self, event: Any, function_name: str, seconds_left: float) -> dict[str, Any]:
         """Carries out an order, and returns what it did; ``{"error": …}`` says what to write instead.
@@ -68,6 +70,8 @@ class Operate:
     def _obey(self, order: Order, run: Run) -> dict[str, Any]:
         if order.kind == Kind.STATUS:
             return self._explaining.status()
+        if order.kind == Kind.CHECK:
+            return self._checking.order()
         if order.kind in (Kind.PAUSE, Kind.RESUME):
             return self._pause(order) if order.kind == Kind.PAUSE else self._resume(order)
         if order.prefix:

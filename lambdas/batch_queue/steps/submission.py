@@ -11,6 +11,7 @@ from batch_queue.core import names
 from batch_queue.core.reports import MAX_MESSAGE
 from batch_queue.core.retrying import MAX_TRIES
 from batch_queue.core.rows import ON_DEMAND_ARN, ONE_BY_ONE, TERMINAL, ChunkRef, Intent, Job, Route, Status
+from batch_queue.core.settings import Settings
 
 from .handover import end, hand_over, wait
 from .queue import Queue
@@ -19,6 +20,37 @@ from .staging import HEALING_SECONDS, Staging
 
 # A run that tried to submit a job this long ago has ended, and Bedrock's list has what it has created.
 TRIED_SECONDS = 600.0
+
+
+def create_request(settings: Settings, job_id: str, route: Route) -> dict[str, Any]:
+    """Returns the parameters of CreateModelInvocationJob. The name contains the job id."""
+    bucket, work = f"s3://{settings.bucket}/", settings.work_prefix
+    source: dict[str, Any] = {
+        "s3Uri": bucket + names.input_folder(work, job_id),
+        "s3InputFormat": "JSONL",
+    }
+    output: dict[str, Any] = {"s3Uri": bucket + names.output_folder(work, job_id)}
+    if settings.bucket_owner:  # Bedrock's default is the job's own account
+        source["s3BucketOwner"] = output["s3BucketOwner"] = settings.bucket_owner
+    if settings.kms_key_arn:
+        output["s3EncryptionKeyId"] = settings.kms_key_arn
+    request: dict[str, Any] = {
+        "jobName": names.job_name(settings.name, job_id),
+        "clientRequestToken": job_id,
+        "roleArn": settings.role_arn,
+        "modelId": route.model_id,
+        "inputDataConfig": {"s3InputDataConfig": source},
+        "outputDataConfig": {"s3OutputDataConfig": output},
+    }
+    if route.invocation_type != "InvokeModel":  # the default; older endpoints do not know the parameter
+        request["modelInvocationType"] = route.invocation_type
+    if route.timeout_hours is not None:
+        request["timeoutDurationInHours"] = route.timeout_hours
+    if settings.job_vpc:
+        request["vpcConfig"] = dict(settings.job_vpc)
+    if route.tags:
+        request["tags"] = [{"key": key, "value": value} for key, value in sorted(route.tags.items())]
+    return request
 
 
 class Submission:
@@ -45,38 +77,7 @@ class Submission:
             tries=1,  # the one that follows: the intent is stored before it
             tried_at=now,
         )
-        return job, Intent(refs, self._request(job_id, route))
-
-    def _request(self, job_id: str, route: Route) -> dict[str, Any]:
-        """Returns the parameters of CreateModelInvocationJob. The name contains the job id."""
-        settings = self._queue.settings
-        bucket, work = f"s3://{settings.bucket}/", settings.work_prefix
-        source: dict[str, Any] = {
-            "s3Uri": bucket + names.input_folder(work, job_id),
-            "s3InputFormat": "JSONL",
-        }
-        output: dict[str, Any] = {"s3Uri": bucket + names.output_folder(work, job_id)}
-        if settings.bucket_owner:  # Bedrock's default is the job's own account
-            source["s3BucketOwner"] = output["s3BucketOwner"] = settings.bucket_owner
-        if settings.kms_key_arn:
-            output["s3EncryptionKeyId"] = settings.kms_key_arn
-        request: dict[str, Any] = {
-            "jobName": names.job_name(settings.name, job_id),
-            "clientRequestToken": job_id,
-            "roleArn": settings.role_arn,
-            "modelId": route.model_id,
-            "inputDataConfig": {"s3InputDataConfig": source},
-            "outputDataConfig": {"s3OutputDataConfig": output},
-        }
-        if route.invocation_type != "InvokeModel":  # the default; older endpoints do not know the parameter
-            request["modelInvocationType"] = route.invocation_type
-        if route.timeout_hours is not None:
-            request["timeoutDurationInHours"] = route.timeout_hours
-        if settings.job_vpc:
-            request["vpcConfig"] = dict(settings.job_vpc)
-        if route.tags:
-            request["tags"] = [{"key": key, "value": value} for key, value in sorted(route.tags.items())]
-        return request
+        return job, Intent(refs, create_request(self._queue.settings, job_id, route))
 
     def retry(self, job: Job, run: Run) -> Job | None:
         """Counts a further try of a job, then makes it or, after ``MAX_TRIES``, ends the job.

@@ -249,6 +249,11 @@ locals {
           for key in ["collect_results", "operate_queue", "process_batch_jobs"] : local.function_arns[key]
         ]
       },
+      {
+        sid       = "StartSweeps"
+        actions   = ["lambda:InvokeFunction"]
+        resources = [local.function_arns["create_batch_queue"]]
+      },
     ]
 
     publish_events = [

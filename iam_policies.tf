@@ -14,16 +14,18 @@ locals {
       },
     ]
 
-    # To read results, reports and the rows that say how far an upload is.
+    # To read uploads, results, reports and the rows that say how far an upload is.
     read = [
       {
-        sid = "ReadResults", actions = ["s3:GetObject", "s3:GetObjectVersion"], resources = ["${local.output_arn}*"]
+        sid       = "ReadUploadsAndResults"
+        actions   = ["s3:GetObject", "s3:GetObjectVersion"]
+        resources = ["${local.input_arn}*", "${local.output_arn}*"]
       },
       {
-        sid       = "ListResults"
+        sid       = "ListUploadsAndResults"
         actions   = ["s3:ListBucket", "s3:ListBucketVersions"]
         resources = [local.bucket_arn]
-        condition = { StringLike = { "s3:prefix" = ["${var.output_prefix}*"] } }
+        condition = { StringLike = { "s3:prefix" = ["${var.input_prefix}*", "${var.output_prefix}*"] } }
       },
       {
         sid       = "ReadRows"

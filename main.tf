@@ -5,7 +5,7 @@
 #   a new upload, the schedule, a job that changed its state ─▶ process_batch_jobs
 #   a job that ended ── process_batch_jobs ───────────────────▶ collect_results
 #   records to run again ── collect_results ──────────────────▶ process_batch_jobs
-#   an order to cancel, retry, pause, resume, explain, check ─▶ operate_queue
+#   an order to cancel, retry, pause, sweep, explain, check … ─▶ operate_queue
 #   an upload or a job begins or ends ── table (events.tf) ───▶ publish_events
 #
 # Work that takes longer than one invocation continues in the next: each function but publish_events invokes itself.
@@ -67,9 +67,10 @@ locals {
     }
     operate_queue = {
       name        = "${var.name}-operate-queue-${local.region}"
-      description = "Takes orders for the queue ${var.name}: cancel, retry, pause, resume, explain, status and check."
+      description = "Takes orders for the queue ${var.name}: cancel, retry, pause, resume, sweep, explain, status and check."
       timeout     = 900
       environment = {
+        CREATE_FUNCTION  = "${var.name}-create-batch-queue-${local.region}"
         PROCESS_FUNCTION = "${var.name}-process-batch-jobs-${local.region}"
         COLLECT_FUNCTION = "${var.name}-collect-results-${local.region}"
       }

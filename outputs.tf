@@ -53,7 +53,7 @@ output "roles" {
 }
 
 output "policies" {
-  description = "IAM policy documents as JSON, for the roles of other stacks: submit to upload files, read to read results and the rows of uploads, and operate to give orders."
+  description = "IAM policy documents as JSON, for the roles of other stacks: submit to upload files, read to read uploads, results and rows, and operate to give orders."
   value       = { for key in keys(local.policy_statements) : key => data.aws_iam_policy_document.role["policy_${key}"].json }
 }
 

@@ -1,4 +1,4 @@
-"""Lambda: takes the orders of people: cancel, retry, pause, resume, explain, status and check."""
+"""Lambda: takes the orders of people: cancel, retry, pause, resume, sweep, explain, status and check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders: cancel, retry, pause, resume, explain and status, in the middle of the queue's work."""
+"""Orders: cancel, retry, pause, resume, sweep, explain and status, in the middle of the queue's work."""
 
 from __future__ import annotations
 
@@ -596,6 +596,28 @@ def test_what_a_dead_function_has_left_is_carried_out_by_the_schedule(world: Wor
     assert not orders(world)
 
 
+# --------------------------------------------------------------------------------------------------- sweep
+
+
+@pytest.mark.parametrize("within", [{}, {"prefix": "to-process/lost/"}], ids=["all", "folder"])
+def test_a_sweep_that_is_ordered_finds_an_upload_whose_event_was_lost(
+    world: World, within: dict[str, str]
+) -> None:
+    # Given two uploads whose events were lost
+    rows = records(5)
+    one = world.upload("lost/a.jsonl", lines(rows), deliveries=0)
+    other = world.upload("b.jsonl", lines(records(5, "b")), deliveries=0)
+    world.run()
+    assert not world.uploads()
+    # When somebody orders a sweep, of all or of a folder
+    answer = world.order("sweep", **within)
+    world.run()
+    # Then what it is about has run, and nothing else
+    assert answer["prefix"] == within.get("prefix", "to-process/")
+    assert {upload.upload_id for upload in world.uploads()} == {one} | (set() if within else {other})
+    assert world.one_upload(one).status == Status.COMPLETED
+
+
 # ------------------------------------------------------------------------------------------ explain, status
 
 
@@ -631,4 +653,6 @@ def test_the_status_names_who_holds_the_slots(world: World) -> None:
     world.run(running(world))
     (slots,) = world.order("status")["slots"]
     assert (slots["limit"], slots["free"], len(slots["ours"]), len(slots["others"])) == (2, 0, 1, 1)
+    # And how far Bedrock is with each job
+    assert [job["records_processed"] for job in slots["ours"]] == [0]
     world.run()

@@ -496,6 +496,8 @@ def test_a_policy_for_other_stacks_suffices_for_what_it_is_named_after_and_no_mo
             ),
             "list": lambda: s3.list_objects_v2(Bucket=bucket, Prefix="processed/"),
             "versions": lambda: s3.list_object_versions(Bucket=bucket, Prefix="processed/"),
+            "upload": lambda: s3.get_object(Bucket=bucket, Key=ended["key"]),
+            "uploads": lambda: s3.list_object_versions(Bucket=bucket, Prefix="to-process/"),
             "row": lambda: table.get_item(TableName=name, Key=key),
             "rows": lambda: table.batch_get_item(RequestItems={name: {"Keys": [key]}}),
             "query": lambda: table.query(
@@ -512,8 +514,7 @@ def test_a_policy_for_other_stacks_suffices_for_what_it_is_named_after_and_no_mo
         },
         "nobody": {
             "write a result": lambda: s3.put_object(Bucket=bucket, Key="processed/x", Body=b"x"),
-            "read an upload": lambda: s3.get_object(Bucket=bucket, Key=ended["key"]),
-            "list uploads": lambda: s3.list_objects_v2(Bucket=bucket, Prefix="to-process/"),
+            "list the work area": lambda: s3.list_objects_v2(Bucket=bucket, Prefix="jobs/"),
             "read the work area": lambda: s3.get_object(Bucket=bucket, Key="jobs/x/in/y"),
             "delete a result": lambda: s3.delete_object(Bucket=bucket, Key=ended["result_key"]),
             "write a row": lambda: table.put_item(TableName=name, Item=key),

@@ -706,6 +706,10 @@ class World:
         """The status names who holds the slots."""
         assert self.order("status")["slots"]
 
+    def swept_by_order(self) -> None:
+        """A sweep is ordered."""
+        assert "has begun" in self.order("sweep")["did"]
+
     def checked(self) -> None:
         """Bedrock is asked whether it would take jobs of each model."""
         found = self.order("check")
@@ -883,8 +887,8 @@ class World:
             self.retried, self.left_over, self.media, self.media_retried, self.media_on_demand,
             self.profile, self.untidy, self.cut, self.sweep, self.lost_rows, self.unversioned,
             self.broken_answers, self.broken_staging, self.broken_result, self.going_on, self.answering_on,
-            self.asked_for_status, self.checked, self.cancelled, self.stopped, self.retried_by_order,
-            self.retried_without_versions, self.gone_before_retry, self.broken_retry, self.resumed,
+            self.asked_for_status, self.swept_by_order, self.checked, self.cancelled, self.stopped,
+            self.retried_by_order, self.retried_without_versions, self.gone_before_retry, self.broken_retry, self.resumed,
             self.orders_going_on,
         ]  # fmt: skip
         return {each.__name__: each for each in found}

@@ -15,6 +15,7 @@ ENVIRONMENT = {
     "OUTPUT_PREFIX": "processed/",
     "WORK_PREFIX": "jobs/",
     "MEDIA_PREFIXES": "to-process/",
+    "CREATE_FUNCTION": "create",
     "PROCESS_FUNCTION": "process",
     "COLLECT_FUNCTION": "collect",
 }

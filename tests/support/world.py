@@ -404,6 +404,7 @@ class World:
             name=NAME,
             table=f"{NAME}-queue",
             bucket=self.bucket,
+            create_function="create",
             process_function="process",
             collect_function="collect",
             operate_function="operate",

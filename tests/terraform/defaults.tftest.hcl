@@ -145,6 +145,7 @@ run "functions" {
   assert {
     condition = (
       aws_lambda_function.this["process_batch_jobs"].environment[0].variables.COLLECT_FUNCTION == aws_lambda_function.this["collect_results"].function_name &&
+      aws_lambda_function.this["operate_queue"].environment[0].variables.CREATE_FUNCTION == aws_lambda_function.this["create_batch_queue"].function_name &&
       aws_lambda_function.this["operate_queue"].environment[0].variables.COLLECT_FUNCTION == aws_lambda_function.this["collect_results"].function_name &&
       aws_lambda_function.this["process_batch_jobs"].environment[0].variables.OPERATE_FUNCTION == aws_lambda_function.this["operate_queue"].function_name &&
       aws_lambda_function.this["process_batch_jobs"].environment[0].variables.ROLE_ARN == aws_iam_role.bedrock[0].arn &&
@@ -257,6 +258,7 @@ run "permissions" {
       StopJobs                = [toset(["bedrock:StopModelInvocationJob"]), toset(["arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*"])]
       ListJobs                = [toset(["bedrock:ListModelInvocationJobs"]), toset(["*"])]
       HaveUploadsEndedAndGoOn = [toset(["lambda:InvokeFunction"]), toset([for function in ["collect-results", "operate-queue", "process-batch-jobs"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
+      StartSweeps             = [toset(["lambda:InvokeFunction"]), toset(["arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-create-batch-queue-us-east-1"])]
     }
     error_message = "operate_queue stops jobs but creates none, writes no result, and deletes no object."
   }
@@ -272,9 +274,9 @@ run "permissions" {
         Upload = [toset(["s3:PutObject", "s3:AbortMultipartUpload"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/to-process/*"])]
       }
       read = {
-        ReadResults = [toset(["s3:GetObjectVersion", "s3:GetObject"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1/processed/*"])]
-        ListResults = [toset(["s3:ListBucketVersions", "s3:ListBucket"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
-        ReadRows    = [toset(["dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue/index/status-index", "arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
+        ReadUploadsAndResults = [toset(["s3:GetObjectVersion", "s3:GetObject"]), toset([for prefix in ["to-process", "processed"] : "arn:aws:s3:::br-batch-inference-123456789012-us-east-1/${prefix}/*"])]
+        ListUploadsAndResults = [toset(["s3:ListBucketVersions", "s3:ListBucket"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
+        ReadRows              = [toset(["dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue/index/status-index", "arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
       }
       operate = {
         GiveOrders = [toset(["lambda:InvokeFunction"]), toset(["arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-operate-queue-us-east-1"])]

@@ -73,12 +73,20 @@ def test_an_order_that_is_accepted_has_what_was_written_and_names_at_most_one_up
         {"order": "explain", "key": "to-process/a.jsonl"},
         {"order": "status"},
         {"order": "check"},
+        {"order": "sweep"},
+        {"order": "sweep", "prefix": "to-process/reports/"},
     ],
     ids=json.dumps,
 )
 def test_what_the_documentation_shows_is_accepted(event: dict[str, str]) -> None:
     found = read(event)
     assert found == Order(Kind(event["order"]), **{k: v for k, v in event.items() if k != "order"})
+
+
+@pytest.mark.parametrize("prefix", ["reports/", "to-process/reports", "processed/"])
+def test_a_sweep_below_anything_but_a_folder_of_uploads_is_refused(prefix: str) -> None:
+    with pytest.raises(OrderError, match='"prefix" must be a folder under to-process/'):
+        read({"order": "sweep", "prefix": prefix})
 
 
 @pytest.mark.parametrize("member", ["key", "route", "by", "models", ""])

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     EXPLAIN = "explain"
+    SWEEP = "sweep"
     STATUS = "status"
     CHECK = "check"
 
@@ -36,6 +37,7 @@ _FIELDS: Mapping[Kind, frozenset[str]] = {
     Kind.PAUSE: _WHO | {"route"},
     Kind.RESUME: frozenset({"route", "by"}),
     Kind.EXPLAIN: _UPLOAD,
+    Kind.SWEEP: frozenset({"prefix"}),
     Kind.STATUS: frozenset(),
     Kind.CHECK: frozenset(),
 }
@@ -45,6 +47,7 @@ _EXAMPLES: Mapping[Kind, str] = {
     Kind.PAUSE: '{"order": "pause", "route": "reports", "by": "ana", "why": "the model is being changed"}',
     Kind.RESUME: '{"order": "resume", "route": "reports"}',
     Kind.EXPLAIN: '{"order": "explain", "key": "to-process/a.jsonl"}',
+    Kind.SWEEP: '{"order": "sweep"}',
     Kind.STATUS: '{"order": "status"}',
     Kind.CHECK: '{"order": "check"}',
 }
@@ -59,8 +62,8 @@ class Order:
     """An order. A member that it does not have is "".
 
     An upload is named by its ``upload_id``, or by the ``key`` of its object with or without the
-    ``version_id``; all uploads below a folder by their ``prefix``. ``after``: the key behind which another
-    invocation goes on with a folder.
+    ``version_id``; all uploads below a folder, or all objects to sweep, by their ``prefix``. ``after``: the
+    key behind which another invocation goes on with a folder.
     """
 
     kind: Kind
@@ -104,6 +107,7 @@ def order_of(event: Any, settings: Settings, routes: Collection[str]) -> Order:
     found = Order(kind, **{name: value for name, value in event.items() if name != "order"})
     _check_who(found)
     _check_upload(found, settings)
+    _check_prefix(found, settings)
     _check_route(found, routes)
     return found
 
@@ -144,6 +148,9 @@ def _check_upload(order: Order, settings: Settings) -> None:
             f"{why_not(settings.bucket, order.key, settings) or 'the key is too long'}. Write the whole key "
             f"of the object in the bucket {settings.bucket}, without s3:// and the bucket"
         )
+
+
+def _check_prefix(order: Order, settings: Settings) -> None:
     if order.prefix and not (order.prefix.startswith(settings.input_prefix) and order.prefix.endswith("/")):
         raise OrderError(
             f'"prefix" must be a folder under {settings.input_prefix} and end with a slash, such as '

@@ -31,6 +31,7 @@ class Settings:
     media_prefixes: tuple[str, ...] = ("to-process/",)
     bucket_owner: str = ""
     kms_key_arn: str = ""
+    create_function: str = ""
     process_function: str = ""
     collect_function: str = ""
     operate_function: str = ""
@@ -56,6 +57,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         media_prefixes=tuple(environment["MEDIA_PREFIXES"].split(",")),
         bucket_owner=environment.get("BUCKET_OWNER", ""),
         kms_key_arn=environment.get("KMS_KEY_ARN", ""),
+        create_function=environment.get("CREATE_FUNCTION", ""),
         process_function=environment.get("PROCESS_FUNCTION", ""),
         collect_function=environment.get("COLLECT_FUNCTION", ""),
         operate_function=environment.get("OPERATE_FUNCTION", ""),

@@ -68,12 +68,15 @@ class Operate:
             return {"error": str(error)}
 
     def _obey(self, order: Order, run: Run) -> dict[str, Any]:
-        if order.kind == Kind.STATUS:
-            return self._explaining.status()
-        if order.kind == Kind.CHECK:
-            return self._checking.order()
-        if order.kind in (Kind.PAUSE, Kind.RESUME):
-            return self._pause(order) if order.kind == Kind.PAUSE else self._resume(order)
+        of_queue = {
+            Kind.STATUS: lambda _: self._explaining.status(),
+            Kind.CHECK: lambda _: self._checking.order(),
+            Kind.PAUSE: self._pause,
+            Kind.RESUME: self._resume,
+            Kind.SWEEP: self._sweep,
+        }
+        if order.kind in of_queue:
+            return of_queue[order.kind](order)
         if order.prefix:
             return self._cancel_below(order, run)
         upload = self._upload(order)
@@ -266,6 +269,20 @@ class Operate:
         log.info("resumed", extra={"route": order.route})
         still = "" if not order.route or "" not in pauses else " The whole queue is still paused."
         return {"order": "resume", "did": f"{_what(order)} submits jobs again.{still}"}
+
+    # ---------------------------------------------------------------------------------------------- sweep
+
+    def _sweep(self, order: Order) -> dict[str, Any]:
+        """Begins a sweep, of which nothing is stored: an order that was lost is given again."""
+        within = {"prefix": order.prefix} if order.prefix else {}
+        self._queue.functions.wake(self._queue.settings.create_function, {"sweep": True, **within})
+        log.info("sweep ordered")
+        where = order.prefix or self._queue.settings.input_prefix
+        return {
+            "order": "sweep",
+            "prefix": where,
+            "did": f"A sweep of {where} has begun. What has not run yet is enqueued, whatever its age.",
+        }
 
     # ------------------------------------------------------------------------------------ what is left open
 

@@ -888,7 +888,8 @@ class World:
             self.profile, self.untidy, self.cut, self.sweep, self.lost_rows, self.unversioned,
             self.broken_answers, self.broken_staging, self.broken_result, self.going_on, self.answering_on,
             self.asked_for_status, self.swept_by_order, self.checked, self.cancelled, self.stopped,
-            self.retried_by_order, self.retried_without_versions, self.gone_before_retry, self.broken_retry, self.resumed,
+            self.retried_by_order, self.retried_without_versions, self.gone_before_retry, self.broken_retry,
+            self.resumed,
             self.orders_going_on,
         ]  # fmt: skip
         return {each.__name__: each for each in found}

@@ -42,6 +42,9 @@ test-unit: setup ## one module at a time: the fast loop, in seconds
 test-flows: setup ## the functions together, in one process under a virtual clock
 	@$(VENV) -m tools.checks flows
 
+test-client: setup ## the command line and the Python client, on the queue in one process
+	@$(VENV) -m tools.checks client
+
 test-terraform: setup ## the module without AWS: format, validation, terraform test
 	@$(VENV) -m tools.checks format validate terraform
 
@@ -117,5 +120,5 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: bench bench-docs bench-localstack clean dashboard demo docs down format help lint mutants package setup soak status test test-checkov test-faults test-flows \
+.PHONY: bench bench-docs bench-localstack clean dashboard demo docs down format help lint mutants package setup soak status test test-checkov test-client test-faults test-flows \
 	test-iam test-integration test-policy test-terraform test-unit types up

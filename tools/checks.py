@@ -224,6 +224,7 @@ PARTS: dict[str, tuple[str, Callable[[], Outcome]]] = {
     "validate": ("terraform validate", validate),
     "unit": ("unit", lambda: pytest("unit")),
     "flows": ("flows", lambda: pytest("flows")),
+    "client": ("client", lambda: pytest("client")),
     "terraform": ("terraform test", terraform_test),
     "faults": ("faults", lambda: pytest("faults", empty_is_fine=True)),
     "integration": ("integration", integration),
@@ -241,7 +242,7 @@ TERRAFORM_PARTS = {"format", "validate", "terraform", "integration", "iam"}
 #: integration's.
 LANES = (
     ("integration", "policy", "checkov"),
-    ("lint", "types", "format", "validate", "unit", "flows", "terraform"),
+    ("lint", "types", "format", "validate", "unit", "flows", "client", "terraform"),
     ("iam", "faults"),
 )
 

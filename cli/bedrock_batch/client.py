@@ -452,8 +452,4 @@ def _written(found: Iterable[Mapping[str, Any]], folder: Path, name: str) -> Pat
                 raise InputError(f"a record cannot be written as JSON: {error}") from error
             sha256.update(line)
             file.write(line)
-    if name and (Path(name).name != name or not name.endswith(local.SUFFIX)):
-        raise InputError(
-            f'name is "{name}": write a file name that ends with {local.SUFFIX}, without folders'
-        )
-    return path.rename(folder / (name or f"records-{sha256.hexdigest()[:12]}{local.SUFFIX}"))
+    return local.named(path, name or f"records-{sha256.hexdigest()[:12]}{local.SUFFIX}")

@@ -96,6 +96,13 @@ def _source(path: Path, name: str, input_prefix: str, routes: Collection[str], t
     return Source(path, key, selected)
 
 
+def named(path: Path, name: str) -> Path:
+    """Renames a file of ours, so that it can be uploaded by this name. Raises InputError for a wrong name."""
+    if Path(name).name != name or not name.endswith(SUFFIX):
+        raise InputError(f'the name is "{name}": write one that ends with {SUFFIX}, without folders')
+    return path.rename(path.with_name(name))
+
+
 def check(
     source: Source, route: Route, settings: Settings, told: Callable[[int], None] = lambda _: None
 ) -> Checked:

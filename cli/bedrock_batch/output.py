@@ -88,9 +88,15 @@ class Out:
         self.console.print(table)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever read stdout has what they wanted; rich would end with exit code 1."""
+        raise BrokenPipeError
+
+
 def _console(stream: Any) -> Console:
     wide = None if stream.isatty() or "COLUMNS" in os.environ else WIDE
-    return Console(file=stream, highlight=False, width=wide)
+    return _Console(file=stream, highlight=False, width=wide)
 
 
 def plain(value: object) -> object:

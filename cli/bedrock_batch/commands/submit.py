@@ -94,9 +94,9 @@ def _stdin(name: str, ending: contextlib.ExitStack) -> Path:
         while block := sys.stdin.buffer.read(_BLOCK):
             sha256.update(block)
             file.write(block)
-    if name and (Path(name).name != name or not name.endswith(".jsonl")):
-        raise InputError(f'--name is "{name}": write a name that ends with .jsonl, without folders')
-    return (folder / "stdin").rename(folder / (name or f"stdin-{sha256.hexdigest()[:12]}.jsonl"))
+    from bedrock_batch.local import named
+
+    return named(folder / "stdin", name or f"stdin-{sha256.hexdigest()[:12]}.jsonl")
 
 
 def _checked(here: Here, path: Path, to: str, route: str) -> list[Checked]:

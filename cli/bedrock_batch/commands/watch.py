@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,8 +21,12 @@ RATE_SECONDS = 300.0
 # A queue that takes longer to count is shown as "many".
 COUNT_SECONDS = 3.0
 MOST_JOBS = 30
-# The lines of a frame that are not of a model, a route or a job.
-FRAME_LINES = 9
+# The lines of a frame that are not of a model, a route or a job, and those of a pause.
+FRAME_LINES = 10
+PAUSE_LINES = 2
+# From this width on, a job has its route and a bar; from the smaller one, its end.
+WIDE = 90
+MIDDLE = 60
 
 
 @command
@@ -96,7 +101,7 @@ class Rates:
         if now <= began:
             return None
         done = 0
-        for (_, before), (_, after) in zip(self._looks, list(self._looks)[1:], strict=False):
+        for (_, before), (_, after) in pairwise(self._looks):
             done += sum(max(0, count - before.get(job, 0)) for job, count in after.items())
         return done / (now - began) * 60
 
@@ -161,6 +166,7 @@ def frame(found: Mapping[str, Any], width: int, height: int | None = None) -> Re
     parts.append(Text(title, "bold"))
     jobs = [job for one in found["slots"] for job in one["ours"]]
     others = len(found["slots"]) + len(found["waiting"]) + FRAME_LINES
+    others += PAUSE_LINES * len(found["paused"])
     room = MOST_JOBS if height is None else max(1, min(MOST_JOBS, height - others))
     parts.append(_jobs(jobs[:room], width) if jobs else Text("No job runs.", "dim"))
     if len(jobs) > room:
@@ -208,26 +214,16 @@ def _jobs(jobs: list[Mapping[str, Any]], width: int) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    from bedrock_batch.output import NARROW, status_text
+    from bedrock_batch.output import status_text
 
-    narrow = width < NARROW
-    table = Table.grid(padding=(0, 1) if narrow else (0, 2))
+    table = Table.grid(padding=(0, 2 if width >= WIDE else 1))
     for job in jobs:
         done = job.get("records_processed")
         share = f"{done:,}/{job['records']:,}" if done is not None else f"{job['records']:,}"
         end = job.get("expected_end", "")[11:16]
-        name = Text(job["job_name"][-8:], "dim")
-        if narrow:
-            table.add_row(name, status_text(job["status"]), share)
-        else:
-            table.add_row(
-                name,
-                job["route"],
-                status_text(job["status"]),
-                _progress(done, job["records"]),
-                share,
-                f"ends {end}" if end else "",
-            )
+        route = [job["route"], _progress(done, job["records"])] if width >= WIDE else []
+        ends = [f"ends {end}" if end else ""] if width >= MIDDLE else []
+        table.add_row(Text(job["job_name"][-8:], "dim"), status_text(job["status"]), share, *route, *ends)
     return table
 
 

@@ -16,6 +16,7 @@ from batch_queue.core.rows import TERMINAL, Job, Route, Status, Upload
 
 from bedrock_batch import rows
 from bedrock_batch.connection import told
+from bedrock_batch.output import counted
 
 if TYPE_CHECKING:
     from bedrock_batch.connection import Connection
@@ -76,9 +77,10 @@ def collect(connection: Connection, since: float, until: float) -> Data:
         routes = connection.table.models.routes()
         summaries = _summaries(connection, newest)
     if missing := len(newest) - len(summaries):
+        whose = "its summary was" if missing == 1 else "their summaries were"
         truncated.append(
-            f"the error codes of {missing:,} uploads are not known: their summaries were deleted or "
-            "replaced, or cannot be read"
+            f"the error codes of {counted(missing, 'upload')} are not known: {whose} deleted or replaced, or "
+            "cannot be read"
         )
     errors, examples = _errors(newest, summaries)
     return Data(

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from batch_queue.core.rows import TERMINAL, Status
 
+from bedrock_batch.output import counted
+
 from . import plots
 from .causes import Cause, Kind
 from .figures import Figures, RouteFigures, Spread
 from .pieces import Drawn, asset, section, table
 from .slots import Model
-from .words import compact, counted, duration, escaped, moment, percent, shortened
+from .words import compact, duration, escaped, moment, percent, shortened
 
 MOST_ROUTES = 100
 MOST_PLOTTED = 12

@@ -9,8 +9,10 @@ from importlib.resources import files
 
 from batch_queue.core.records import dataclass
 
+from bedrock_batch.output import counted
+
 from .plots import Plot
-from .words import counted, escaped, shortened
+from .words import escaped, shortened
 
 _NAME = 60  # characters of a route's name
 
@@ -91,7 +93,9 @@ def table(
     names = "".join(f"<th scope=col>{name}</th>" for name in head)
     heads = (f"<tr>{spans}</tr>" if spans else "") + f"<tr>{names}</tr>"
     more = (
-        f"<p class=note>And {counted(left_out, 'route')} more; --json has them all.</p>\n" if left_out else ""
+        f"<p class=note>{counted(left_out, 'more route')} are not in this table; --json has them all.</p>\n"
+        if left_out
+        else ""
     )
     return (
         f'<div class=scroll tabindex=0 role=region aria-label="{caption}">\n'

@@ -8,10 +8,12 @@ from typing import Any
 from batch_queue.core.records import dataclass
 from batch_queue.core.rows import TERMINAL
 
+from bedrock_batch.output import counted
+
 from .causes import Cause
 from .figures import Figures, RouteFigures
 from .slots import SEVERAL, Bar, Model, is_bad, merged
-from .words import clean, counted, duration, escaped, moment, percent, shortened
+from .words import clean, duration, escaped, moment, percent, shortened
 
 # Colors that can be told apart on white and on black, also by people who do not see red and green.
 COLORS = ("#2a8ea6", "#dd9a2b", "#8672c4", "#5f9a58", "#4b7fd1", "#a9744f", "#cc6d9e", "#94a02f")

@@ -57,8 +57,3 @@ def compact(number: int) -> str:
 def percent(share: float | None) -> str:
     """Returns a share as a percentage; a dash if it is not known."""
     return "–" if share is None else f"{100 * share:.0f}%"
-
-
-def counted(count: int, noun: str) -> str:
-    """Returns a count with its noun: 1 job, 2 jobs."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

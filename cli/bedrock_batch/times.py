@@ -28,3 +28,8 @@ def since_text(text: str, now: float) -> float:
     if when > now:
         raise InputError(f'"{text}" is to come: write a time that has passed')
     return when
+
+
+def clock_text(stamp: str, form: str = "%H:%M") -> str:
+    """Returns an ISO 8601 timestamp in the time zone of this machine, by default as the time of day."""
+    return datetime.fromisoformat(stamp).astimezone().strftime(form)

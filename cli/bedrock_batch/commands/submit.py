@@ -15,6 +15,7 @@ import typer
 
 from bedrock_batch.app import INTERRUPTED, Here, command
 from bedrock_batch.errors import InputError, RefusedError
+from bedrock_batch.times import clock_text
 
 if TYPE_CHECKING:
     from batch_queue.core.rows import Upload as Row
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 _BLOCK = 1 << 20
-# How often a waiting command asks the queue when the first upload is expected to end.
-EXPLAIN_SECONDS = 30.0
+WAITING = "waiting for its event"
+# How often a waiting command asks the queue about the first upload: for a bar, and for a line of words.
+BAR_SECONDS = 5.0
+WORDS_SECONDS = 60.0
 # More files than these are counted, not listed.
 MOST_LISTED = 20
 
@@ -247,13 +250,13 @@ def _waited(here: Here, submission: Submission) -> dict[str, Row]:
 
 
 class _Lines:
-    """Prints a line whenever the status of an upload changes."""
+    """Prints a line when the status of an upload changes, and now and then what the first one waits for."""
 
     def __init__(self, here: Here, submission: Submission) -> None:
         self._here = here
         self._submission = submission
         self._seen: dict[str, str] = {}
-        self._expect = _Expectation(submission)
+        self._foretold = _Foretold(submission, WORDS_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -265,32 +268,34 @@ class _Lines:
         """Prints what is new."""
         for one in self._submission:
             row = found.get(one.upload_id)
-            status = str(row.status) if row else "waiting for its event"
+            status = str(row.status) if row else WAITING
             if self._seen.get(one.upload_id) != status:
                 self._seen[one.upload_id] = status
-                self._here.out.note(f"{time.strftime('%H:%M:%S')} {one.key}: {status}")
-        if words := self._expect.news():
-            self._here.out.note(f"{time.strftime('%H:%M:%S')} {words}")
+                self._note(f"{one.key}: {status}")
+        if self._foretold.look(found):
+            self._note(str(self._foretold.answer["words"]))
+
+    def _note(self, words: str) -> None:
+        self._here.out.note(f"{time.strftime('%H:%M:%S')} {words}")
 
 
 class _Live:
-    """Redraws a bar with the records that have ended, and what the first open upload waits for."""
+    """Redraws a bar with the records that were processed, and when the first upload is expected to end."""
 
     def __init__(self, here: Here, submission: Submission) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._submission = submission
+        self._foretold = _Foretold(submission, BAR_SECONDS)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[ends]}", style="dim"),
             console=here.out.err,
             transient=True,
         )
-        self._task = self._progress.add_task("records", total=None)
-        self._words = self._progress.add_task("", total=None, visible=False)
-        self._expect = _Expectation(submission)
+        self._task = self._progress.add_task(WAITING, total=None, ends="")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -301,35 +306,50 @@ class _Live:
 
     def show(self, found: Mapping[str, Row]) -> None:
         """Redraws the bar."""
+        self._foretold.look(found)
         rows = list(found.values())
-        total = sum(row.records for row in rows) or None
+        total = sum(row.records for row in rows)
+        jobs = self._foretold.answer.get("jobs", [])
         done = sum(row.success_count + row.error_count for row in rows)
-        statuses = sorted({str(row.status) for row in rows}) or ["waiting for its event"]
-        self._progress.update(self._task, total=total, completed=done, description=", ".join(statuses))
-        if words := self._expect.news():
-            self._progress.console.print(words, style="dim", markup=False)
+        done += sum(int(job.get("records_processed", 0)) for job in jobs)
+        statuses = sorted({str(row.status) for row in rows}) or [WAITING]
+        end = str(self._foretold.answer.get("expected_end", ""))
+        self._progress.update(
+            self._task,
+            total=total or None,
+            completed=min(done, total),
+            description=", ".join(statuses),
+            ends=f"ends {clock_text(end)}" if end else "",
+        )
 
 
-class _Expectation:
-    """Asks now and then what the first open upload waits for, as long as the caller may give orders."""
+class _Foretold:
+    """What the queue says now and then of the first upload that has not ended, if the caller may give orders.
 
-    def __init__(self, submission: Submission) -> None:
+    ``answer``: of the order to explain it; {} if there is none.
+    """
+
+    def __init__(self, submission: Submission, seconds: float) -> None:
         self._submission = submission
+        self._seconds = seconds
         self._at = time.monotonic()
-        self._said = ""
+        self.answer: Mapping[str, Any] = {}
 
-    def news(self) -> str:
-        """Returns what is new, or ""."""
-        if time.monotonic() < self._at + EXPLAIN_SECONDS:
-            return ""
+    def look(self, found: Mapping[str, Row]) -> bool:
+        """Returns whether there is a new answer."""
+        if time.monotonic() < self._at + self._seconds:
+            return False
         self._at = time.monotonic()
-        try:
-            words = str(self._submission[0].explain().get("words", ""))
-        except (InputError, RefusedError):
-            self._at = float("inf")
-            return ""
-        news, self._said = ("" if words == self._said else words), words
-        return news
+        is_open = [
+            one for one in self._submission if one.upload_id in found and not found[one.upload_id].ended_at
+        ]
+        self.answer = {}
+        if is_open:
+            try:
+                self.answer = is_open[0].explain()
+            except (InputError, RefusedError):
+                self._at = float("inf")
+        return bool(self.answer)
 
 
 def _targets(

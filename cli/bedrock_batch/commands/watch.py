@@ -12,6 +12,7 @@ import typer
 
 from bedrock_batch.app import Here, command
 from bedrock_batch.errors import RefusedError
+from bedrock_batch.times import clock_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -143,7 +144,7 @@ def frame(found: Mapping[str, Any], width: int, height: int | None = None) -> Re
     from rich.table import Table
     from rich.text import Text
 
-    parts: list[Any] = [Text(f"{found['queue']}  {found['at'][:19].replace('T', ' ')} UTC", "bold")]
+    parts: list[Any] = [Text(f"{found['queue']}  {clock_text(found['at'], '%Y-%m-%d %H:%M:%S %Z')}", "bold")]
     if note := found.get("note"):
         parts.append(Text(note, "yellow"))
     for pause in found["paused"]:
@@ -220,7 +221,7 @@ def _jobs(jobs: list[Mapping[str, Any]], width: int) -> Any:
     for job in jobs:
         done = job.get("records_processed")
         share = f"{done:,}/{job['records']:,}" if done is not None else f"{job['records']:,}"
-        end = job.get("expected_end", "")[11:16]
+        end = clock_text(job["expected_end"]) if "expected_end" in job else ""
         route = [job["route"], _progress(done, job["records"])] if width >= WIDE else []
         ends = [f"ends {end}" if end else ""] if width >= MIDDLE else []
         table.add_row(Text(job["job_name"][-8:], "dim"), status_text(job["status"]), share, *route, *ends)
@@ -232,4 +233,4 @@ def _progress(done: int | None, records: int) -> Any:
 
     cells = 20
     full = min(cells, round((done or 0) * cells / max(1, records)))
-    return Text("━" * full, "cyan") + Text("━" * (cells - full), "dim")
+    return Text("━" * full, "cyan") + Text("┈" * (cells - full), "dim")

@@ -245,5 +245,5 @@ def test_the_lines_of_a_rejected_file_are_shown(person: Person) -> None:
     person.world.upload("a.jsonl", lines(records(1)) + b"no\n")
     person.world.run()
     out = person.types("errors", "a.jsonl")
-    assert "to-process/a.jsonl was rejected, and nothing of it ran" in out
+    assert "to-process/a.jsonl was rejected. Correct the lines" in out
     assert "line 2  not valid JSON" in out

@@ -90,7 +90,7 @@ def test_a_folder_is_submitted_with_its_folders(person: Person) -> None:
     person.file("all/notes.txt", b"no")
     person.file("all/.hidden/three.jsonl", b"no")
     out = person.document("submit", str(person.folder / "all"), "--wait", "-o", str(person.folder / "out"))
-    assert "1 files that are not .jsonl are left out" in person.err
+    assert "Left out: 1 of these files, not named *.jsonl" in person.err
     assert {one["key"]: one["route"] for one in out["uploads"]} == {
         "to-process/one.jsonl": "default",
         "to-process/priced/two.jsonl": "priced",
@@ -187,3 +187,11 @@ def test_an_interrupt_leaves_the_work_running_and_says_how_to_come_back(
     assert "1 upload goes on. Come back with bedrock-batch status a.jsonl" in person.err
     person.world.run()
     assert [upload.status for upload in person.world.uploads()] == [Status.COMPLETED]
+
+
+def test_of_many_uploads_only_their_number_is_told(person: Person) -> None:
+    for number in range(25):
+        person.file(f"all/{number}.jsonl", lines(records(1, str(number))))
+    person.types("submit", str(person.folder / "all"), "--wait", "-o", str(person.folder / "out"))
+    assert "25 Submitted" in person.err
+    assert person.err.count("\n") < 25

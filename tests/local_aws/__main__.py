@@ -46,13 +46,14 @@ The local AWS is up: {stack.description}
   table   {env["TABLE"]}
   logs    {stack.logs().relative_to(ROOT)}/<function>.log (and CloudWatch Logs)
 
-Go on with any AWS client, for example:
+Go on from here, for example:
   set -a; . {LOCAL_ENV.relative_to(ROOT)}; set +a
+  pip install .   # bedrock-batch, in an environment of your own
+  bedrock-batch submit my-requests.jsonl --wait
+  bedrock-batch watch
+or with any AWS client:
   aws s3 cp my-requests.jsonl "s3://$BUCKET/to-process/my-requests.jsonl"
   aws s3 ls --recursive "s3://$BUCKET/processed/"
-or, without the AWS command line, from this checkout:
-  .venv/bin/python -c 'import boto3, os; boto3.resource("s3").Bucket(os.environ["BUCKET"]).upload_file(
-    "my-requests.jsonl", "to-process/my-requests.jsonl")'
 The simulated Bedrock is at {env["BEDROCK_URL"]} (its state: {env["BEDROCK_URL"]}/_simulator/state).
 `make up` again deploys what was changed; `make down` ends it all."""
     )

@@ -229,6 +229,26 @@ class LocalAws:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def local_env(self) -> dict[str, str]:
+        """Return what any AWS client needs to go on from here."""
+        out = self.outputs
+        functions = out["functions"]
+        return {
+            "AWS_ENDPOINT_URL": self.localstack.endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "BEDROCK_URL": self.bedrock.endpoint,
+            "NAME": self.name,
+            "BEDROCK_BATCH_QUEUE": self.name,
+            "BUCKET": out["bucket_name"],
+            "TABLE": out["table_name"],
+            "CREATE_FUNCTION": functions["create_batch_queue"]["name"],
+            "PROCESS_FUNCTION": functions["process_batch_jobs"]["name"],
+            "COLLECT_FUNCTION": functions["collect_results"]["name"],
+        }
+
 
 def _started(thing: T | None) -> T:
     if thing is None:
@@ -310,25 +330,6 @@ class Up(LocalAws):
             self._localstack.process if self._localstack else None,
             self._bedrock.process if self._bedrock else None,
         ]
-
-    def local_env(self) -> dict[str, str]:
-        """Return what any AWS client needs to go on from here."""
-        out = self.outputs
-        functions = out["functions"]
-        return {
-            "AWS_ENDPOINT_URL": self.localstack.endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": self.region,
-            "AWS_DEFAULT_REGION": self.region,
-            "BEDROCK_URL": self.bedrock.endpoint,
-            "NAME": self.name,
-            "BUCKET": out["bucket_name"],
-            "TABLE": out["table_name"],
-            "CREATE_FUNCTION": functions["create_batch_queue"]["name"],
-            "PROCESS_FUNCTION": functions["process_batch_jobs"]["name"],
-            "COLLECT_FUNCTION": functions["collect_results"]["name"],
-        }
 
     def write_local_env(self) -> None:
         """Write `.build/local.env`: lines of NAME=value, which a shell can read too."""

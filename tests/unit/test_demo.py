@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tests.local_aws.demo.__main__ import REQUESTS
-from tests.local_aws.demo.board import UPLOADED, JobLine, Snapshot, UploadLine, changes
 from tests.local_aws.demo.data import Requests, load, read
 from tests.local_aws.demo.verdict import Checked, Ended, check, judge
 from tests.local_aws.simulator import expected_output
@@ -220,18 +219,6 @@ def test_a_problem_of_no_single_upload_counts() -> None:
     verdict = judge([_check(_completed(_answers())), _rejected(6)], ["2 dead letters"])
 
     assert verdict.problems == ("2 dead letters",)
-
-
-# --------------------------------------------------------------------------------------------------- board
-
-
-def test_only_changes_of_status_are_told() -> None:
-    old = Snapshot((UploadLine("a", "default", 5, UPLOADED), UploadLine("b", "chat", 5, "Pending")))
-    job = JobLine("0123456789abcdef", "m", "InProgress", 3, 5)
-    new = Snapshot((UploadLine("a", "default", 5, "Pending"), old.uploads[1]), (job,))
-
-    assert changes(old, new) == ["upload a: uploaded → Pending", "job 01234567 m: InProgress (3/5 records)"]
-    assert changes(new, replace(new, jobs=(replace(job, processed=4),))) == []
 
 
 # ---------------------------------------------------------------------------------------------------- data

@@ -442,7 +442,7 @@ def _rejected(here: Here, report: Mapping[str, Any]) -> None:
     if here.as_json:
         here.out.json(report)
         return
-    here.out.line(f"{report['key']} was rejected, and nothing of it ran. {report['what_to_do']}")
+    here.out.line(f"{report['key']} was rejected. {report['what_to_do']}")
     for fault in report["faults"]:
         where = f"line {fault['line']}" if fault["line"] else "the file"
         here.out.facts({where: fault["reason"]})

@@ -7,6 +7,7 @@ import hashlib
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -111,7 +112,7 @@ def _checked(here: Here, path: Path, to: str, route: str) -> list[Checked]:
         path, queue.connection.about.input_prefix, queue.routes(), to=to, route=route
     )
     if left_out:
-        out.note(f"{left_out:,} files that are not .jsonl are left out.", style="dim")
+        out.note(f"Left out: {left_out:,} of these files, not named *.jsonl.", style="dim")
     size = sum(source.path.stat().st_size for source in sources)
     with _progress(out, "Checking", size) as advance:
         checked = queue.check(path, to=to, route=route, progress=advance)
@@ -265,13 +266,18 @@ class _Lines:
         pass
 
     def show(self, found: Mapping[str, Row]) -> None:
-        """Prints what is new."""
-        for one in self._submission:
-            row = found.get(one.upload_id)
-            status = str(row.status) if row else WAITING
-            if self._seen.get(one.upload_id) != status:
-                self._seen[one.upload_id] = status
-                self._note(f"{one.key}: {status}")
+        """Prints what is new: of many uploads how many have which status, else the status of each."""
+        now = {
+            one.key: str(found[one.upload_id].status) if one.upload_id in found else WAITING
+            for one in self._submission
+        }
+        if now != self._seen and len(now) > MOST_LISTED:
+            self._note(", ".join(f"{count:,} {status}" for status, count in Counter(now.values()).items()))
+        elif now != self._seen:
+            for key, status in now.items():
+                if self._seen.get(key, WAITING) != status:
+                    self._note(f"{key}: {status}")
+        self._seen = now
         if self._foretold.look(found):
             self._note(str(self._foretold.answer["words"]))
 

@@ -1,9 +1,10 @@
-"""`make demo`: ships examples/requests/ through the whole queue, shows it live, and checks every record."""
+"""`make demo`: types bedrock-batch's commands on a queue of its own, and checks every record."""
 
 import sys
 
 from tests.local_aws.processes import ROOT
 
-# The demo reads the queue's rows with the queue's own row classes.
-if str(ROOT / "lambdas") not in sys.path:
-    sys.path.insert(0, str(ROOT / "lambdas"))
+# The client, and the functions' code that it uses.
+for folder in ("lambdas", "cli"):
+    if str(ROOT / folder) not in sys.path:
+        sys.path.insert(0, str(ROOT / folder))

@@ -6,23 +6,23 @@ import argparse
 import contextlib
 import io
 import os
+import shlex
+import shutil
 import signal
+import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from bedrock_batch.errors import BatchError
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from tests.local_aws.demo import data
-from tests.local_aws.demo.board import Board, LiveBoard, PlainBoard
 from tests.local_aws.demo.data import Requests
+from tests.local_aws.demo.queue import Queue, Shipped
 from tests.local_aws.demo.verdict import Checked, Verdict, check, judge
-from tests.local_aws.demo.watch import Queue, Shipped
 from tests.local_aws.environment import LocalAws, scrub
 from tests.local_aws.localstack import given_endpoint
 from tests.local_aws.processes import ROOT, LocalAwsError
@@ -46,16 +46,12 @@ SIMULATOR = {
 #: Two jobs at least for each slot take half a minute; the schedule makes a lost event good after another.
 TIMEOUT = 180.0
 PERIOD = 0.4
-EXAMPLE_WIDTH = 160
 
 
 class Demo:
-    """One run of the demo: what it prints and where."""
+    """One run of the demo: what it types, and what it checks."""
 
     def __init__(self, timeout: float) -> None:
-        live = sys.stdout.isatty()
-        self.console = Console(force_terminal=live, highlight=False)
-        self.live = live and not self.console.is_dumb_terminal
         self.timeout = timeout
         # On a LocalStack of somebody else, what an earlier demo may have left must not be in the way.
         name = f"br-demo-{uuid.uuid4().hex[:6]}" if given_endpoint() else "br-demo"
@@ -65,89 +61,110 @@ class Demo:
             model_id=MODEL_ID,
             variables={"max_active_jobs": 1, "routes": ROUTES},
             simulator=SIMULATOR,
-            tell=self.say,
+            tell=_say,
         )
-
-    def say(self, text: str | Text = "", *, whole: bool = False, style: str = "") -> None:
-        """Print a line; on a terminal it is wrapped at words, unless it shall stay ``whole`` to be copied."""
-        self.console.print(text, markup=False, soft_wrap=whole or not self.live, style=style)
-
-    @contextlib.contextmanager
-    def working(self, what: str) -> Iterator[None]:
-        """Show on a terminal that something goes on."""
-        if self.live:
-            with self.console.status(what):
-                yield
-        else:
-            self.say(what)
-            yield
 
     def run(self) -> Verdict:
-        """Start, ship, watch, check, end. Raises LocalAwsError when the local AWS does not start."""
+        """Start, type, check, end. Raises LocalAwsError when the local AWS does not start."""
         files = data.load(REQUESTS)
         with contextlib.ExitStack() as ending:
-            with self.working("Starting an AWS on this machine and applying the module …"):
-                ending.enter_context(self.stack)
+            _say("Starting an AWS on this machine and applying the module …")
+            ending.enter_context(self.stack)
+            _say()
+            problems = self._type(files)
             queue = Queue(self.stack)
-            self.say()
-            late = self._ship_and_watch(queue, files)
-            checked = [self._check(queue, one) for one in queue.shipped]
-            verdict = judge(checked, [*late, *_others(queue)])
-            self._tell(queue, checked)
-            with self.working("Ending the local AWS …"):
-                ending.close()
+            shipped = [queue.shipped(file) for file in files]
+            checked = [self._check(queue, one) for one in shipped]
+            verdict = judge(checked, [*problems, *_others(queue)])
+            _say("Ending the local AWS …")
+            ending.close()
         return verdict
 
-    def _ship_and_watch(self, queue: Queue, files: Sequence[Requests]) -> list[str]:
-        """Upload all files and watch until each has ended; returns a problem where time was up before."""
-        good = [file for file in files if not file.broken_lines]
-        board: Board = (
-            LiveBoard(self.console, sum(len(file.records) for file in good), len(good))
-            if self.live
-            else PlainBoard(self.console)
-        )
-        began = time.monotonic()
-        with board:
-            for file in files:
-                queue.ship(file)
-                board.update(queue.look())
-            while not queue.finished:
-                if time.monotonic() > began + self.timeout:
-                    left = "".join(f"\n      {line}" for line in queue.open())
-                    return [f"the queue was not done after {self.timeout:.0f} s; still open:{left}"]
-                time.sleep(PERIOD)
-                board.update(queue.look())
-        self.say()
-        self.say(f"All {len(files)} uploads ended after {time.monotonic() - began:.0f} s.")
-        return []
+    def _type(self, files: Sequence[Requests]) -> list[str]:
+        """Type what a user would, in order, and return what did not go as it should."""
+        command = _Commands(self.stack, self.timeout)
+        examples = REQUESTS.relative_to(ROOT)
+        good, requests = [file for file in files if not file.broken_lines], self._copy(files)
+        results = self.stack.folder.relative_to(ROOT) / "results"
+        _say(f"$ export BEDROCK_BATCH_QUEUE={self.stack.name}")
+        # One line of these files is broken, so that nothing of them is uploaded.
+        command("submit", str(examples), code=2)
+        command("submit", str(requests), "--wait", "--output", str(results))
+        # What was not checked before it was uploaded is checked by the queue.
+        queue = Queue(self.stack)
+        for file in files:
+            if file.broken_lines:
+                _say(f"(Another program uploads {file.path}.)\n")
+                self._await(queue.put(file))
+                command("errors", file.path)
+        command("status", "/")
+        table = self.stack.folder.relative_to(ROOT) / "answers.csv"
+        command("results", good[0].path, "--join", "--format", "csv", "--output", str(table))
+        command("results", good[1].path, "--join", lines=1)
+        command("status")
+        return command.problems
+
+    def _copy(self, files: Sequence[Requests]) -> Path:
+        """Copy the files without a broken line; return their folder, relative to the checkout."""
+        folder = self.stack.folder / "requests"
+        shutil.rmtree(folder, ignore_errors=True)
+        for file in files:
+            if not file.broken_lines:
+                path = folder / file.path
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(file.body)
+        return folder.relative_to(ROOT)
+
+    def _await(self, shipped: Shipped) -> None:
+        """Wait until the queue has read a file that it will reject."""
+        end = time.monotonic() + self.timeout
+        while (row := shipped.upload.state()) is None or not row.ended_at:
+            if time.monotonic() > end:
+                raise LocalAwsError(f"{shipped.requests.path} was not read within {self.timeout:.0f} s")
+            time.sleep(PERIOD)
 
     def _check(self, queue: Queue, one: Shipped) -> Checked:
-        """Compare one upload with what became of it, and keep a copy of its result or report."""
-        route = queue.route(one)
-        checked = check(one.requests, route.model_id, route.invocation_type, queue.ended(one))
-        if checked.ended.body is not None:
-            copy = self.stack.folder / checked.ended.uri.split("/", 3)[3]
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(checked.ended.body)
-        return checked
+        """Compare one upload with what became of it."""
+        return check(one.requests, *queue.model_of(one), queue.ended(one))
 
-    def _tell(self, queue: Queue, every: Sequence[Checked]) -> None:
-        """Print where each result lies, what the reports say, and one answer."""
-        for name, (most, limit) in queue.peaks().items():
-            self.say(f"{name}: at most {most} of {limit} slots used at once.")
-        self.say()
-        for one in every:
-            self.say(_headline(one))
-            if one.ended.uri:
-                self.say(f"  {one.ended.uri}", whole=True, style="cyan")
-            for fault in one.faults:
-                self.say(f"  its report: line {fault['line']}: {fault['reason']}")
-        if example := next((one for one in every if one.first), None):
-            self.say()
-            self.say(f"The first answer in {example.requests.path}.out (by the simulator, not by a model):")
-            self.console.print(_example(example.first or {}), markup=False)
-        self.say()
-        self.say(f"Copies are kept in {self.stack.folder.relative_to(ROOT)}/processed/ until the next run.")
+
+class _Commands:
+    """Types commands as in a shell of the demo's own.
+
+    ``problems``: those that ended with another exit code than expected.
+    """
+
+    def __init__(self, stack: LocalAws, timeout: float) -> None:
+        self._environment = _environment(stack)
+        self._timeout = timeout
+        self.problems: list[str] = []
+
+    def __call__(self, *arguments: str, code: int = 0, lines: int | None = None) -> None:
+        """Type ``bedrock-batch`` with these arguments. ``lines``: how many lines of its output are shown."""
+        shown = f"bedrock-batch {shlex.join(arguments)}" + (f" | head -n {lines}" if lines else "")
+        _say(f"$ {shown}")
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "bedrock_batch", *arguments],
+                env=self._environment,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if lines else None,
+                timeout=self._timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise LocalAwsError(f"{shown} did not end within {self._timeout:.0f} s") from None
+        if lines:
+            sys.stdout.write("".join(done.stdout.decode().splitlines(keepends=True)[:lines]))
+        _say()
+        if done.returncode != code:
+            self.problems.append(f"{shown} ended with exit code {done.returncode}, not {code}")
+
+
+def _environment(stack: LocalAws) -> Mapping[str, str]:
+    path = os.pathsep.join(str(ROOT / folder) for folder in ("cli", "lambdas"))
+    return {**os.environ, **stack.local_env(), "PYTHONPATH": path}
 
 
 def _others(queue: Queue) -> list[str]:
@@ -162,43 +179,8 @@ def _others(queue: Queue) -> list[str]:
     return found
 
 
-def _headline(one: Checked) -> Text:
-    """One upload's end in a line: its path, status and counts."""
-    good = not one.problems
-    mark = Text("✓ ", "green") if good else Text("✗ ", "bold red")
-    text = mark + Text(one.requests.path, "bold") + Text(f"  {one.ended.status or 'not in the table'}")
-    if not one.rejected:
-        text += Text(f", {one.answered} of {one.accepted} records answered")
-        if one.failed:
-            text += Text(f", {one.failed} with an error")
-    return text
-
-
-def _example(record: Mapping[str, Any]) -> Table:
-    asked = " ".join(_texts((record.get("modelInput") or {}).get("messages")))
-    answer = record.get("modelOutput") or {}
-    said = " ".join(_texts(answer.get("content") or answer.get("output"))) or str(record.get("error"))
-    table = Table.grid(padding=(0, 2))
-    for name, text in (("recordId", str(record.get("recordId"))), ("asked", asked), ("answered", said)):
-        table.add_row("", name, Text(_short(text)))
-    return table
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in messages and content blocks, InvokeModel's and Converse's."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
-    elif isinstance(value, dict):
-        for name in ("message", "content", "text"):
-            yield from _texts(value.get(name))
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= EXAMPLE_WIDTH else line[: EXAMPLE_WIDTH - 1] + "…"
+def _say(text: str = "") -> None:
+    print(text, flush=True)
 
 
 def _logs() -> str:
@@ -213,7 +195,7 @@ def _shout(text: str) -> None:
 def main() -> int:
     """Command line; the exit code is 0 only when every record came back right."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.local_aws.demo", description="Ship examples/requests/ through the queue."
+        prog="python -m tests.local_aws.demo", description="Run examples/requests/ through the queue."
     )
     parser.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds until all uploads have ended")
     args = parser.parse_args()
@@ -227,7 +209,7 @@ def main() -> int:
     except KeyboardInterrupt:
         _shout("demo: interrupted; the local AWS was ended.")
         return 128 + signal.SIGINT
-    except (LocalAwsError, BotoCoreError, ClientError, OSError) as error:
+    except (LocalAwsError, BatchError, BotoCoreError, ClientError, OSError) as error:
         _shout(f"demo: FAILED: {error}\n{_logs()}")
         return 1
     if not verdict.good:

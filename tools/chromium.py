@@ -30,7 +30,7 @@ SHA256 = "18fe5404ce845594cd7d592fc07f37a19514079ba4d9c27192ad8b908743f16b"
 FOLDER = BUILD / "chromium" / VERSION
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 ADVICE = "Install Chromium, or set CHROMIUM to the path of a Chromium or Chrome, and try again."
-DOWNLOAD_TIMEOUT, UNPACK_TIMEOUT = 600, 120
+VERSION_TIMEOUT, DOWNLOAD_TIMEOUT, UNPACK_TIMEOUT = 30, 600, 120
 _INFLATE = (
     "const fs = require('fs'), [from, to] = process.argv.slice(1);"
     "require('stream').pipeline(fs.createReadStream(from), require('zlib').createBrotliDecompress(),"
@@ -62,9 +62,21 @@ def ensure() -> Chromium:
             raise ChromiumError(f"CHROMIUM is set to {named}, which is no program. {ADVICE}")
         return Chromium(Path(found), {})
     for name in NAMES:
-        if found := shutil.which(name):
+        # Ubuntu's chromium-browser is a script that only says how to install one.
+        if (found := shutil.which(name)) and _runs(found):
             return Chromium(Path(found), {})
     return _own()
+
+
+def _runs(program: str) -> bool:
+    command = [program, "--version"]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=VERSION_TIMEOUT, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def _own() -> Chromium:

@@ -52,22 +52,17 @@ def test_the_figures_are_those_of_the_rows(person: Person) -> None:
 
 
 def test_error_codes_come_from_the_summaries(person: Person) -> None:
-    ran(person)
+    bad = [{"recordId": f"bad-{number}", "modelInput": {"max_tokens": 0}} for number in range(3)]
+    path = person.file("a.jsonl", lines([*records(3), *bad]))
+    person.types("submit", path, "--wait", code=1)
     (upload,) = person.world.uploads()
-    person.world.table.update_item(
-        Key={"pk": upload.upload_id, "sk": "upload"},
-        UpdateExpression="SET error_count = :n",
-        ExpressionAttributeValues={":n": 3},
-    )
-    key = names.summary_key(upload.key, "to-process/", "processed/")
-    summary = {"upload_id": upload.upload_id, "errors_by_code": {"400": 3}}
-    person.world.s3.put_object(Bucket=person.world.bucket, Key=key, Body=json.dumps(summary).encode())
     # When the period has the upload
     (cause,) = person.document("report")["causes"]
     # Then its errors are told
     assert (cause["text"], cause["count"], cause["example"]) == ("400", 3, upload.key)
     # But not those of another version of its key
-    body = json.dumps({**summary, "upload_id": "another"}).encode()
+    key = names.summary_key(upload.key, "to-process/", "processed/")
+    body = json.dumps({"upload_id": "another", "errors_by_code": {"500": 1}}).encode()
     person.world.s3.put_object(Bucket=person.world.bucket, Key=key, Body=body)
     found = person.document("report")
     assert found["causes"] == []

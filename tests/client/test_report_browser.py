@@ -134,12 +134,23 @@ def test_it_fits_the_window_and_can_be_read(
 
 def test_nothing_that_rows_say_is_run(chromium: browser.Page, tmp_path: Path) -> None:
     mark = "</script><script>document.title = 'taken'</script><img src=x onerror=document.title='taken'>"
+    long = 300 * "x"
     data = report_data.week(60)
-    jobs = [replace(job, job_name=mark, message=mark, route=mark) for job in data.jobs]
-    uploads = [replace(one, key=mark, message=mark, route=mark) for one in data.uploads]
-    see(chromium, tmp_path, replace(data, jobs=jobs, uploads=uploads, errors={mark: {mark: 1}}), PHONE)
-    assert chromium.evaluate("document.title") == "reviews: batch queue report"
+    see(
+        chromium,
+        tmp_path,
+        replace(
+            data,
+            queue=long,
+            jobs=[replace(job, job_name=mark, message=mark + long, route=mark + long) for job in data.jobs],
+            uploads=[replace(one, key=mark, message=long, route=mark + long) for one in data.uploads],
+            errors={mark: {mark: 1}},
+        ),
+        PHONE,
+    )
+    assert chromium.evaluate("document.title") == f"{long}: batch queue report"
     assert chromium.evaluate("document.querySelectorAll('img').length") == 0
+    # Nor does it make the page wider than the window.
     assert chromium.evaluate("document.documentElement.scrollWidth") == PHONE
 
 

@@ -141,6 +141,10 @@ def test_what_rows_say_stays_text() -> None:
     assert reader.texts["h1"] == [MARK]
     for tag in ("<script", "</script", "<!--"):
         assert text.count(tag) == plain.count(tag)
+    # What is drawn could end no element even if it were not escaped.
+    assert not {"<", ">", "&"} & set(
+        next(one for one in reader.texts["script"] if one.startswith('[{"data"'))
+    )
 
 
 @given(st.text(max_size=40))

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_SMALL = 0.1  # a smaller share has a decimal
 # What no page shows, and what XML and HTML do not allow.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 
@@ -56,4 +57,6 @@ def compact(number: int) -> str:
 
 def percent(share: float | None) -> str:
     """Returns a share as a percentage; a dash if it is not known."""
-    return "–" if share is None else f"{100 * share:.0f}%"
+    if share is None:
+        return "–"
+    return f"{100 * share:.1f}%" if 0 < share < _SMALL else f"{100 * share:.0f}%"

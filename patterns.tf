@@ -62,8 +62,8 @@ locals {
   # What the module sets in the functions' environment.
   own_environment = [
     "NAME", "TABLE", "BUCKET", "INPUT_PREFIX", "OUTPUT_PREFIX", "WORK_PREFIX", "MEDIA_PREFIXES", "BUCKET_OWNER",
-    "KMS_KEY_ARN", "LOG_LEVEL", "ROW_RETENTION_DAYS", "PROCESS_FUNCTION", "COLLECT_FUNCTION", "OPERATE_FUNCTION",
-    "ROLE_ARN", "JOB_VPC", "EVENT_BUS_ARN", "NOTIFICATION_TOPIC_ARN", "NOTIFY_ON",
+    "KMS_KEY_ARN", "LOG_LEVEL", "ROW_RETENTION_DAYS", "CREATE_FUNCTION", "PROCESS_FUNCTION", "COLLECT_FUNCTION",
+    "OPERATE_FUNCTION", "ROLE_ARN", "JOB_VPC", "EVENT_BUS_ARN", "NOTIFICATION_TOPIC_ARN", "NOTIFY_ON",
   ]
 
   # What Lambda sets there: "Defined runtime environment variables" in its Developer Guide. Two more begin with an

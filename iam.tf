@@ -3,7 +3,8 @@
 # a statement with "when" is there only when that is true.
 #
 # Resources are as narrow as AWS allows. "*" is used only where IAM supports nothing narrower: for
-# bedrock:ListModelInvocationJobs, for X-Ray's actions, and for the network interface actions of the VPC options.
+# bedrock:ListModelInvocationJobs, for X-Ray's actions, for those of Service Quotas (in iam_policies.tf), and for the
+# network interface actions of the VPC options.
 #
 # ARNs are built from names, which the first plan knows already: it shows the policies, and checks their length.
 

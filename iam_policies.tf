@@ -1,6 +1,12 @@
 # What other stacks attach to their own roles, so that these can work with the queue (output policies).
 
 locals {
+  # The rules' names, which the first plan knows already.
+  rule_arns = [
+    for rule in concat(values(local.rules), aws_cloudwatch_event_rule.sweep) :
+    "arn:${local.partition}:events:${local.region}:${local.account_id}:rule/${rule.name}"
+  ]
+
   policy_statements = {
     # To upload files. The key only through S3: docs/kms.md.
     submit = [
@@ -51,6 +57,36 @@ locals {
         sid       = "GiveOrders"
         actions   = ["lambda:InvokeFunction"]
         resources = [local.function_arns["operate_queue"]]
+      },
+      # What bedrock-batch doctor looks at. It changes nothing.
+      { sid = "SeeNotification", actions = ["s3:GetBucketNotification"], resources = [local.bucket_arn] },
+      {
+        sid       = "SeeRules"
+        actions   = ["events:DescribeRule", "events:ListTargetsByRule"]
+        resources = local.rule_arns
+      },
+      {
+        sid       = "SeeFunctions"
+        actions   = ["lambda:GetFunctionConfiguration"]
+        resources = values(local.function_arns)
+      },
+      { sid = "SeeDeadLetters", actions = ["sqs:GetQueueAttributes"], resources = [local.queue_arn] },
+      {
+        sid       = "SeeKey"
+        when      = var.kms_key_arn != null
+        actions   = ["kms:DescribeKey"]
+        resources = [var.kms_key_arn]
+      },
+      # What is public of any model, so that the policy does not grow with the routes: a parameter takes 4 KB.
+      {
+        sid       = "SeeModels"
+        actions   = ["bedrock:GetFoundationModel"]
+        resources = ["arn:${local.partition}:bedrock:${local.region}::foundation-model/*"]
+      },
+      {
+        sid       = "SeeQuotas"
+        actions   = ["servicequotas:GetServiceQuota", "servicequotas:ListServiceQuotas"]
+        resources = ["*"]
       },
     ]
   }

@@ -326,6 +326,8 @@ resource "aws_dynamodb_table_item" "route" {
       for attribute, number in merge(each.value, { max_active_jobs = local.max_active_jobs[each.key] }) :
       attribute => { N = tostring(number) } if contains(keys(local.route_numbers), attribute) && number != null
     },
+    # Clients compare the quota with max_active_jobs, which is what it was when this was applied.
+    each.value.quota_code == null ? {} : { quota_code = { S = each.value.quota_code } },
     # Decimal text: a price is no binary fraction.
     each.value.prices == null ? {} : {
       input_price  = { S = tostring(each.value.prices.input_per_million_tokens) }

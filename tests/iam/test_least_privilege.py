@@ -475,6 +475,10 @@ def test_a_policy_for_other_stacks_suffices_for_what_it_is_named_after_and_no_mo
     s3: Any = aws.client("s3", endpoint_url=world.ministack.endpoint)
     table: Any = aws.client("dynamodb", endpoint_url=world.ministack.endpoint)
     lambda_: Any = aws.client("lambda", endpoint_url=world.ministack.endpoint)
+    sqs: Any = aws.client("sqs", endpoint_url=world.ministack.endpoint)
+    kms: Any = aws.client("kms", endpoint_url=world.ministack.endpoint)
+    events: Any = aws.client("events", endpoint_url=world.ministack.endpoint)
+    rule, letters = world.outputs["rules"]["schedule"]["name"], world.outputs["dead_letter_queue"]["url"]
     bucket, name = world.bucket, world.outputs["table_name"]
     key = {"pk": {"S": "x"}, "sk": {"S": "upload"}}
     index = {"IndexName": "status-index", "KeyConditionExpression": "status_key = :s"}
@@ -510,7 +514,15 @@ def test_a_policy_for_other_stacks_suffices_for_what_it_is_named_after_and_no_mo
             ),
         },
         "operate": {
-            "order": lambda: lambda_.invoke(FunctionName=world.functions["operate_queue"], Payload=status)
+            "order": lambda: lambda_.invoke(FunctionName=world.functions["operate_queue"], Payload=status),
+            "notification": lambda: s3.get_bucket_notification_configuration(Bucket=bucket),
+            "rule": lambda: events.describe_rule(Name=rule),
+            "targets": lambda: events.list_targets_by_rule(Rule=rule),
+            "function": lambda: lambda_.get_function_configuration(
+                FunctionName=world.functions["collect_results"]
+            ),
+            "dead letters": lambda: sqs.get_queue_attributes(QueueUrl=letters, AttributeNames=["All"]),
+            "key": lambda: kms.describe_key(KeyId=world.key_arn),
         },
         "nobody": {
             "write a result": lambda: s3.put_object(Bucket=bucket, Key="processed/x", Body=b"x"),
@@ -520,6 +532,9 @@ def test_a_policy_for_other_stacks_suffices_for_what_it_is_named_after_and_no_mo
             "write a row": lambda: table.put_item(TableName=name, Item=key),
             "delete a row": lambda: table.delete_item(TableName=name, Key=key),
             "read the whole table": lambda: table.scan(TableName=name),
+            "disable a rule": lambda: events.disable_rule(Name=rule),
+            "read dead letters": lambda: sqs.receive_message(QueueUrl=letters),
+            "code of a function": lambda: lambda_.get_function(FunctionName=world.functions["operate_queue"]),
             "another function": lambda: lambda_.invoke(
                 FunctionName=world.functions["collect_results"], Payload=b"{}"
             ),
@@ -529,6 +544,26 @@ def test_a_policy_for_other_stacks_suffices_for_what_it_is_named_after_and_no_mo
     for kind, some in calls.items():
         for what, call in some.items():
             assert denied(call) is (kind != policy), f"{policy}: {kind}: {what}"
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "may"),
+    [
+        ("servicequotas:ListServiceQuotas", "*", True),
+        ("servicequotas:GetServiceQuota", "*", True),
+        ("servicequotas:RequestServiceQuotaIncrease", "*", False),
+        ("bedrock:GetFoundationModel", f"arn:aws:bedrock:{REGION}::foundation-model/x", True),
+        ("bedrock:InvokeModel", f"arn:aws:bedrock:{REGION}::foundation-model/x", False),
+    ],
+)
+def test_the_policy_to_operate_allows_to_see_quotas_and_models(
+    cycle: Cycle, world: World, action: str, resource: str, may: bool
+) -> None:
+    """MiniStack has no Service Quotas, and Bedrock only as the simulator has it: its evaluator is asked."""
+    request = {**cycle.requests("operate_queue")[0], "action": action, "resource_arn": resource}
+    policy = json.loads(world.outputs["policies"]["operate"])
+
+    assert world.ministack.decisions([policy], [request]) == ["Allow" if may else "ImplicitDeny"]
 
 
 def denied(call: Callable[[], Any]) -> bool:

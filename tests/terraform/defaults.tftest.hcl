@@ -279,10 +279,16 @@ run "permissions" {
         ReadRows              = [toset(["dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem"]), toset(["arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue/index/status-index", "arn:aws:dynamodb:us-east-1:123456789012:table/br-batch-inference-queue"])]
       }
       operate = {
-        GiveOrders = [toset(["lambda:InvokeFunction"]), toset(["arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-operate-queue-us-east-1"])]
+        GiveOrders      = [toset(["lambda:InvokeFunction"]), toset(["arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-operate-queue-us-east-1"])]
+        SeeNotification = [toset(["s3:GetBucketNotification"]), toset(["arn:aws:s3:::br-batch-inference-123456789012-us-east-1"])]
+        SeeRules        = [toset(["events:DescribeRule", "events:ListTargetsByRule"]), toset([for rule in ["job-state", "schedule", "sweep"] : "arn:aws:events:us-east-1:123456789012:rule/br-batch-inference-${rule}-us-east-1"])]
+        SeeFunctions    = [toset(["lambda:GetFunctionConfiguration"]), toset([for function in ["create-batch-queue", "process-batch-jobs", "collect-results", "operate-queue", "publish-events"] : "arn:aws:lambda:us-east-1:123456789012:function:br-batch-inference-${function}-us-east-1"])]
+        SeeDeadLetters  = [toset(["sqs:GetQueueAttributes"]), toset(["arn:aws:sqs:us-east-1:123456789012:br-batch-inference-dead-letters-us-east-1"])]
+        SeeModels       = [toset(["bedrock:GetFoundationModel"]), toset(["arn:aws:bedrock:us-east-1::foundation-model/*"])]
+        SeeQuotas       = [toset(["servicequotas:GetServiceQuota", "servicequotas:ListServiceQuotas"]), toset(["*"])]
       }
     }
-    error_message = "policies lets other stacks upload, read or give orders, and no more."
+    error_message = "policies lets other stacks upload, read, or give orders and see what the queue is made of, and no more."
   }
 }
 

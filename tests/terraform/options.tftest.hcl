@@ -235,6 +235,11 @@ run "quotas" {
   }
 
   assert {
+    condition     = { for name, row in aws_dynamodb_table_item.route : name => try(jsondecode(row.item).quota_code.S, "") } == { default = "L-0123ABCD", summaries = "L-1A2B3C4D", titles = "L-1A2B3C4D", labels = "" }
+    error_message = "The row of a route has its quota_code, for clients that compare."
+  }
+
+  assert {
     condition     = { for code, quota in data.aws_servicequotas_service_quota.active_jobs : code => "${quota.service_code} ${quota.quota_code}" } == { "L-0123ABCD" = "bedrock L-0123ABCD", "L-1A2B3C4D" = "bedrock L-1A2B3C4D" }
     error_message = "Each quota is read once, from the service bedrock."
   }
@@ -973,7 +978,7 @@ run "permissions" {
   assert {
     condition = toset(flatten([
       for document in data.aws_iam_policy_document.role : [for statement in document.statement : statement.sid if contains(statement.resources, "*")]
-    ])) == toset(["DenyNetworkInterfacesToCode", "DescribeNetwork", "ListJobs", "ManageNetworkInterfaces", "ManageOwnNetworkInterfaces", "SendTraces"])
+    ])) == toset(["DenyNetworkInterfacesToCode", "DescribeNetwork", "ListJobs", "ManageNetworkInterfaces", "ManageOwnNetworkInterfaces", "SeeQuotas", "SendTraces"])
     error_message = "The resource \"*\" stands only where AWS knows nothing finer."
   }
 

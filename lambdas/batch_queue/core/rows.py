@@ -90,6 +90,7 @@ class Route:
     timeout_hours: int | None = None
     input_price: str = ""
     output_price: str = ""
+    quota_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,7 +225,7 @@ class Queue:
 
     def uploads_below(self, folder: str, most: int | None = None) -> list[Row]:
         """Returns the rows of the current versions of all uploads below a folder, by key."""
-        prefix = self.key_of(folder.rstrip("/") + "/")
+        prefix = self._folder(folder)
         about = self.connection.about
         ids: list[str] = []
         with told(self.name):
@@ -271,11 +271,15 @@ class Queue:
 
     def cancel_below(self, folder: str, *, by: str = "", why: str = "") -> dict[str, Any]:
         """Cancels all uploads below a folder."""
-        return self.order("cancel", prefix=self.key_of(folder.rstrip("/") + "/"), by=by, why=why)
+        return self.order("cancel", prefix=self._folder(folder), by=by, why=why)
 
-    def sweep(self) -> dict[str, Any]:
-        """Has the queue look for uploads whose event was lost, whatever their age."""
-        return self.order("sweep")
+    def sweep(self, folder: str = "") -> dict[str, Any]:
+        """Has the queue look for uploads whose event was lost, whatever their age, also only in a folder."""
+        return self.order("sweep", prefix=self._folder(folder) if folder else "")
+
+    def _folder(self, path: str) -> str:
+        """Returns the key prefix of a folder."""
+        return self.key_of(path.rstrip("/") + "/")
 
 
 class Upload:

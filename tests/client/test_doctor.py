@@ -56,7 +56,7 @@ def answers(world: World, monkeypatch: pytest.MonkeyPatch) -> Answers:
 def test_a_queue_that_works(person: Person, answers: Answers) -> None:
     out = person.types("doctor")
     assert out.endswith("Nothing is wrong.\n")
-    assert f"ok    batch jobs of {HAIKU}: Bedrock takes batch jobs of {HAIKU}." in out
+    assert f"✓ batch jobs of {HAIKU}: Bedrock takes batch jobs of {HAIKU}." in out
     assert {finding["ok"] for finding in person.document("doctor")} == {True}
     assert not person.world.events
     assert not person.world.bedrock_jobs()
@@ -70,15 +70,20 @@ def test_what_is_wrong_and_what_cannot_be_told(person: Person, answers: Answers)
     # When the queue is looked at
     out = person.types("doctor", code=1)
     # Then each is marked, with what to do
-    marks = {line.split(": ")[0][6:]: line[:6].strip() for line in out.splitlines()}
-    assert marks[f"batch jobs of {HAIKU}"] == "wrong"
-    assert marks["dead letters"] == "wrong"
+    marks = {line.split(": ")[0][2:]: line[0] for line in out.splitlines()}
+    assert marks[f"batch jobs of {HAIKU}"] == "✗"
+    assert marks["dead letters"] == "✗"
     assert marks["rule schedule"] == "?"
-    assert marks["service role"] == "ok"
+    assert marks["service role"] == "✓"
     assert "2 events have failed for good" in out
     assert "You lack the permission events:DescribeRule" in out
-    assert "Nothing is wrong" not in out
+    assert out.endswith("2 things to put right. 1 thing could not be told.\n")
     # And the document says the same
     found = {one["what"]: (one["ok"], one["known"]) for one in person.document("doctor", code=1)}
     assert found["rule schedule"] == (False, False)
     assert found["dead letters"] == (False, True)
+
+
+def test_what_cannot_be_told_is_not_wrong(person: Person, answers: Answers) -> None:
+    answers["DescribeRule"] = failing("AccessDeniedException")
+    assert person.types("doctor").endswith("Nothing is wrong. 2 things could not be told.\n")

@@ -240,6 +240,7 @@ class LocalAws:
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
             "BEDROCK_URL": self.bedrock.endpoint,
+            "AWS_ENDPOINT_URL_BEDROCK": self.bedrock.endpoint,
             "NAME": self.name,
             "BEDROCK_BATCH_QUEUE": self.name,
             "BUCKET": out["bucket_name"],

@@ -13,22 +13,26 @@ from bedrock_batch.app import Here, command
 def doctor(here: Here) -> None:
     """Check what the queue needs: its parts, permissions and quotas, and whether Bedrock takes its jobs.
 
-    Nothing is run and nothing is billed. The exit code is 1 if something is wrong or could not be told.
+    Nothing is run and nothing is billed. A line begins with ✓, with ✗ if something is wrong, or with ? if it
+    could not be told, and says what to do. The exit code is 1 if something is wrong.
     """
     from rich.text import Text
 
     from bedrock_batch.doctor import examine
+    from bedrock_batch.output import counted
 
     found = []
     for finding in examine(here.queue.connection):
         found.append(finding)
         if not here.as_json:
-            mark = ("ok", "green") if finding.ok else ("wrong", "red") if finding.known else ("?", "yellow")
-            here.out.line(Text.assemble((f"{mark[0]:<6}", mark[1]), f"{finding.what}: {finding.words}"))
-    wrong = sum(not finding.ok for finding in found)
+            mark = ("✓", "green") if finding.ok else ("✗", "red") if finding.known else ("?", "yellow")
+            here.out.line(Text.assemble(mark, f" {finding.what}: {finding.words}"))
+    wrong = sum(finding.known and not finding.ok for finding in found)
+    unknown = sum(not finding.known for finding in found)
     if here.as_json:
         here.out.json([asdict(finding) for finding in found])
-    elif not wrong:
-        here.out.line("Nothing is wrong.")
+    else:
+        also = f" {counted(unknown, 'thing')} could not be told." if unknown else ""
+        here.out.line((f"{counted(wrong, 'thing')} to put right." if wrong else "Nothing is wrong.") + also)
     if wrong:
         raise typer.Exit(1)

@@ -80,12 +80,15 @@ def resume(here: Here, route: RouteName = "", by: By = "") -> None:
 
 
 @command
-def sweep(here: Here) -> None:
+def sweep(
+    here: Here,
+    path: Annotated[str, typer.Argument(help="Folder below the input prefix. Default: all of it.")] = "",
+) -> None:
     """Have the queue look for uploads whose event was lost, and for files that were there before it.
 
     Every .jsonl file below the input prefix that has not run yet is run, and billed.
     """
-    answer = here.queue.sweep()
+    answer = here.queue.sweep(path)
     _tell(here, answer, answer["did"])
 
 

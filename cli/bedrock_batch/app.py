@@ -67,15 +67,10 @@ class Here:
         If its version is not the client's, this is said on stderr.
         """
         if self._queue is None:
-            import boto3  # noqa: PLC0415
-
             from .client import Queue  # noqa: PLC0415
-            from .connection import told  # noqa: PLC0415
+            from .connection import session_of  # noqa: PLC0415
 
-            region, profile = self._session
-            with told(self.name):
-                session = boto3.Session(region_name=region or None, profile_name=profile or None)
-            self._queue = Queue(self.name, session=session)
+            self._queue = Queue(self.name, session=session_of(*self._session))
             self._compare(self._queue.connection.about.version)
         return self._queue
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -98,9 +99,7 @@ class Connection:
         """The boto3 session."""
         if self._session is not None:
             return self._session
-        import boto3  # noqa: PLC0415 (takes longer to import than all the rest)
-
-        return boto3.Session()
+        return session_of()
 
     def client(self, service: str, config: Config = _CONFIG) -> Any:
         """Returns a client of a service. Raises InputError without a Region."""
@@ -170,6 +169,19 @@ class Connection:
         if "error" in document:
             raise InputError(str(document["error"]))
         return document
+
+
+def session_of(region: str = "", profile: str = "") -> boto3.Session:
+    """Returns a boto3 session. A name that is "" is that of the environment. Raises InputError.
+
+    As the AWS CLI does, and boto3 does not, it takes the Region of AWS_REGION before AWS_DEFAULT_REGION.
+    """
+    import boto3  # noqa: PLC0415 (takes longer to import than all the rest)
+
+    with told():
+        return boto3.Session(
+            region_name=region or os.environ.get("AWS_REGION") or None, profile_name=profile or None
+        )
 
 
 def table_name(name: str) -> str:

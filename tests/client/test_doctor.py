@@ -77,7 +77,7 @@ def test_what_is_wrong_and_what_cannot_be_told(person: Person, answers: Answers)
     assert marks["service role"] == "✓"
     assert "2 events have failed for good" in out
     assert "You lack the permission events:DescribeRule" in out
-    assert out.endswith("2 things to put right. 1 thing could not be told.\n")
+    assert out.endswith("2 things to put right. 2 things could not be told.\n")
     # And the document says the same
     found = {one["what"]: (one["ok"], one["known"]) for one in person.document("doctor", code=1)}
     assert found["rule schedule"] == (False, False)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.iam.world import World, ask, lines
 from tests.local_aws.environment import REGION
@@ -58,21 +59,30 @@ def test_the_policies_suffice_for_every_command(world: World, tmp_path: Path) ->
         environment = credentials(world, policies)
         for arguments, codes in commands.items():
             # When they type a command
-            done = subprocess.run(
-                [sys.executable, "-m", "bedrock_batch", *(one.format(file=path) for one in arguments)],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=False,
-            )
+            done = typed(world, environment, [one.format(file=path) for one in arguments])
             # Then nothing is denied; but for the slots, which only the right to give orders shows
             told = f"{policies} {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
             assert done.returncode in codes, told
             assert "lack the permission" not in done.stdout, told
             if arguments[0] not in ("status", "jobs") or "operate" in policies:
                 assert "AWS refused" not in done.stderr, told
+
+
+def typed(
+    world: World, environment: dict[str, str], arguments: list[str]
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command. While it waits, the processor runs, as nothing here wakes it on a schedule."""
+    command = [sys.executable, "-m", "bedrock_batch", *arguments]
+    pipes: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+        try:
+            if "--wait" in arguments:
+                world.watch()  # from now on: others were denied what they may not do
+                world.until(lambda: process.poll() is not None, " ".join(arguments))
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def credentials(world: World, policies: tuple[str, ...]) -> dict[str, str]:

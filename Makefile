@@ -91,7 +91,7 @@ mutants: setup ## break the functions on purpose, one thing at a time, and see t
 package: setup ## dist/lambdas.zip, byte for byte reproducible
 	@$(VENV) tools/package.py
 
-docs: setup ## the README's tables of requirements, inputs, routes and outputs
+docs: setup ## docs/reference.md: the tables of requirements, inputs, routes and outputs
 	@$(VENV) tools/docs.py
 
 bench-docs: setup ## docs/performance.md and its plots, from .build/bench.json

@@ -1,4 +1,4 @@
-"""Writes the tables of README.md from the Terraform sources, and checks the links in the documentation.
+"""Writes the tables of docs/reference.md from the Terraform sources, and checks the documentation's links.
 
 ``python tools/docs.py`` writes the tables; ``--check`` only compares them and looks for dead links.
 """
@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import hcl2
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+REFERENCE = ROOT / "docs" / "reference.md"
 GENERATED = {".build", ".git", ".mypy_cache", ".pytest_cache", ".terraform", ".venv", "node_modules"}
 
 
@@ -95,16 +95,16 @@ def outputs() -> str:
 TABLES = {"requirements": requirements, "inputs": inputs, "routes": routes, "outputs": outputs}
 
 
-def render(readme: str) -> str:
-    """README.md with its tables written anew. Raises ValueError where the marks for one are missing."""
+def render(page: str) -> str:
+    """The reference with its tables written anew. Raises ValueError where the marks for one are missing."""
     for name, table in TABLES.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        before, found_begin, rest = readme.partition(begin)
+        before, found_begin, rest = page.partition(begin)
         _, found_end, after = rest.partition(end)
         if not (found_begin and found_end):
-            raise ValueError(f"README.md has no {begin.strip()} … {end} for the table")
-        readme = f"{before}{begin}{table()}\n{end}{after}"
-    return readme
+            raise ValueError(f"docs/reference.md has no {begin.strip()} … {end} for the table")
+        page = f"{before}{begin}{table()}\n{end}{after}"
+    return page
 
 
 def descriptions(text: str) -> dict[str, str]:
@@ -264,18 +264,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare and check the links, write nothing")
     options = parser.parse_args(arguments)
-    current = README.read_text(encoding="utf-8")
+    current = REFERENCE.read_text(encoding="utf-8")
     fresh = render(current)
     if not options.check:
-        README.write_text(fresh, encoding="utf-8")
-        print("README.md was up to date" if current == fresh else "wrote the tables of README.md")
+        REFERENCE.write_text(fresh, encoding="utf-8")
+        print(f"docs/reference.md {'was up to date' if current == fresh else 'has new tables'}")
         return 0
     faults = [f"{link}: correct the link" for link in dead_links()]
     if current != fresh:
         faults.append(
-            "README.md: its tables differ from the Terraform sources: run `make docs` and commit it"
+            "docs/reference.md: its tables differ from the Terraform sources: run `make docs` and commit it"
         )
-    print("\n".join(faults or ["the tables of README.md and all links are up to date"]))
+    print("\n".join(faults or ["the tables of docs/reference.md and all links are up to date"]))
     return 1 if faults else 0
 
 

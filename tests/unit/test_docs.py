@@ -1,4 +1,4 @@
-"""The generated tables of the README, the links of the documentation, and what the examples share."""
+"""The generated tables of docs/reference.md, the links of the documentation, and what the examples share."""
 
 import re
 from pathlib import Path
@@ -16,9 +16,9 @@ def rows(table: str) -> dict[str, list[str]]:
     return {row[0].strip("|` "): [cell.strip("| ") for cell in row[1:]] for row in cells}
 
 
-def test_the_readme_has_the_tables_of_the_sources() -> None:
-    readme = docs.README.read_text(encoding="utf-8")
-    assert docs.render(readme) == readme, "run `make docs` and commit README.md"
+def test_the_reference_has_the_tables_of_the_sources() -> None:
+    page = docs.REFERENCE.read_text(encoding="utf-8")
+    assert docs.render(page) == page, "run `make docs` and commit docs/reference.md"
 
 
 def test_every_input_and_output_has_a_row_and_a_description() -> None:
@@ -99,10 +99,10 @@ def test_an_attribute_and_its_description_without_each_other_are_an_error(
 
 
 @pytest.mark.parametrize("name", docs.TABLES)
-def test_a_readme_without_the_marks_is_an_error_that_names_them(name: str) -> None:
-    readme = docs.README.read_text(encoding="utf-8").replace(f"<!-- {name} -->", "")
+def test_a_page_without_the_marks_is_an_error_that_names_them(name: str) -> None:
+    page = docs.REFERENCE.read_text(encoding="utf-8").replace(f"<!-- {name} -->", "")
     with pytest.raises(ValueError, match=f"<!-- {name} -->"):
-        docs.render(readme)
+        docs.render(page)
 
 
 def test_every_link_leads_to_a_file_and_a_heading() -> None:
@@ -143,7 +143,7 @@ def test_the_complete_example_sets_every_input_that_can_be_combined() -> None:
 
 
 def test_the_ten_steps_name_functions_that_exist() -> None:
-    readme = docs.README.read_text(encoding="utf-8")
+    readme = (docs.ROOT / "README.md").read_text(encoding="utf-8")
     section = readme.split("## How it works: the ten steps\n")[1].split("\n## ")[0]
     steps = re.findall(r"^\| (\d+) \| .* \| (.+) \| (.+) \|$", section, re.MULTILINE)
     assert [int(number) for number, _, _ in steps] == list(range(1, 11))
@@ -161,7 +161,7 @@ ADDRESS = re.compile(r"module\.(?:\w+|<\w+>)\.(aws_\w+\.\w+)")
 def test_the_documentation_names_only_resources_of_the_module() -> None:
     sources = "\n".join(path.read_text(encoding="utf-8") for path in sorted(docs.ROOT.glob("*.tf")))
     resources = {".".join(found) for found in re.findall(r'^resource "(\w+)" "(\w+)"', sources, re.MULTILINE)}
-    pages = [docs.README, docs.ROOT / "CHANGELOG.md", *sorted((docs.ROOT / "docs").glob("*.md"))]
+    pages = [docs.ROOT / "README.md", docs.ROOT / "CHANGELOG.md", *sorted((docs.ROOT / "docs").glob("*.md"))]
     named = {
         address: path.name for path in pages for address in ADDRESS.findall(path.read_text(encoding="utf-8"))
     }

@@ -180,6 +180,8 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (for what is left to flush at the end)
         return 0
     except typer.TyperException as error:
+        if not error.format_message():  # no command: the help was printed
+            return error.exit_code
         return _failed(f"{error.format_message()} --help says more.", error.exit_code)
     return code if isinstance(code, int) else 0
 

@@ -195,8 +195,8 @@ class Queue:
         if not versions:
             raise InputError(
                 f"{key} is not in the bucket {self.connection.about.bucket}. Name a path below "
-                f"{self.connection.about.input_prefix}, or an upload id. bedrock-batch status lists the "
-                "uploads"
+                f"{self.connection.about.input_prefix}, or an upload ID. bedrock-batch status / lists "
+                "the uploads"
             )
         return Upload(self, versions[0].object(self.connection.about.bucket))
 

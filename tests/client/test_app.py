@@ -216,6 +216,13 @@ ENVIRONMENT = {
 }
 
 
+def test_without_a_command_there_is_help_and_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    assert app.run([]) == 2
+    out, err = capfd.readouterr()
+    assert "Usage: bedrock-batch" in out + err
+    assert "bedrock-batch:" not in err
+
+
 def test_without_credentials_it_says_how_to_get_some() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bedrock_batch", "status", "--region", "us-east-1"],

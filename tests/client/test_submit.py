@@ -43,7 +43,7 @@ def test_what_is_there_is_not_sent_again(person: Person) -> None:
     # When the same file is submitted again
     out = person.types("submit", path, "--wait")
     # Then its upload is followed, and nothing runs again
-    assert "1 file with the same contents was in the bucket already" in person.err
+    assert "In the bucket already, with the same contents: 1 file." in person.err
     assert "Completed" in out
     assert len(person.world.uploads()) == 1
     # But a file that was changed is another version
@@ -184,7 +184,7 @@ def test_an_interrupt_leaves_the_work_running_and_says_how_to_come_back(
 
     monkeypatch.setattr("bedrock_batch.client.time.sleep", interrupted)
     person.types("submit", path, "--wait", code=130)
-    assert "1 upload goes on. Come back with bedrock-batch status a.jsonl" in person.err
+    assert "What was uploaded goes on. Come back with bedrock-batch status a.jsonl" in person.err
     person.world.run()
     assert [upload.status for upload in person.world.uploads()] == [Status.COMPLETED]
 

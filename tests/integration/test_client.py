@@ -316,7 +316,7 @@ def test_ctrl_c_leaves_the_work_running_on_a_narrow_terminal(
     # Then the command ends at once, and says how to come back
     assert waiting.end() == 130
     words = " ".join(" ".join(plain_lines(waiting.shown)).split())
-    assert "1 upload goes on. Come back with bedrock-batch status cli/ctrl-c.jsonl" in words
+    assert "What was uploaded goes on. Come back with bedrock-batch status cli/ctrl-c.jsonl" in words
     assert "Traceback" not in waiting.shown
     (row,) = queue.ended(_id(person, "cli/ctrl-c.jsonl"))
     assert row["status"] == Status.COMPLETED

@@ -202,7 +202,7 @@ def _sent(here: Here, checked: Sequence[Checked]) -> Submission:
     if there:
         from bedrock_batch.output import counted
 
-        out.note(f"{counted(there, 'file')} with the same contents was in the bucket already.", style="dim")
+        out.note(f"In the bucket already, with the same contents: {counted(there, 'file')}.", style="dim")
     return submission
 
 
@@ -232,8 +232,6 @@ def _path_of(here: Here, submission: Submission) -> str:
 
 def _waited(here: Here, submission: Submission) -> dict[str, Row]:
     """Waits until all uploads have ended, and returns their rows by upload id."""
-    from bedrock_batch.output import counted
-
     watching = _Live(here, submission) if here.out.live else _Lines(here, submission)
     found: dict[str, Row] = {}
     try:
@@ -243,7 +241,7 @@ def _waited(here: Here, submission: Submission) -> dict[str, Row]:
     except KeyboardInterrupt:
         path = _path_of(here, submission)
         here.out.note(
-            f"Interrupted. {counted(len(submission), 'upload')} goes on. Come back with "
+            "Interrupted. What was uploaded goes on. Come back with "
             f"bedrock-batch status {path}, and get the result with bedrock-batch results {path}"
         )
         raise typer.Exit(INTERRUPTED) from None

@@ -86,4 +86,6 @@ def test_the_fixed_costs_of_an_example_are_those_of_its_plan(example: str) -> No
 
 def test_the_readme_says_what_an_idle_queue_has() -> None:
     readme = (checks.ROOT / "README.md").read_text()
-    assert f"{alarm_metrics(plans()['basic'])} alarm metrics" in readme
+    count = alarm_metrics(plans()["basic"])
+    assert f"{count} alarm metrics" in readme
+    assert f"{count * ALARM + IDLE_METRICS * METRIC + DASHBOARD:.2f} USD a month" in readme

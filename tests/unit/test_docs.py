@@ -143,12 +143,12 @@ def test_the_complete_example_sets_every_input_that_can_be_combined() -> None:
 
 
 def test_the_ten_steps_name_functions_that_exist() -> None:
-    readme = (docs.ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme.split("## How it works: the ten steps\n")[1].split("\n## ")[0]
+    page = docs.ROOT / "docs" / "architecture.md"
+    section = page.read_text(encoding="utf-8").split("## The ten steps\n")[1].split("\n## ")[0]
     steps = re.findall(r"^\| (\d+) \| .* \| (.+) \| (.+) \|$", section, re.MULTILINE)
     assert [int(number) for number, _, _ in steps] == list(range(1, 11))
     for number, files, functions in steps:
-        sources = [docs.ROOT / path for path in re.findall(r"\]\(([^)]+\.py)\)", files)]
+        sources = [page.parent / path for path in re.findall(r"\]\(([^)]+\.py)\)", files)]
         text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
         for name in re.findall(r"`([\w.]+)`", functions):
             for part in name.split("."):

@@ -33,7 +33,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ministack import app as ministack
-from ministack.core import iam_evaluator, lambda_runtime
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import eventbridge, lambda_svc, s3, sns, sqs, sts
 
@@ -210,6 +210,26 @@ def enforce(
         actions = ["kms:Decrypt"]
     key = key_of(resource_arn) if actions else ""
     return refusal(access_key_id, [(each, key, via("s3")) for each in actions], region) if key else None
+
+
+_extract_resource_arn = iam_actions.extract_resource_arn
+
+
+def extract_resource_arn(
+    service: str, method: str, path: str, headers: Headers, body: bytes, *arguments: Any
+) -> str:
+    """What a request is about, as MiniStack sees it, but for rules of EventBridge.
+
+    The ARN of a rule on the default bus has no name of a bus, and ListTargetsByRule is about a rule too (AWS
+    service authorization reference, Amazon EventBridge). MiniStack 1.5.33 has it otherwise.
+    """
+    found: str = _extract_resource_arn(service, method, path, headers, body, *arguments)
+    if service != "events":
+        return found
+    if found == "*" and b'"Rule"' in body:
+        about = json.dumps({"Name": json.loads(body)["Rule"]}).encode()
+        found = _extract_resource_arn(service, method, path, headers, about, *arguments)
+    return found.replace(":rule/default/", ":rule/")
 
 
 _dispatch = ministack._dispatch_service_request
@@ -445,6 +465,7 @@ def main() -> None:
     iam_evaluator.evaluate = evaluate
     iam_evaluator.evaluate_resource_policy = evaluate_resource_policy
     iam_evaluator.enforce = enforce
+    iam_actions.extract_resource_arn = extract_resource_arn
     ministack._dispatch_service_request = dispatch
     lambda_svc._emit_lambda_logs = emit_lambda_logs
     lambda_svc._route_async_failure = route_async_failure

@@ -12,7 +12,7 @@ examples.load()
 
 HERE = Path(__file__).parent
 #: Folders whose tests carry the marker of the same name.
-KINDS = ("unit", "flows", "faults", "terraform", "integration", "iam")
+KINDS = ("unit", "flows", "client", "faults", "terraform", "integration", "iam")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -19,8 +19,6 @@ from tests.client.conftest import Person
 from tests.client.test_looking import submitted
 from tests.support.world import lines, package_root, records
 
-pytestmark = pytest.mark.client
-
 COMMANDS = {
     "submit": ("{file}",),
     "status": (),

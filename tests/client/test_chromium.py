@@ -11,8 +11,6 @@ import pytest
 
 from tools import browser, chromium
 
-pytestmark = pytest.mark.client
-
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:

@@ -9,8 +9,6 @@ from bedrock_batch import InputError, Queue, RejectedError, TimedOutError
 from tests.client.conftest import Person
 from tests.support.world import lines, records
 
-pytestmark = pytest.mark.client
-
 
 def test_a_file_is_submitted_waited_for_and_read_in_one_line(person: Person) -> None:
     path = person.file("a.jsonl", lines(records(3)))

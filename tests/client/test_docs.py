@@ -17,8 +17,6 @@ from bedrock_batch.client import Queue, Submission, Upload
 
 from tools.docs import ROOT
 
-pytestmark = pytest.mark.client
-
 PAGE = ROOT / "docs" / "client.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: The classes that the variables of the page's Python examples have.

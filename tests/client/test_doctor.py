@@ -11,8 +11,6 @@ from tests.client.conftest import Lambda, Person, Session
 from tests.support.world import HAIKU, World
 from tests.unit.test_doctor import Answers, Aws, arn, failing, good
 
-pytestmark = pytest.mark.client
-
 #: The functions have other names here.
 NAMES = {"create_batch_queue": "create", "process_batch_jobs": "process"}
 

@@ -14,8 +14,6 @@ from bedrock_batch.version import VERSION
 
 from tests.support.world import package_root
 
-pytestmark = pytest.mark.client
-
 SUPPORTED = ("3.11", "3.12", "3.13")
 #: How often each command is timed; the quickest run counts, as other work can only make one slower.
 RUNS = 7

@@ -14,8 +14,6 @@ import pytest
 from tests.client.conftest import Person
 from tests.support.world import lines, records
 
-pytestmark = pytest.mark.client
-
 BAD = {"recordId": "bad", "modelInput": {"max_tokens": 0}}
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from batch_queue.core.rows import Status
 from batch_queue.steps.operate import AGAIN_SECONDS
 
 from tests.client.conftest import Person
 from tests.client.test_looking import running
 from tests.support.world import lines, records
-
-pytestmark = pytest.mark.client
 
 
 def test_an_upload_is_cancelled_in_mid_flight_and_retried(person: Person) -> None:

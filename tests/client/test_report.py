@@ -14,8 +14,6 @@ from bedrock_batch.report import data as reading
 from tests.client.conftest import Clock, Person
 from tests.support.world import World, lines, records
 
-pytestmark = pytest.mark.client
-
 
 @pytest.fixture(autouse=True)
 def clock(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

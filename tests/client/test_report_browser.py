@@ -13,8 +13,6 @@ from bedrock_batch.report.slots import merged
 from tests.support import report_data
 from tools import browser
 
-pytestmark = pytest.mark.client
-
 DRAWN = "document.documentElement.dataset.drawn"
 WIDE, PHONE = 1280, 400
 

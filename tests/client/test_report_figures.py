@@ -23,8 +23,6 @@ from hypothesis import strategies as st
 from tests.support import report_data
 from tests.support.report_data import HAIKU, SINCE, route
 
-pytestmark = pytest.mark.client
-
 UNTIL = SINCE + 86_400
 JOB = Job(
     job_id="0" * 32,

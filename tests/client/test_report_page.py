@@ -11,7 +11,6 @@ from html.parser import HTMLParser
 from typing import Any
 
 import plotly.graph_objects as go
-import pytest
 from batch_queue.core import names
 from batch_queue.core.rows import Status
 from bedrock_batch.report import Data, figures, page, plots
@@ -20,8 +19,6 @@ from hypothesis import strategies as st
 
 from tests.support import report_data
 from tests.support.report_data import SINCE, WEEK
-
-pytestmark = pytest.mark.client
 
 MARK = '</script><script>alert(1)</script><!--<b onclick="x">\'&%{x}$x$'
 # plotly.js is most of the page.

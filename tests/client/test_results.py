@@ -12,8 +12,6 @@ from bedrock_batch import results
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytestmark = pytest.mark.client
-
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 

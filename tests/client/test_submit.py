@@ -14,8 +14,6 @@ from batch_queue.core.rows import Status
 from tests.client.conftest import Person
 from tests.support.world import lines, records
 
-pytestmark = pytest.mark.client
-
 
 def test_a_file_is_submitted_and_its_result_lies_beside_it(person: Person) -> None:
     path = person.file("reviews.jsonl", lines(records(20)))

@@ -17,8 +17,6 @@ from tests.client.conftest import Person
 from tests.client.test_looking import running
 from tests.support.world import HAIKU, lines, records
 
-pytestmark = pytest.mark.client
-
 
 def shown(found: dict[str, Any], width: int, height: int | None = None) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)

@@ -193,3 +193,17 @@ def test_of_many_uploads_only_their_number_is_told(person: Person) -> None:
     person.types("submit", str(person.folder / "all"), "--wait", "-o", str(person.folder / "out"))
     assert "25 Submitted" in person.err
     assert person.err.count("\n") < 25
+
+
+def test_a_wait_that_takes_too_long_ends_with_exit_code_1_and_the_work_goes_on(person: Person) -> None:
+    path = person.file("a.jsonl", lines(records(100)))
+    person.types("submit", path, "--wait", "--timeout", "1", code=1)
+    assert "1 of 1 uploads have not ended within 60 s. They go on" in person.err
+    person.types("submit", path, "--timeout", "1", code=2)
+    assert "--timeout needs --wait" in person.err
+
+
+def test_a_folder_for_the_result_is_made(person: Person) -> None:
+    path = person.file("a.jsonl", lines(records(2)))
+    person.types("submit", path, "--wait", "--output", f"{person.folder}/new/")
+    assert (person.folder / "new" / "a.jsonl.out").exists()

@@ -49,12 +49,16 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait", "-w", help="Wait until all have ended, and download their results.")
     ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="With --wait: file, or folder for a folder. Default: beside each file."
-        ),
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", help="With --wait: longest time to wait, in minutes.", min=0.1),
     ] = None,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", help="With --wait: file, or folder with a slash. Default: beside each file."
+        ),
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check, and say what it will take, but upload nothing.")
     ] = False,
@@ -65,8 +69,10 @@ def submit(
     is in the bucket already, with the same contents, is not uploaded again. With --wait, the exit code is 0
     only if every record was answered.
     """
-    if output is not None and not wait:
+    if output and not wait:
         raise InputError("--output needs --wait: without it, bedrock-batch results gets the results later")
+    if timeout is not None and not wait:
+        raise InputError("--timeout needs --wait")
     if name and path != STDIN:
         raise InputError("--name is for standard input: the name of a file is its own")
     with contextlib.ExitStack() as ending:
@@ -83,7 +89,7 @@ def submit(
         if not wait:
             _submitted(here, submission, document)
             return
-        found = _waited(here, submission)
+        found = _waited(here, submission, None if timeout is None else timeout * 60)
         targets = _targets(local, checked, output, from_stdin=path == STDIN)
         _ended(here, submission, found, targets, document)
 
@@ -230,13 +236,13 @@ def _path_of(here: Here, submission: Submission) -> str:
     return shlex.quote(common) if len(paths) == 1 else shlex.quote(f"{common}/") if common else ""
 
 
-def _waited(here: Here, submission: Submission) -> dict[str, Row]:
+def _waited(here: Here, submission: Submission, timeout: float | None) -> dict[str, Row]:
     """Waits until all uploads have ended, and returns their rows by upload id."""
     watching = _Live(here, submission) if here.out.live else _Lines(here, submission)
     found: dict[str, Row] = {}
     try:
         with watching:
-            for found in submission.watch():
+            for found in submission.watch(timeout):
                 watching.show(found)
     except KeyboardInterrupt:
         path = _path_of(here, submission)
@@ -356,20 +362,19 @@ class _Foretold:
         return bool(self.answer)
 
 
-def _targets(
-    path: Path, checked: Sequence[Checked], output: Path | None, *, from_stdin: bool
-) -> dict[str, Path]:
+def _targets(path: Path, checked: Sequence[Checked], output: str, *, from_stdin: bool) -> dict[str, Path]:
     """Returns key → the file that gets its result."""
-    if output is None:
+    if not output:
         folder = Path() if from_stdin else None
         return {
             one.source.key: (folder or one.source.path.parent) / _out(Path(one.source.path.name))
             for one in checked
         }
-    if path.is_dir() or output.is_dir():
+    target = Path(output)
+    if path.is_dir() or target.is_dir() or output.endswith("/"):
         root = path if path.is_dir() else path.parent
-        return {one.source.key: output / _out(one.source.path.relative_to(root)) for one in checked}
-    return {checked[0].source.key: output}
+        return {one.source.key: target / _out(one.source.path.relative_to(root)) for one in checked}
+    return {checked[0].source.key: target}
 
 
 def _out(path: Path) -> Path:

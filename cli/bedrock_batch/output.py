@@ -131,8 +131,3 @@ def bytes_text(size: float) -> str:
         if size >= factor:
             return f"{size / factor:,.1f} {unit}"
     return f"{size:,.0f} bytes"
-
-
-def counted(count: int, thing: str) -> str:
-    """Returns a number with the thing that it counts, such as "1 file" or "2 files"."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

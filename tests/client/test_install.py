@@ -47,7 +47,7 @@ def test_it_is_installed_and_its_help_is_quick(version: str, tmp_path: Path) -> 
     subprocess.run([pythons()[version], "-m", "venv", tmp_path / "venv"], timeout=120, check=True)
     bin_ = tmp_path / "venv" / "bin"
     # When the checkout is installed into it
-    install = [bin_ / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "."]
+    install = [str(bin_ / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "."]
     subprocess.run(install, cwd=package_root(), timeout=600, check=True)
     # Then the command works, outside of the checkout
     shown = subprocess.run(

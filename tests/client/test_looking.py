@@ -135,7 +135,7 @@ def test_a_time_that_is_none_is_told(person: Person, since: str) -> None:
 def test_what_an_upload_waits_for_is_explained(person: Person) -> None:
     running(person)
     out = person.types("explain", "a.jsonl")
-    assert "20 of its records are in 1 job(s)" in out
+    assert "20 of its records are in 1 job." in out
     assert "expected end" in out
     assert person.document("explain", "a.jsonl")["records_in_jobs"] == 20
 

@@ -68,7 +68,7 @@ def test_slots_queue_and_jobs_are_shown(person: Person) -> None:
     person.world.run(lambda: len(person.world.uploads()) == 2 and not person.world.events)
     out = person.types("watch")
     assert "1 + 1 of 2" in out
-    assert "default  7 records of 1 uploads" in out
+    assert "default  7 records of 1 upload" in out
     assert "/20" in out
     found = json.loads(person.types("watch", "--once", "--json"))
     assert found["waiting"]["default"] == {"uploads": 1, "records": 7}

@@ -634,7 +634,7 @@ def test_what_an_upload_waits_for_is_explained(world: World) -> None:
     assert told["ahead"] == {"uploads": 1, "records": 5, "at_least": False}
     (job,) = told["slots"]["ours"]
     assert (told["slots"]["limit"], told["slots"]["free"], job["status"]) == (1, 0, "InProgress")
-    assert "behind 5 records of 1 other uploads" in told["words"]
+    assert "behind 5 records of 1 other upload." in told["words"]
     assert "All 1 slots" in told["words"]
     assert told["expected_start"] > job["expected_end"]
     assert told["expected_end"] > told["expected_start"]

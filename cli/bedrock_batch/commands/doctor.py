@@ -16,10 +16,10 @@ def doctor(here: Here) -> None:
     Nothing is run and nothing is billed. A line begins with ✓, with ✗ if something is wrong, or with ? if it
     could not be told, and says what to do. The exit code is 1 if something is wrong.
     """
+    from batch_queue.core.reports import counted
     from rich.text import Text
 
     from bedrock_batch.doctor import examine
-    from bedrock_batch.output import counted
 
     found = []
     for finding in examine(here.queue.connection):

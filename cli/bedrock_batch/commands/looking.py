@@ -93,7 +93,9 @@ def _upload_status(here: Here, path: str) -> None:
 
 
 def _folder_status(here: Here, path: str) -> None:
-    from bedrock_batch.output import counted, status_text
+    from batch_queue.core.reports import counted
+
+    from bedrock_batch.output import status_text
 
     found = here.queue.uploads_below(path, MOST + 1)
     if not found:

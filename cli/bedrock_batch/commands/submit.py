@@ -144,7 +144,9 @@ def _faults(checked: Sequence[Checked]) -> list[dict[str, Any]]:
 
 def _expect(here: Here, checked: Sequence[Checked]) -> dict[str, Any]:
     """Prints what the files are expected to take, and returns it as a document."""
-    from bedrock_batch.output import bytes_text, counted, seconds_text
+    from batch_queue.core.reports import counted
+
+    from bedrock_batch.output import bytes_text, seconds_text
 
     found = here.queue.expected(checked)
     out = here.out
@@ -206,7 +208,7 @@ def _sent(here: Here, checked: Sequence[Checked]) -> Submission:
         raise
     there = sum(not one.sent for one in submission)
     if there:
-        from bedrock_batch.output import counted
+        from batch_queue.core.reports import counted
 
         out.note(f"In the bucket already, with the same contents: {counted(there, 'file')}.", style="dim")
     return submission

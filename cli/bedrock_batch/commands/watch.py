@@ -183,13 +183,14 @@ def frame(found: Mapping[str, Any], width: int, height: int | None = None) -> Re
 
 
 def _waiting(depth: Mapping[str, int] | None) -> Any:
+    from batch_queue.core.reports import counted
     from rich.text import Text
 
     if depth is None:
         return Text("more than can be counted in a moment")
     if not depth["records"]:
         return Text("nothing", "dim")
-    return Text(f"{depth['records']:,} records of {depth['uploads']:,} uploads")
+    return Text(f"{counted(depth['records'], 'record')} of {counted(depth['uploads'], 'upload')}")
 
 
 def _bar(one: Mapping[str, Any], width: int) -> Any:

@@ -12,11 +12,11 @@ from batch_queue.aws.bucket import Bucket, ObjectDeniedError, ObjectGoneError
 from batch_queue.aws.pool import at_once
 from batch_queue.core import names
 from batch_queue.core.records import dataclass
+from batch_queue.core.reports import counted
 from batch_queue.core.rows import TERMINAL, Job, Route, Status, Upload
 
 from bedrock_batch import rows
 from bedrock_batch.connection import told
-from bedrock_batch.output import counted
 
 if TYPE_CHECKING:
     from bedrock_batch.connection import Connection

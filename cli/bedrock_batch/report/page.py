@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from batch_queue.core.reports import counted
 from batch_queue.core.rows import TERMINAL, Status
-
-from bedrock_batch.output import counted
 
 from . import plots
 from .causes import Cause, Kind

@@ -8,8 +8,7 @@ from dataclasses import field
 from importlib.resources import files
 
 from batch_queue.core.records import dataclass
-
-from bedrock_batch.output import counted
+from batch_queue.core.reports import counted
 
 from .plots import Plot
 from .words import escaped, shortened

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batch_queue.core.records import dataclass
+from batch_queue.core.reports import counted
 from batch_queue.core.rows import TERMINAL
-
-from bedrock_batch.output import counted
 
 from .causes import Cause
 from .figures import Figures, RouteFigures

@@ -59,7 +59,8 @@ def cancelled(upload: Upload, not_run: int) -> str:
     words = f"Cancelled {_order(upload)}."
     if not_run and upload.success_count:
         words += f" {upload.success_count:,} of {upload.records:,} records were answered before."
-    return words + (' The order "retry" runs the others.' if not_run else "")
+    others = "the others" if upload.success_count else "its records"
+    return words + (f' The order "retry" runs {others}.' if not_run else "")
 
 
 def _order(upload: Upload) -> str:
@@ -102,9 +103,14 @@ def waits_again(job: Job, records: int, ran: bool) -> str:
     return f"waiting: {why[: MAX_MESSAGE // 2]}; {back_in_the_queue(records)}"
 
 
+def counted(count: int, thing: str) -> str:
+    """Returns a number with what it counts, such as "1 job" or "1,200 jobs"."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 def back_in_the_queue(records: int) -> str:
     """Returns the words that so many records are in the queue again."""
-    return f"{'1 record is' if records == 1 else f'{records:,} records are'} in the queue again"
+    return f"{counted(records, 'record')} {'is' if records == 1 else 'are'} in the queue again"
 
 
 def rejection(

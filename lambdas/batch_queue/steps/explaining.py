@@ -235,13 +235,14 @@ def _words(upload: Upload, told: Mapping[str, Any], route: Route, pause: Pause |
     if upload.cancelled_at:
         words.append(f"{reports.cancelling(upload)}.")
     if told["records_in_jobs"]:
-        words.append(f"{told['records_in_jobs']:,} of its records are in {len(told['jobs'])} job(s).")
+        jobs = reports.counted(len(told["jobs"]), "job")
+        words.append(f"{told['records_in_jobs']:,} of its records are in {jobs}.")
     if told["records_waiting"]:
         ahead = told["ahead"]
         more = "more than " if ahead["at_least"] else ""
         words.append(
             f"{told['records_waiting']:,} of its records wait in the queue of the route {route.name}, behind "
-            f"{more}{ahead['records']:,} records of {ahead['uploads']:,} other uploads."
+            f"{more}{ahead['records']:,} records of {reports.counted(ahead['uploads'], 'other upload')}."
         )
         slots = told["slots"]
         held = f"{len(slots['ours'])} of this queue and {len(slots['others'])} of others"

@@ -206,7 +206,7 @@ class Intake:
         key = names.report_key(upload.key, settings.input_prefix, settings.output_prefix)
         first = scan.faults[0]
         where = f"line {first.line}: " if first.line else ""
-        more = f" ({scan.fault_count - 1:,} more faults)" if scan.fault_count > 1 else ""
+        more = f" ({reports.counted(scan.fault_count - 1, 'more fault')})" if scan.fault_count > 1 else ""
         message = f"Rejected, nothing was run: {where}{first.reason}{more}."
         if names.key_too_long(key):  # then only the row says so
             rejected = _ended(upload, Status.REJECTED, message)

@@ -389,7 +389,7 @@ def _told(upload: Upload, found: Cancelled | None, *, again: bool) -> dict[str, 
     words.append(f"{found.taken_out:,} records have left the queue.")
     if found.in_jobs:
         stopped = (
-            f" {len(found.stopped)} job(s) with nothing else in them are being stopped."
+            f" {reports.counted(len(found.stopped), 'job')} with nothing else to run will be stopped."
             if found.stopped
             else ""
         )

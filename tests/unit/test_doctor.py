@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from batch_queue.core.rows import Route
 from bedrock_batch import doctor
-from bedrock_batch.connection import ABOUT_KEY, About, Connection
+from bedrock_batch.connection import About, Connection
 from bedrock_batch.doctor import Finding
 from boto3.session import Session
 from botocore.awsrequest import AWSResponse
@@ -232,20 +233,10 @@ def test_nothing_is_wrong_with_a_queue_that_works() -> None:
 
 
 def test_a_queue_without_a_key_and_in_a_bucket_of_another_account_is_asked_for_that() -> None:
-    about = About(
-        **{
-            **{name: getattr(ABOUT, name) for name in About.__dataclass_fields__},
-            "kms_key_arn": "",
-            "bucket_owner": "999999999999",
-        }
-    )
+    about = replace(ABOUT, kms_key_arn="", bucket_owner="999999999999")
     aws = Aws(good())
     assert "KMS key" not in examined(good(), about=about, aws=aws)
     assert aws.calls[0][1] == {"Bucket": "bucket", "ExpectedBucketOwner": "999999999999"}
-
-
-def test_the_row_for_clients_must_be_there() -> None:
-    assert ABOUT_KEY == ("about", "queue")
 
 
 # ------------------------------------------------------------------------------------------- what AWS denies
@@ -369,6 +360,12 @@ def test_a_notification_that_misses_uploads_is_wrong(found: dict[str, Any], word
 @pytest.mark.parametrize("state", ["ENABLED", "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"])
 def test_a_rule_that_is_enabled_and_invokes_its_function_is_good(state: str) -> None:
     assert doctor.rule_of("schedule", state, ["arn:aws:sqs:x", arn("process_batch_jobs")], ABOUT).ok
+
+
+def test_a_rule_of_a_newer_module_must_be_enabled() -> None:
+    about = replace(ABOUT, rules={"new": "br-new"})
+    assert doctor.rule_of("new", "ENABLED", [], about).ok
+    assert not doctor.rule_of("new", "DISABLED", [], about).ok
 
 
 def test_a_rule_that_is_disabled_is_wrong() -> None:

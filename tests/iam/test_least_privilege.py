@@ -549,6 +549,11 @@ def test_a_policy_for_other_stacks_suffices_for_what_it_is_named_after_and_no_mo
 @pytest.mark.parametrize(
     ("action", "resource", "may"),
     [
+        ("events:DescribeRule", "{schedule}", True),
+        ("events:DescribeRule", "{job_state}", True),
+        ("events:ListTargetsByRule", "{sweep}", True),
+        ("events:DisableRule", "{sweep}", False),
+        ("events:DescribeRule", f"arn:aws:events:{REGION}:000000000000:rule/another", False),
         ("servicequotas:ListServiceQuotas", "*", True),
         ("servicequotas:GetServiceQuota", "*", True),
         ("servicequotas:RequestServiceQuotaIncrease", "*", False),
@@ -556,11 +561,12 @@ def test_a_policy_for_other_stacks_suffices_for_what_it_is_named_after_and_no_mo
         ("bedrock:InvokeModel", f"arn:aws:bedrock:{REGION}::foundation-model/x", False),
     ],
 )
-def test_the_policy_to_operate_allows_to_see_quotas_and_models(
+def test_the_policy_to_operate_allows_to_see_rules_quotas_and_models(
     cycle: Cycle, world: World, action: str, resource: str, may: bool
 ) -> None:
     """MiniStack has no Service Quotas, and Bedrock only as the simulator has it: its evaluator is asked."""
-    request = {**cycle.requests("operate_queue")[0], "action": action, "resource_arn": resource}
+    asked_for = cycle.requests("operate_queue")[0]
+    request = {**asked_for, "action": action, "resource_arn": resource.format(**sources(world))}
     policy = json.loads(world.outputs["policies"]["operate"])
 
     assert world.ministack.decisions([policy], [request]) == ["Allow" if may else "ImplicitDeny"]

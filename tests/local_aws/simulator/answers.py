@@ -254,6 +254,8 @@ def _check_nova(body: Mapping[str, Any]) -> None:
             raise RecordError(400, f"{_MALFORMED}: #/messages/{index}/role: must be user or assistant")
         if not isinstance(message.get("content"), list) or not message["content"]:
             raise RecordError(400, f"{_MALFORMED}: #/messages/{index}/content: expected type: JSONArray")
+    for name in ("maxTokens", "max_new_tokens"):
+        _check_limit(body, "inferenceConfig", name)
 
 
 def _answer_nova(_: str, body: Mapping[str, Any]) -> Answer:
@@ -273,6 +275,42 @@ def _answer_nova(_: str, body: Mapping[str, Any]) -> Answer:
         },
     }
     return Answer(output, given, made)
+
+
+_KINDS = {
+    bool: "Boolean",
+    int: "Integer",
+    float: "Double",
+    str: "String",
+    list: "JSONArray",
+    dict: "JSONObject",
+}
+
+
+def _check_limit(body: Mapping[str, Any], *path: str) -> None:
+    """Raise RecordError if a limit of tokens, or an object on the way to it, is of the wrong type."""
+    found: Any = body
+    for depth, name in enumerate(path, start=1):
+        found = found.get(name)
+        if found is None:
+            return
+        wanted = "Integer" if depth == len(path) else "JSONObject"
+        kind = _KINDS[type(found)]
+        where = f"{_MALFORMED}: #/{'/'.join(path[:depth])}"
+        if kind != wanted:
+            raise RecordError(400, f"{where}: expected type: {wanted}, found: {kind}")
+        if wanted == "Integer" and found < 1:
+            raise RecordError(400, f"{where}: {found} is not greater or equal to 1")
+
+
+def _check_completion(text: str, *limit: str) -> Callable[[Mapping[str, Any]], None]:
+    """A check for a body with a text and, at this path, a limit of tokens."""
+
+    def checker(body: Mapping[str, Any]) -> None:
+        _need_text(text)(body)
+        _check_limit(body, *limit)
+
+    return checker
 
 
 def _need_text(name: str) -> Callable[[Mapping[str, Any]], None]:
@@ -340,9 +378,9 @@ _CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "anthropic": _check_anthropic,
     "nova": _check_nova,
     "titan-embed": _check_titan_embed,
-    "titan-text": _need_text("inputText"),
-    "llama": _need_text("prompt"),
-    "mistral": _need_text("prompt"),
+    "titan-text": _check_completion("inputText", "textGenerationConfig", "maxTokenCount"),
+    "llama": _check_completion("prompt", "max_gen_len"),
+    "mistral": _check_completion("prompt", "max_tokens"),
 }
 _ANSWERS: dict[str, Callable[[str, Mapping[str, Any]], Answer]] = {
     "anthropic": _answer_anthropic,

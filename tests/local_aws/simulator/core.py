@@ -777,7 +777,7 @@ class Simulator:
         self._close(job, at, "Stopped", "")
 
     def _list(self, params: dict[str, Any]) -> dict[str, Any]:
-        after, before = params.get("submitTimeAfter"), params.get("submitTimeBefore")
+        after, before = _aware(params.get("submitTimeAfter")), _aware(params.get("submitTimeBefore"))
         status, part = params.get("statusEquals"), params.get("nameContains")
         descending = params.get("sortOrder", "Descending") == "Descending"
         filters = [str(params.get(name)) for name in ("submitTimeAfter", "submitTimeBefore", "statusEquals",
@@ -790,11 +790,13 @@ class Simulator:
         for job in reversed(jobs) if descending else jobs:
             if start is not None and (job.number >= start if descending else job.number <= start):
                 continue
+            # As answers tell it: the time that Get gave of a job bounds a list without that job.
+            submitted = dt.datetime.fromisoformat(_iso(job.submitted))
             if (
                 (status is not None and job.status != status)
                 or (part is not None and part not in job.name)
-                or (after is not None and job.submitted <= after.timestamp())
-                or (before is not None and job.submitted >= before.timestamp())
+                or (after is not None and submitted <= after)
+                or (before is not None and submitted >= before)
             ):
                 continue
             if len(found) == limit:
@@ -849,6 +851,11 @@ def _errors_counted(counts: dict[str, Any]) -> Iterator[None]:
         code = error.code if isinstance(error, ApiError) else type(error).__name__
         counts["errors"][code] = counts["errors"].get(code, 0) + 1
         raise
+
+
+def _aware(time: dt.datetime | None) -> dt.datetime | None:
+    """A time in UTC unless it says otherwise."""
+    return time.replace(tzinfo=dt.UTC) if time is not None and time.tzinfo is None else time
 
 
 def _iso(at: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from typing import Any
 
 import pytest
@@ -55,6 +56,38 @@ def test_times_bound_the_submission(world: World, simulator: Simulator) -> None:
         "a-6",
         "last",
     ]
+
+
+def test_the_filters_agree_with_brute_force_over_what_get_answers(world: World) -> None:
+    # given jobs that were submitted at odd times, some in one millisecond, and what Get says of each
+    simulator = world.simulator({"models": {"*": {"max_active_jobs": 100}}})
+    for number, pause in enumerate([0.0004, 0.0003, 0.0009, 1.00049, 0.5, 0.0001]):
+        simulator.call("CreateModelInvocationJob", world.request(f"{'ab'[number % 2]}-{number}"))
+        world.clock.advance(pause)
+    every = simulator.call("ListModelInvocationJobs", {})["invocationJobSummaries"]
+    times = [None, *(dt.datetime.fromisoformat(job["submitTime"]) for job in every)]
+    moved = [time + dt.timedelta(milliseconds=by) for time in times if time for by in (-1, 1)]
+
+    # when they are listed by each combination of filters, then the list is what brute force finds
+    for after, before, part, status in itertools.product(
+        [*times, *moved], times, (None, "a-", "x"), (None, "Submitted", "Failed")
+    ):
+        given = {
+            "submitTimeAfter": after,
+            "submitTimeBefore": before,
+            "nameContains": part,
+            "statusEquals": status,
+        }
+        expected = [
+            job["jobName"]
+            for job in every
+            if (after is None or dt.datetime.fromisoformat(job["submitTime"]) > after)
+            and (before is None or dt.datetime.fromisoformat(job["submitTime"]) < before)
+            and (part is None or part in job["jobName"])
+            and (status is None or job["status"] == status)
+        ]
+        found = names(simulator, **{name: value for name, value in given.items() if value is not None})
+        assert found == expected, given
 
 
 @pytest.mark.parametrize("order", ["Ascending", "Descending"])

@@ -707,8 +707,10 @@ class World:
         assert self.order("status")["slots"]
 
     def swept_by_order(self) -> None:
-        """A sweep is ordered."""
-        assert "has begun" in self.order("sweep")["did"]
+        """A sweep of a folder is ordered, and comes to its end."""
+        assert "has begun" in self.order("sweep", prefix=f"to-process/{uuid4().hex}/")["did"]
+        self.idle()
+        self.until(lambda: True, "the sweep", push=False)  # denials count
 
     def checked(self) -> None:
         """Bedrock is asked whether it would take jobs of each model."""

@@ -343,7 +343,7 @@ def _results_below(here: Here, path: str, output: Path | None, *, join: bool, fo
     told = []
     for row in here.queue.uploads_below(path):
         name = row.key.removeprefix(root) + (".out" if form == Format.JSONL else f".{form}")
-        target = output / name
+        target = output / _inside(name)
         has_result = bool(row.result_key) and not is_report(row.result_key) and bool(row.ended_at)
         if has_result:
             download(here.queue.upload(row.upload_id), target, join=join, form=form)
@@ -354,6 +354,11 @@ def _results_below(here: Here, path: str, output: Path | None, *, join: bool, fo
         raise InputError(f"the queue knows no upload below {root}")
     if here.as_json:
         here.out.json(told)
+
+
+def _inside(name: str) -> str:
+    """Returns a path that stays in its folder: whoever can upload chooses the keys, also one with ``..``."""
+    return "/".join("_" if part in ("", ".", "..") else part for part in name.split("/"))
 
 
 def download(upload: Upload, target: Path, *, join: bool = False, form: Format = Format.JSONL) -> int:

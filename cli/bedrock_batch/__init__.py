@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import BatchError, InputError, RefusedError, TimedOutError
+from .errors import BatchError, InputError, PassingError, RefusedError, TimedOutError
 from .version import VERSION
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = [
     "VERSION",
     "BatchError",
     "InputError",
+    "PassingError",
     "Queue",
     "RefusedError",
     "RejectedError",

@@ -18,7 +18,7 @@ from batch_queue.core.rows import Upload as Row
 
 from . import estimating, local, results, rows
 from .connection import DEFAULT_NAME, Connection, told
-from .errors import InputError, RefusedError, TimedOutError
+from .errors import InputError, PassingError, RefusedError, TimedOutError
 from .local import Checked
 
 if TYPE_CHECKING:
@@ -29,13 +29,15 @@ SHA256 = "bedrock-batch-sha256"
 # An upload is looked at after so many seconds at first, and at most.
 FIRST_LOOK = 1.0
 LAST_LOOK = 15.0
+# A wait ends if AWS has not answered for so many seconds.
+LONGEST_OUTAGE = 3600.0
 # How many earlier uploads of a route tell what the next one will use.
 EARLIER = 50
 _READ_AT_ONCE = 100
 Progress = Callable[[int], None]
 
 
-def _nothing(_: int) -> None:
+def _nothing(_: object) -> None:
     """Tells nobody."""
 
 
@@ -315,12 +317,29 @@ class Upload:
         """Returns the row of the upload. Raises InputError if the upload has not ended."""
         row = self.state()
         if row is None:
+            self.must_come()
             raise InputError(
-                f"the queue does not know {self.key} yet: its event may be on its way. Try again in a minute"
+                f"the queue does not know {self.key} yet: its event may be on its way. Try again in a "
+                "minute. bedrock-batch sweep finds an upload whose event was lost"
             )
         if row.status not in TERMINAL:
             raise InputError(f"{self.key} has not ended: it is {row.status}. bedrock-batch explain says more")
         return row
+
+    def must_come(self) -> None:
+        """Raises InputError if the upload has no row and will get none, because it has ended long ago."""
+        about = self._queue.connection.about
+        for key_of in (names.summary_key, names.report_key):
+            key = key_of(self.key, about.input_prefix, about.output_prefix)
+            try:
+                document = self._document(key)
+            except RefusedError:
+                return  # it cannot be told
+            if document.get("upload_id") == self.upload_id:
+                raise InputError(
+                    f"{self.key} has ended long ago, and its row has expired. What became of it is in "
+                    f"s3://{about.bucket}/{key}. To run it again, upload it under another name"
+                )
 
     def blocks(self) -> Iterator[bytes]:
         """Yields the bytes of the result, in blocks. Raises InputError if there is no result."""
@@ -403,34 +422,54 @@ class Submission(Sequence[Upload]):
 
     def states(self) -> dict[str, Row]:
         """Returns upload id → row of those that the queue knows."""
-        with told(self._queue.name):
-            return self._queue.connection.table.uploads.all([one.upload_id for one in self._uploads])
+        return self._rows([one.upload_id for one in self._uploads])
 
-    def watch(self, timeout: float | None = None) -> Iterator[dict[str, Row]]:
+    def _rows(self, upload_ids: Sequence[str]) -> dict[str, Row]:
+        with told(self._queue.name):
+            return self._queue.connection.table.uploads.all(upload_ids)
+
+    def watch(
+        self, timeout: float | None = None, trouble: Callable[[PassingError], None] = _nothing
+    ) -> Iterator[dict[str, Row]]:
         """Yields the rows again and again until all uploads have ended.
 
-        It looks every second at first, and every 15 seconds in the end. Raises TimedOutError after
+        It looks every second at first, and every 15 seconds in the end. Errors that pass do not end it,
+        unless nothing else comes for an hour; ``trouble`` gets each of them. Raises TimedOutError after
         ``timeout`` seconds.
         """
         began = time.monotonic()
+        answered = began
+        found: dict[str, Row] = {}
+        left = [one.upload_id for one in self._uploads]
         while True:
-            found = self.states()
-            yield found
-            if all(
-                one.upload_id in found and found[one.upload_id].status in TERMINAL for one in self._uploads
-            ):
-                return
+            try:
+                found = found | self._rows(left)
+            except PassingError as error:
+                if time.monotonic() - answered >= LONGEST_OUTAGE:
+                    raise
+                trouble(error)
+            else:
+                if answered == began:
+                    self._must_come(found)
+                answered = time.monotonic()
+                left = [one for one in left if one not in found or found[one].status not in TERMINAL]
+                yield found
+                if not left:
+                    return
             waited = time.monotonic() - began
             if timeout is not None and waited >= timeout:
-                left = sum(
-                    one.upload_id not in found or found[one.upload_id].status not in TERMINAL
-                    for one in self._uploads
-                )
                 raise TimedOutError(
-                    f"{left:,} of {len(self):,} uploads have not ended within {timeout:,.0f} s. They go on"
+                    f"{len(left):,} of {len(self):,} uploads have not ended within {timeout:,.0f} s. "
+                    "They go on"
                 )
             left_over = (timeout - waited) if timeout is not None else LAST_LOOK
             time.sleep(max(0.0, min(LAST_LOOK, FIRST_LOOK + waited / 30, left_over)))
+
+    def _must_come(self, found: Mapping[str, Row]) -> None:
+        """Raises InputError if an upload that was there before has no row, and will get none."""
+        for one in self._uploads:
+            if not one.sent and one.upload_id not in found:
+                one.must_come()
 
     def wait(self, timeout: float | None = None) -> Submission:
         """Waits until all uploads have ended. Raises TimedOutError after ``timeout`` seconds."""

@@ -7,27 +7,33 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from batch_queue.aws.listing import Listing
 from batch_queue.aws.patience import Patience
 from batch_queue.aws.table import Table
-from batch_queue.aws.table.dynamo import Dynamo
+from batch_queue.aws.table.dynamo import Dynamo, ThrottledError
 from batch_queue.core.records import dataclass
 from batch_queue.core.settings import Settings
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
+    ReadTimeoutError,
     SSOError,
     TokenRetrievalError,
 )
+from botocore.exceptions import ConnectionError as NoConnectionError
 
-from .errors import InputError, RefusedError
+from .errors import InputError, PassingError, RefusedError
 from .version import VERSION
 
 if TYPE_CHECKING:
@@ -40,9 +46,30 @@ DEFAULT_NAME = "br-batch-inference"
 ABOUT_KEY = ("about", "queue")
 # An order can take half a minute before it leaves the rest to another invocation.
 ORDER_SECONDS = 90
+# How often a read of the table is tried again, besides botocore's tries: for some 6 seconds.
+TRIES = 6
+FIRST_WAIT = 0.2
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, user_agent_extra=f"bedrock-batch/{VERSION}")
 _ORDERS = _CONFIG.merge(Config(read_timeout=ORDER_SECONDS, retries={"total_max_attempts": 1}))
-_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, TokenRetrievalError, SSOError)
+_CREDENTIALS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    TokenRetrievalError,
+    SSOError,
+)
+# What botocore raises if AWS cannot be reached, or an answer ends too soon.
+_UNREACHED = (HTTPClientError, NoConnectionError, IncompleteReadError)
+# What AWS says of a call that it would answer later, with a status below 500.
+_LATER = {
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +109,17 @@ class About:
             bucket_owner=self.bucket_owner,
             kms_key_arn=self.kms_key_arn,
         )
+
+
+class Persistence(Patience):
+    """Tries again a few times, however long the client has been there: it has no time at which it ends."""
+
+    def wait(self, tries: int) -> bool:
+        """Waits after a call that failed for the ``tries + 1``-th time. Returns False after the last one."""
+        if tries >= TRIES:
+            return False
+        self._pause(FIRST_WAIT * 2**tries)
+        return True
 
 
 class Connection:
@@ -125,12 +163,12 @@ class Connection:
     @cached_property
     def table(self) -> Table:
         """The rows of the queue, as the functions read them. This client never writes a row."""
-        return Table(self.dynamodb, table_name(self.name), Patience())
+        return Table(self.dynamodb, table_name(self.name), Persistence())
 
     @cached_property
     def rows(self) -> Dynamo:
         """The items of the table."""
-        return Dynamo(self.dynamodb, table_name(self.name), Patience())
+        return Dynamo(self.dynamodb, table_name(self.name), Persistence())
 
     @cached_property
     def listing(self) -> Listing:
@@ -142,13 +180,14 @@ class Connection:
         """The row that says where everything is. Raises InputError if there is no such queue."""
         with told(self.name):
             item = self.rows.get(ABOUT_KEY, consistent=False)
-        if item is None:
+        known = About.__dataclass_fields__
+        try:
+            return About(**{name: value for name, value in (item or {}).items() if name in known})
+        except TypeError:  # there is no row, or one without something that this version needs
             raise InputError(
                 f"the queue {self.name} was applied with a version of the module that this client does not "
                 f"know. Run terraform apply with version {VERSION} of the module"
-            )
-        known = About.__dataclass_fields__
-        return About(**{name: value for name, value in item.items() if name in known})
+            ) from None
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> dict[str, Any]:
         """Invokes one of the queue's functions and returns its answer.
@@ -156,19 +195,37 @@ class Connection:
         ``function``: as the module calls it. Raises InputError with what the function says of a wrong order,
         and RefusedError.
         """
+        called = self.about.functions[function]
         with told(self.name):
-            answer = self._lambda.invoke(
-                FunctionName=self.about.functions[function], Payload=json.dumps(event).encode()
-            )
-            document: dict[str, Any] = json.loads(answer["Payload"].read()) or {}
+            try:
+                answer = self._lambda.invoke(FunctionName=called, Payload=json.dumps(event).encode())
+                payload = answer["Payload"].read()
+            except ReadTimeoutError as error:
+                raise PassingError(
+                    f"{called} has not answered within {ORDER_SECONDS} s. It may have done what it was "
+                    "ordered all the same, and the order can be repeated"
+                ) from error
+        document = _document(payload)
         if answer.get("FunctionError"):
-            raise RefusedError(
-                f"{self.about.functions[function]} failed: {document.get('errorMessage', document)}. Its log "
-                "says more, and the order can be repeated"
-            )
-        if "error" in document:
+            words = document.get("errorMessage") or payload.decode(errors="replace")[:500]
+            raise RefusedError(f"{called} failed: {words}. Its log says more, and the order can be repeated")
+        if document.get("error"):
             raise InputError(str(document["error"]))
+        if not document:
+            raise RefusedError(
+                f"{called} answered what bedrock-batch {VERSION} does not understand: "
+                f"{payload.decode(errors='replace')[:500]}"
+            )
         return document
+
+
+def _document(payload: bytes) -> dict[str, Any]:
+    """Returns what a function answered, or {} if that is no JSON object."""
+    try:
+        found = json.loads(payload)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def session_of(region: str = "", profile: str = "") -> boto3.Session:
@@ -204,16 +261,23 @@ def told(queue: str = "") -> Iterator[None]:
         raise InputError(f"{error}. aws configure list-profiles lists the profiles") from error
     except ClientError as error:
         raise _of(error, queue) from error
+    except _UNREACHED as error:
+        raise PassingError(f"AWS could not be reached: {error}") from error
     except BotoCoreError as error:
-        raise RefusedError(f"AWS could not be reached: {error}") from error
+        raise RefusedError(f"AWS was not asked: {error}") from error
+    except ThrottledError as error:
+        raise PassingError(f"AWS could not answer in time: {error}") from error
 
 
 def _of(error: ClientError, queue: str) -> InputError | RefusedError:
-    code = error.response["Error"]["Code"]
+    code = error.response["Error"].get("Code", "")
     words = error.response["Error"].get("Message", "")
     if code == "ResourceNotFoundException" and error.operation_name in ("GetItem", "Query", "BatchGetItem"):
         return InputError(
             f"there is no queue {queue} in this account and Region: its table {table_name(queue)} was not "
             "found. Name the queue with --queue (the input name of the module), and its Region with --region"
         )
-    return RefusedError(f"AWS refused {error.operation_name}: {code}: {words}")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _LATER
+    kind = PassingError if passing else RefusedError
+    return kind(f"AWS refused {error.operation_name}: {code}: {words}")

@@ -24,6 +24,10 @@ class RefusedError(BatchError):
     exit_code = 3
 
 
+class PassingError(RefusedError):
+    """AWS failed, throttled a call or could not be reached: the same call may succeed later."""
+
+
 class UnansweredError(BatchError):
     """An upload has ended, and not every record was answered."""
 

@@ -68,10 +68,7 @@ def _upload_status(here: Here, path: str) -> None:
     upload = here.queue.upload(path)
     row = upload.state()
     if row is None:
-        raise InputError(
-            f"the queue does not know {upload.key} yet: its event may be on its way. Try again in a minute; "
-            "bedrock-batch sweep finds an upload whose event was lost"
-        )
+        row = upload.ended()  # says why there is none
     if here.as_json:
         here.out.json(upload_document(row))
         return

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from bedrock_batch.app import INTERRUPTED, Here, command
-from bedrock_batch.errors import TimedOutError
+from bedrock_batch.errors import PassingError, TimedOutError
 
 UploadPath = Annotated[
     str, typer.Argument(help="A path below the input prefix, a key, an S3 URI or an upload ID.")
@@ -111,9 +111,19 @@ def drain(
         return
     here.out.note(answer["did"])
     end = time.monotonic() + timeout * 60
-    left = 0
+    now = left = 0
     try:
-        while now := len(here.queue.open_jobs()):
+        while True:
+            try:
+                now = len(here.queue.open_jobs())
+            except PassingError as error:
+                if time.monotonic() >= end:
+                    raise
+                here.out.note(f"{time.strftime('%H:%M:%S')} {error}. Trying again")
+                time.sleep(LOOK_SECONDS)
+                continue
+            if not now:
+                break
             if now != left:
                 here.out.note(f"{time.strftime('%H:%M:%S')} jobs that run or are to be collected: {now:,}")
             left = now

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from bedrock_batch.app import INTERRUPTED, Here, command
-from bedrock_batch.errors import InputError, RefusedError
+from bedrock_batch.errors import InputError, PassingError, RefusedError
 from bedrock_batch.times import clock_text
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ WAITING = "waiting for its event"
 # How often a waiting command asks the queue about the first upload: for a bar, and for a line of words.
 BAR_SECONDS = 5.0
 WORDS_SECONDS = 60.0
+# After so long, the event of an upload may be lost.
+UNKNOWN_SECONDS = 120.0
 # More files than these are counted, not listed.
 MOST_LISTED = 20
 
@@ -242,18 +244,60 @@ def _waited(here: Here, submission: Submission, timeout: float | None) -> dict[s
     """Waits until all uploads have ended, and returns their rows by upload id."""
     watching = _Live(here, submission) if here.out.live else _Lines(here, submission)
     found: dict[str, Row] = {}
+    told = _Told(here, submission)
+    path = _path_of(here, submission)
+    come_back = (
+        f"What was uploaded goes on. Come back with bedrock-batch status {path}, and get the result with "
+        f"bedrock-batch results {path}"
+    )
     try:
         with watching:
-            for found in submission.watch(timeout):
+            for found in submission.watch(timeout, trouble=told.trouble):
+                told.look(found)
                 watching.show(found)
     except KeyboardInterrupt:
-        path = _path_of(here, submission)
-        here.out.note(
-            "Interrupted. What was uploaded goes on. Come back with "
-            f"bedrock-batch status {path}, and get the result with bedrock-batch results {path}"
-        )
+        here.out.note(f"Interrupted. {come_back}")
         raise typer.Exit(INTERRUPTED) from None
+    except RefusedError:
+        here.out.note(come_back)
+        raise
     return found
+
+
+class _Told:
+    """Says once what a waiting person should know: that AWS does not answer, or an event may be lost."""
+
+    def __init__(self, here: Here, submission: Submission) -> None:
+        self._here = here
+        self._submission = submission
+        self._began = time.monotonic()
+        self._trouble = ""
+        self._unknown = False
+
+    def trouble(self, error: PassingError) -> None:
+        """Tells of an error that passes."""
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            self._note(f"{error}. Trying again")
+
+    def look(self, found: Mapping[str, Row]) -> None:
+        """Tells of uploads that the queue does not know for too long."""
+        if self._trouble:
+            self._note("AWS answers again")
+        self._trouble = ""
+        unknown = sum(one.upload_id not in found for one in self._submission)
+        if not unknown or self._unknown or time.monotonic() < self._began + UNKNOWN_SECONDS:
+            return
+        from bedrock_batch.output import counted
+
+        self._unknown = True
+        self._note(
+            f"The queue does not know {counted(unknown, 'upload')} yet. bedrock-batch sweep finds those "
+            "whose events were lost, and bedrock-batch doctor says whether events reach the queue"
+        )
+
+    def _note(self, words: str) -> None:
+        self._here.out.note(f"{time.strftime('%H:%M:%S')} {words}", style="yellow")
 
 
 class _Lines:
@@ -359,6 +403,8 @@ class _Foretold:
         if is_open:
             try:
                 self.answer = is_open[0].explain()
+            except PassingError:
+                self.answer = {}  # the next look may get one
             except (InputError, RefusedError):
                 self._at = float("inf")
         return bool(self.answer)

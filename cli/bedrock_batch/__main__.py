@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -10,6 +11,10 @@ def main() -> None:
     """Runs the command line, and ends with its exit code (docs/client.md)."""
     from .app import run  # noqa: PLC0415 (an interrupt while this is imported must not print a traceback)
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What a stream cannot show becomes a question mark, and no error. Results are written as UTF-8.
+            stream.reconfigure(errors="replace")
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

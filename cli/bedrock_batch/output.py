@@ -47,6 +47,10 @@ class Out:
     def json(self, document: Any) -> None:
         """Prints a JSON document."""
         text = json.dumps(document, ensure_ascii=False, indent=2, default=plain)
+        try:
+            text.encode(sys.stdout.encoding)
+        except UnicodeEncodeError:  # the escapes of JSON suit every stream
+            text = json.dumps(document, indent=2, default=plain)
         sys.stdout.write(text + "\n")
 
     def line(self, text: str | Text = "", style: str = "") -> None:

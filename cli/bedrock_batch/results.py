@@ -120,19 +120,36 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
     answered = output is not None
     return {
         "record_id": record.get("recordId"),
-        "text": text_of(output) if answered else None,
-        "stop_reason": answers.stop_reason(output) or None,
+        "text": _text(text_of(output)) if answered else None,
+        "stop_reason": _text(answers.stop_reason(output)) or None,
         "input_tokens": used_in if answered else None,
         "output_tokens": used_out if answered else None,
-        "error_code": str(error["errorCode"]) if "errorCode" in error else None,
-        "error_message": error.get("errorMessage"),
+        "error_code": _text(error["errorCode"]) if "errorCode" in error else None,
+        "error_message": _text(error["errorMessage"]) if "errorMessage" in error else None,
         "model_input": _json(record.get("modelInput")),
         "model_output": _json(output) if answered else None,
     }
 
 
 def _json(document: Any) -> str:
-    return json.dumps(document, ensure_ascii=False)
+    text = json.dumps(document, ensure_ascii=False)
+    # An unpaired surrogate, which may be in a record, has no bytes in UTF-8: it stays escaped.
+    return text if encodable(text) else json.dumps(document)
+
+
+def encodable(text: str) -> bool:
+    """Returns whether a text can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _text(value: object) -> str:
+    """Returns a value as a text that can be written as UTF-8."""
+    text = str(value)
+    return text if encodable(text) else text.encode("utf-8", "replace").decode()
 
 
 def text_of(output: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections import Counter
@@ -328,7 +329,13 @@ def _print(upload: Upload, *, join: bool, form: Format) -> None:
         return
     found = upload.joined() if join else upload.results()
     write = formats.write_csv if form == Format.CSV else formats.write_jsonl
-    write(found, sys.stdout)
+    sys.stdout.flush()
+    # UTF-8 with these line ends, whatever the terminal has: the same bytes as in a file.
+    file = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
+    try:
+        write(found, file)
+    finally:
+        file.detach()
 
 
 def _results_below(here: Here, path: str, output: Path | None, *, join: bool, form: Format) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import BatchError
+from .errors import BatchError, InputError
 from .version import VERSION
 
 if TYPE_CHECKING:
@@ -172,18 +172,27 @@ def run(arguments: Sequence[str]) -> int:
 
     try:
         code = app(args=list(arguments), prog_name="bedrock-batch", standalone_mode=False)
-    except BatchError as error:
-        return _failed(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted", INTERRUPTED)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (for what is left to flush at the end)
         return 0
+    except (BatchError, OSError) as error:
+        return _failed(*_of(error))
     except typer.TyperException as error:
         if not error.format_message():  # no command: the help was printed
             return error.exit_code
         return _failed(f"{error.format_message()} --help says more.", error.exit_code)
     return code if isinstance(code, int) else 0
+
+
+def _of(error: BatchError | OSError) -> tuple[str, int]:
+    """Returns the words for an error, and its exit code."""
+    if isinstance(error, BatchError):
+        return str(error), error.exit_code
+    # Of this machine: the client turns errors of the network into a BatchError.
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}", InputError.exit_code
 
 
 def _failed(message: str, code: int) -> int:

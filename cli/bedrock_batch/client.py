@@ -144,6 +144,8 @@ class Queue:
 
         s3, bucket = self.connection.s3, self.connection.about.bucket
         try:
+            if checked.changed():
+                raise InputError(f"{source.path} was changed after it was checked. Run the command again")
             with told(self.name):
                 s3.upload_file(
                     str(source.path),
@@ -152,6 +154,12 @@ class Queue:
                     ExtraArgs={"Metadata": {SHA256: checked.sha256}, "ContentType": "application/x-ndjson"},
                     Callback=progress,
                 )
+            if checked.changed():
+                raise InputError(
+                    f"{source.path} was changed while it was uploaded to {source.key}, and what the bucket "
+                    "has may be neither the old nor the new file. Cancel that upload with bedrock-batch "
+                    "cancel, and submit the file under another name"
+                )
         except OSError as error:
             raise InputError(f"{source.path} cannot be read: {error.strerror}") from error
         except S3UploadFailedError as error:
@@ -159,8 +167,8 @@ class Queue:
         there = self._there(source.key, checked.sha256)
         if there is None:
             raise InputError(
-                f"{source.path} was uploaded, but another version took the place of {source.key} at once, or "
-                "the file was changed meanwhile. bedrock-batch status says what became of it"
+                f"{source.path} was uploaded, but another version took the place of {source.key} at once. "
+                "bedrock-batch status says what became of that"
             )
         return Upload(self, there)
 
@@ -213,10 +221,11 @@ class Queue:
                 )
             path = key
         path = path.removeprefix("/")
-        if path.startswith(about.output_prefix):
-            for ending in (".out", ".summary.json", ".rejected.json"):
-                path = path.removesuffix(ending)
-            path = path.removeprefix(about.output_prefix)
+        if not results.encodable(path):
+            raise InputError(f"{path!a} is no UTF-8, and so no key of S3")
+        for ending in (".out", ".summary.json", ".rejected.json"):
+            if path.startswith(about.output_prefix) and path.endswith(f"{local.SUFFIX}{ending}"):
+                path = path.removeprefix(about.output_prefix).removesuffix(ending)
         return path if path.startswith(about.input_prefix) else about.input_prefix + path
 
     def uploads(

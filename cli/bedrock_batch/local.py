@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import field
 from functools import partial
@@ -15,6 +16,7 @@ from batch_queue.core.rows import Route
 from batch_queue.core.settings import Settings
 
 from .errors import InputError
+from .results import encodable
 
 SUFFIX = ".jsonl"
 _BLOCK = 1 << 20
@@ -36,7 +38,7 @@ class Checked:
     """A file that was read: what the queue will take in, or why it will reject the file.
 
     ``faults``: the first of ``fault_count``. ``cuts``: the chunks that it is split into. ``sha256``: of the
-    file, in hex.
+    file, in hex. ``modified``: when it was last modified before it was read (nanoseconds).
     """
 
     source: Source
@@ -46,6 +48,12 @@ class Checked:
     fault_count: int = 0
     faults: tuple[reading.Fault, ...] = field(default=())
     sha256: str = ""
+    modified: int = 0
+
+    def changed(self) -> bool:
+        """Returns whether the file is not the one that was checked any more. Raises OSError."""
+        now = self.source.path.stat()
+        return (now.st_size, now.st_mtime_ns) != (self.size, self.modified)
 
 
 def sources(
@@ -74,19 +82,28 @@ def sources(
 
 
 def _below(folder: Path) -> dict[Path, str]:
-    found = (one for one in folder.rglob("*") if one.is_file())
-    hidden = {one: any(part.startswith(".") for part in one.relative_to(folder).parts) for one in found}
-    return {one: one.relative_to(folder).as_posix() for one, is_hidden in hidden.items() if not is_hidden}
+    def unreadable(error: OSError) -> None:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    found = []
+    for root, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(root, name) for name in files if not name.startswith(".")]
+    return {one: one.relative_to(folder).as_posix() for one in found if one.is_file()}
 
 
 def _source(path: Path, name: str, input_prefix: str, routes: Collection[str], to: str, route: str) -> Source:
-    folder = to.strip("/")
+    folder = f"{to.strip('/')}/".removeprefix(input_prefix).strip("/")
+    if {"", ".", ".."} & set(folder.split("/")) and folder:
+        raise InputError(f'--to is "{to}": write a folder without empty parts and dots, such as 2026/january')
     parts = [
         *([route] if route and route != names.DEFAULT_ROUTE else []),
         *([folder] if folder else []),
         name,
     ]
     key = input_prefix + "/".join(parts)
+    if not encodable(key):
+        raise InputError(f"the name of {str(path)!a} is no UTF-8, and so no key of S3. Rename it")
     selected = names.route_name(key, input_prefix, routes)
     if route and selected != route:
         raise InputError(
@@ -118,7 +135,8 @@ def check(
 
 
 def _check(source: Source, route: Route, settings: Settings, told: Callable[[int], None]) -> Checked:
-    size = source.path.stat().st_size
+    before = source.path.stat()
+    size = before.st_size
     if reason := admission.unreadable(source.key, size, settings):
         return Checked(source, size, fault_count=1, faults=(reading.Fault(0, reason),))
     sha256 = hashlib.sha256()
@@ -151,6 +169,7 @@ def _check(source: Source, route: Route, settings: Settings, told: Callable[[int
         scan.fault_count,
         tuple(scan.faults),
         sha256.hexdigest(),
+        before.st_mtime_ns,
     )
 
 

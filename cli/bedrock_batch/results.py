@@ -79,9 +79,14 @@ class _Answers:
 
     def add(self, result: Iterable[bytes]) -> None:
         """Adds the lines of a result."""
-        self._places.executemany("INSERT OR REPLACE INTO place VALUES (?, ?, ?)", self._stored(result))
-        self._places.commit()
-        self._lines.flush()
+        try:
+            self._places.executemany("INSERT OR REPLACE INTO place VALUES (?, ?, ?)", self._stored(result))
+            self._places.commit()
+            self._lines.flush()
+        except (sqlite3.Error, OSError) as error:
+            raise InputError(
+                f"the answers cannot be kept in {tempfile.gettempdir()}: {error}. TMPDIR names another folder"
+            ) from error
 
     def _stored(self, result: Iterable[bytes]) -> Iterator[tuple[str, int, int]]:
         at = 0

@@ -13,10 +13,11 @@ _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 def since_text(text: str, now: float) -> float:
     """Returns the epoch seconds of a time such as 90m, 24h, 7d or 2w before ``now``, or of an ISO 8601 date.
 
-    A date without an offset is in UTC. Raises InputError for anything else, and for a time to come.
+    A date without an offset is in UTC. What is before 1970 is 1970. Raises InputError for anything else, and
+    for a time to come.
     """
     if match := re.fullmatch(r"(\d{1,6})([mhdw])", text):
-        return now - int(match[1]) * _UNITS[match[2]]
+        return max(0.0, now - int(match[1]) * _UNITS[match[2]])
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -27,7 +28,7 @@ def since_text(text: str, now: float) -> float:
     when = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     if when > now:
         raise InputError(f'"{text}" is to come: write a time that has passed')
-    return when
+    return max(0.0, when)
 
 
 def clock_text(stamp: str, form: str = "%H:%M") -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from bedrock_batch import results
+from bedrock_batch import InputError, results
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,3 +85,16 @@ def test_a_table_has_what_the_records_have(found: list[tuple[str, Any]]) -> None
         assert json.loads(row["model_input"]) == {"x": output}
         if output is not None:
             assert json.loads(row["model_output"]) == output
+
+
+def test_a_disk_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = results._Answers.__init__
+
+    def small(self: results._Answers, folder: Path) -> None:
+        made(self, folder)
+        self._places.execute("PRAGMA max_page_count = 1")
+
+    monkeypatch.setattr(results._Answers, "__init__", small)
+    rows = [{"recordId": f"{number:0999}", "modelInput": {}} for number in range(99)]
+    with pytest.raises(InputError, match=r"full\. TMPDIR names another folder"):
+        list(results.joined(stream(rows), stream(rows)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 import time
@@ -369,7 +370,9 @@ def download(upload: Upload, target: Path, *, join: bool = False, form: Format =
     """Writes the result of an upload to a file, whole or not at all. Returns the number of records."""
     from bedrock_batch import results as formats
 
-    part = target.with_name(f"{target.name}.part")
+    # A pipe or a device, such as /dev/null, is written to. It must not become a file.
+    special = target.exists() and not target.is_file() and not target.is_dir()
+    part = target if special else target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if form == Format.JSONL and not join:
@@ -382,11 +385,14 @@ def download(upload: Upload, target: Path, *, join: bool = False, form: Format =
                 write = formats.write_csv if form == Format.CSV else formats.write_jsonl
                 with part.open("w", encoding="utf-8", newline="") as file:
                     count = write(found, file)
-        part.replace(target)
+        if not special:
+            part.replace(target)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror}") from error
     finally:
-        part.unlink(missing_ok=True)
+        if not special:
+            with contextlib.suppress(OSError):
+                part.unlink()
     return count
 
 

@@ -22,7 +22,12 @@ LOOK_SECONDS = 3.0
 
 
 def _who(by: str) -> str:
-    return by or getpass.getuser()
+    if by:
+        return by
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # a container may run as a user that has no name
+        return "unknown"
 
 
 def _tell(here: Here, answer: Mapping[str, Any], words: str) -> None:

@@ -288,7 +288,7 @@ class _Told:
         unknown = sum(one.upload_id not in found for one in self._submission)
         if not unknown or self._unknown or time.monotonic() < self._began + UNKNOWN_SECONDS:
             return
-        from bedrock_batch.output import counted
+        from batch_queue.core.reports import counted
 
         self._unknown = True
         self._note(

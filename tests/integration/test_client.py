@@ -86,7 +86,7 @@ def test_a_thousand_records_are_submitted_and_their_results_read(queue: Queue, p
     assert sorted(one["recordId"] for one in answers) == sorted(row["recordId"] for row in rows)
     # And the same file again is followed, not sent
     _, err = person.types("submit", path, "--to", "cli", "--wait")
-    assert "was in the bucket already" in err
+    assert "In the bucket already" in err
     # And every command that reads says what became of it
     upload = person.document("status", "cli/reviews.jsonl")
     assert (upload["status"], upload["success_count"]) == ("Completed", 1000)

@@ -210,7 +210,7 @@ def waits(routes: Sequence[RouteFigures]) -> Plot:
                 "orientation": "h",
                 "name": phase,
                 "y": [row for row, _ in known],
-                "fillcolor": color + "80",
+                "fillcolor": _faint(color),
                 "line": {"color": color, "width": 1.5},
                 "hoverinfo": "skip",
                 **values,
@@ -349,3 +349,9 @@ def _layout(height: float, *, xaxis: dict[str, Any], yaxis: dict[str, Any], **mo
 
 def _ms(epoch_seconds: float) -> int:
     return round(1000 * epoch_seconds)
+
+
+def _faint(color: str) -> str:
+    """Returns a color (#rrggbb) with half of its strength, in words that every plotly knows."""
+    red, green, blue = bytes.fromhex(color[1:])
+    return f"rgba({red}, {green}, {blue}, 0.5)"

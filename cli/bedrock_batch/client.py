@@ -7,10 +7,13 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from batch_queue.aws.bucket import Bucket, ObjectDeniedError, ObjectGoneError
+from batch_queue.aws.listing import Listing
+from batch_queue.aws.pool import LIGHT_BYTES, by_size
 from batch_queue.core import names
 from batch_queue.core.objects import NewObject, ObjectRef
 from batch_queue.core.rows import TERMINAL, Job, Route, Status
@@ -133,14 +136,19 @@ class Queue:
         """
         if any(one.fault_count for one in checked):
             raise RejectedError(checked)
-        return Submission(self, [self._upload(one, progress) for one in checked])
+        # The client is made here, because a boto3 session is not for several threads. A large file has the
+        # threads of boto3 to itself, and small ones are uploaded many at once.
+        upload = partial(self._upload, self.connection.listing, progress)
+        return Submission(self, by_size(upload, checked, lambda one: one.size))
 
-    def _upload(self, checked: Checked, progress: Progress) -> Upload:
+    def _upload(self, listing: Listing, progress: Progress, checked: Checked) -> Upload:
         source = checked.source
-        if (there := self._there(source.key, checked.sha256)) is not None:
+        if (there := self._there(listing, source.key, checked.sha256)) is not None:
             progress(checked.size)
             return Upload(self, there, sent=False)
-        from boto3.exceptions import S3UploadFailedError  # noqa: PLC0415 (boto3 is imported when it is needed)
+        # boto3 is imported when it is needed.
+        from boto3.exceptions import S3UploadFailedError  # noqa: PLC0415
+        from boto3.s3.transfer import TransferConfig  # noqa: PLC0415
 
         s3, bucket = self.connection.s3, self.connection.about.bucket
         try:
@@ -153,6 +161,7 @@ class Queue:
                     source.key,
                     ExtraArgs={"Metadata": {SHA256: checked.sha256}, "ContentType": "application/x-ndjson"},
                     Callback=progress,
+                    Config=TransferConfig(use_threads=checked.size > LIGHT_BYTES),
                 )
             if checked.changed():
                 raise InputError(
@@ -164,7 +173,7 @@ class Queue:
             raise InputError(f"{source.path} cannot be read: {error.strerror}") from error
         except S3UploadFailedError as error:
             raise RefusedError(f"AWS refused the upload: {error}") from error
-        there = self._there(source.key, checked.sha256)
+        there = self._there(listing, source.key, checked.sha256)
         if there is None:
             raise InputError(
                 f"{source.path} was uploaded, but another version took the place of {source.key} at once. "
@@ -172,12 +181,12 @@ class Queue:
             )
         return Upload(self, there)
 
-    def _there(self, key: str, sha256: str) -> NewObject | None:
+    def _there(self, listing: Listing, key: str, sha256: str) -> NewObject | None:
         """Returns the current version of an object if it has these contents."""
         bucket = self.connection.about.bucket
         with told(self.name):
             # A list, because without the right to list all of the bucket, HeadObject answers 403, not 404.
-            current = [one for one in self.connection.listing.versions_of(key) if one.current]
+            current = [one for one in listing.versions_of(key) if one.current]
             if not current:
                 return None
             version: Any = {"VersionId": current[0].version_id} if current[0].version_id else {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from batch_queue.aws.listing import Listing
 from batch_queue.aws.patience import Patience
+from batch_queue.aws.pool import AT_ONCE
 from batch_queue.aws.table import Table
 from batch_queue.aws.table.dynamo import Dynamo, ThrottledError
 from batch_queue.core.records import dataclass
@@ -49,7 +50,11 @@ ORDER_SECONDS = 90
 # How often a read of the table is tried again, besides botocore's tries: for some 6 seconds.
 TRIES = 6
 FIRST_WAIT = 0.2
-_CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, user_agent_extra=f"bedrock-batch/{VERSION}")
+_CONFIG = Config(
+    retries={"mode": "standard", "max_attempts": 5},
+    max_pool_connections=AT_ONCE,
+    user_agent_extra=f"bedrock-batch/{VERSION}",
+)
 _ORDERS = _CONFIG.merge(Config(read_timeout=ORDER_SECONDS, retries={"total_max_attempts": 1}))
 _CREDENTIALS = (
     NoCredentialsError,

@@ -7,11 +7,13 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from batch_queue.core.rows import Status
 
 from tests.client.conftest import Person
+from tests.support import world as worlds
 from tests.support.world import lines, records
 
 
@@ -207,3 +209,37 @@ def test_a_folder_for_the_result_is_made(person: Person) -> None:
     path = person.file("a.jsonl", lines(records(2)))
     person.types("submit", path, "--wait", "--output", f"{person.folder}/new/")
     assert (person.folder / "new" / "a.jsonl.out").exists()
+
+
+def test_many_small_files_are_uploaded_at_once_and_a_large_one_by_itself(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bedrock_batch.client.LIGHT_BYTES", 1_000)
+    monkeypatch.setattr("batch_queue.aws.pool.LIGHT_BYTES", 1_000)
+    for number in range(10):
+        person.file(f"all/{number}.jsonl", lines(records(100 if number == 5 else 1, str(number))))
+    s3, workers, configs = person.queue.connection.s3, [], []
+    upload_file = s3.upload_file
+
+    def upload(*given: Any, **more: Any) -> None:
+        configs.append((Path(given[0]).name, more["Config"].use_threads))
+        upload_file(*given, **more)
+
+    def counted(count: int) -> Any:
+        workers.append(count)
+        return worlds._Serial(count)
+
+    monkeypatch.setattr(s3, "upload_file", upload)
+    monkeypatch.setattr("batch_queue.aws.pool.ThreadPoolExecutor", counted)
+    sent = person.queue.submit(person.folder / "all").wait()
+    assert [one.key for one in sent] == [f"to-process/{number}.jsonl" for number in range(10)]
+    assert 9 in workers
+    assert [name for name, alone in configs if alone] == ["5.jsonl"]
+    assert {row.status for row in sent.states().values()} == {Status.COMPLETED}
+
+
+def test_uploads_without_a_folder_in_common_are_named_by_all(person: Person) -> None:
+    for name in ("all/x/a.jsonl", "all/y/b.jsonl"):
+        person.file(name, lines(records(1, name)))
+    out = person.types("submit", str(person.folder / "all"))
+    assert out.endswith("Follow it: bedrock-batch status /\n")

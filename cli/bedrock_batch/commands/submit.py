@@ -237,7 +237,7 @@ def _path_of(here: Here, submission: Submission) -> str:
     prefix = here.queue.connection.about.input_prefix
     paths = [one.key.removeprefix(prefix) for one in submission]
     common = paths[0] if len(paths) == 1 else os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
-    return shlex.quote(common) if len(paths) == 1 else shlex.quote(f"{common}/") if common else ""
+    return shlex.quote(common if len(paths) == 1 else f"{common}/")
 
 
 def _waited(here: Here, submission: Submission, timeout: float | None) -> dict[str, Row]:
@@ -248,7 +248,7 @@ def _waited(here: Here, submission: Submission, timeout: float | None) -> dict[s
     path = _path_of(here, submission)
     come_back = (
         f"What was uploaded goes on. Come back with bedrock-batch status {path}, and get the result with "
-        f"bedrock-batch results {path}"
+        f"bedrock-batch results {path}{'' if len(submission) == 1 else ' --output results'}"
     )
     try:
         with watching:

@@ -137,7 +137,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     _, *parameters = own.parameters.values()
 
     def run(queue: str, region: str, profile: str, json: bool, **given: Any) -> None:
-        function(Here(queue, region, profile, as_json=json), **given)
+        try:
+            function(Here(queue, region, profile, as_json=json), **given)
+        except BrokenPipeError:  # for which Typer would end with exit code 1
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (for what is left to flush at the end)
+            raise typer.Exit from None
 
     def keyword(one: inspect.Parameter) -> inspect.Parameter:
         return one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -174,9 +178,6 @@ def run(arguments: Sequence[str]) -> int:
         code = app(args=list(arguments), prog_name="bedrock-batch", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (for what is left to flush at the end)
-        return 0
     except (BatchError, OSError) as error:
         return _failed(*_of(error))
     except typer.TyperException as error:

@@ -91,3 +91,42 @@ def test_no_encoding_of_a_stream_ends_in_a_traceback(encoding: str) -> None:
     assert json.loads(done.stdout[done.stdout.index(b"{") :]) == {"c": f"→ {HALF}"}
     assert ("a →".encode() in done.stdout) == (encoding == "utf-8")
     assert io.BytesIO(done.stderr).readline().startswith(b"b ")
+
+
+READS = """
+import sys
+from bedrock_batch import app
+from bedrock_batch.__main__ import main
+from bedrock_batch.commands import looking
+
+class Upload:
+    def blocks(self):
+        return (b"x" * 1000 + b"\\n" for _ in range(10_000))
+
+    def results(self):
+        return ({"recordId": str(number), "modelOutput": {}} for number in range(100_000))
+
+@app.command
+def show(here: app.Here, form: looking.Format = looking.Format.JSONL) -> None:
+    "Shows a result."
+    looking._print(Upload(), join=False, form=form)
+
+main()
+"""
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_whoever_stops_reading_gets_no_error(form: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "cli"), str(ROOT / "lambdas")])}
+    with subprocess.Popen(
+        [sys.executable, "-c", READS, "show", "--form", form],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stdout
+        assert running.stderr
+        assert running.stdout.readline()
+        running.stdout.close()
+        assert running.wait(30) == 0
+        assert not running.stderr.read()

@@ -44,12 +44,19 @@ class Out:
         """Whether somebody sees how it goes on: stderr is a terminal that can redraw lines."""
         return self.err.is_terminal and not self.err.is_dumb_terminal
 
+    @staticmethod
+    def shows(text: str) -> bool:
+        """Returns whether stdout has all characters of a text. It shows others as question marks."""
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:
+            return False
+        return True
+
     def json(self, document: Any) -> None:
         """Prints a JSON document."""
         text = json.dumps(document, ensure_ascii=False, indent=2, default=plain)
-        try:
-            text.encode(sys.stdout.encoding)
-        except UnicodeEncodeError:  # the escapes of JSON suit every stream
+        if not self.shows(text):  # the escapes of JSON suit every stream
             text = json.dumps(document, indent=2, default=plain)
         sys.stdout.write(text + "\n")
 

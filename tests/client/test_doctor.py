@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Any
 
 import boto3
@@ -85,3 +87,16 @@ def test_what_is_wrong_and_what_cannot_be_told(person: Person, answers: Answers)
 def test_what_cannot_be_told_is_not_wrong(person: Person, answers: Answers) -> None:
     answers["DescribeRule"] = failing("AccessDeniedException")
     assert person.types("doctor").endswith("Nothing is wrong. 2 things could not be told.\n")
+
+
+def test_a_stream_without_the_marks_gets_words(
+    person: Person, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers["GetQueueAttributes"] = {"Attributes": {"ApproximateNumberOfMessages": "2"}}
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", errors="replace")
+    monkeypatch.setattr(sys, "stdout", stream)
+    person.types("doctor", code=1)
+    stream.seek(0)
+    shown = stream.read()
+    assert "wrong dead letters: 2 events have failed" in shown
+    assert "ok S3 notification" in shown

@@ -64,6 +64,8 @@ def test_it_is_installed_and_its_help_is_quick(version: str, tmp_path: Path) -> 
         [bin_ / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
     )
     assert found.stdout.startswith(f"x {tmp_path}")
+    # With its types, for those who check theirs
+    assert (Path(found.stdout.split()[1]).parent / "py.typed").exists()
     # And its help takes less than one and a half times as long as the import of boto3
     help_, boto3 = [str(bin_ / "bedrock-batch"), "--help"], [str(bin_ / "python"), "-c", "import boto3"]
     both = [(seconds(help_), seconds(boto3)) for _ in range(RUNS)]

@@ -34,6 +34,8 @@ FIRST_LOOK = 1.0
 LAST_LOOK = 15.0
 # A wait ends if AWS has not answered for so many seconds.
 LONGEST_OUTAGE = 3600.0
+# How often the reading of an object goes on without a byte more, before it ends with the error.
+MOST_READS = 8
 # How many earlier uploads of a route tell what the next one will use.
 EARLIER = 50
 _READ_AT_ONCE = 100
@@ -409,14 +411,34 @@ class Upload:
         return document
 
     def _read(self, ref: ObjectRef) -> Iterator[bytes]:
+        """Yields the bytes of an object. If the connection breaks off, it goes on where it was."""
+        is_exact = bool(ref.version_id or ref.etag)
+        at = tries = 0
+        while True:
+            try:
+                for block in self._read_from(ref, at):
+                    yield block
+                    at, tries = at + len(block), 0
+            except PassingError:
+                tries += 1
+                if not is_exact or tries > MOST_READS:
+                    raise
+                time.sleep(tries)
+            else:
+                return
+
+    def _read_from(self, ref: ObjectRef, at: int) -> Iterator[bytes]:
         connection = self._queue.connection
+        bucket = Bucket(connection.s3, connection.about.bucket)
         with told(self._queue.name):
             try:
-                yield from Bucket(connection.s3, connection.about.bucket).stream(ref)
+                size = bucket.size(ref) if at else 0
+                if not at:
+                    yield from bucket.stream(ref)
+                elif at < size:
+                    yield from bucket.stream(ref, (at, size))
             except ObjectGoneError as error:
-                raise InputError(
-                    f"{ref.key} was deleted from the bucket {connection.about.bucket}"
-                ) from error
+                raise InputError(f"{ref.key} was deleted from the bucket {bucket.name}") from error
             except ObjectDeniedError as error:
                 raise RefusedError(f"S3 denied access to {ref.key}: {error}") from error
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+from batch_queue.aws.bucket import Bucket
 from batch_queue.aws.table.dynamo import Dynamo, ThrottledError
 from batch_queue.aws.table.jobs import Jobs
 from batch_queue.core.rows import Status
@@ -212,3 +213,31 @@ def test_a_drain_goes_on_when_aws_does_not_answer(person: Person, monkeypatch: p
     monkeypatch.setattr(Jobs, "active", active)
     assert "No job runs" in person.types("drain", "--wait")
     assert person.err.count("Trying again") == 1
+
+
+@pytest.mark.parametrize("fails", [3, 100])
+def test_a_result_that_breaks_off_goes_on_where_it_was(
+    person: Person, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    submission = person.queue.submit(records(20)).wait()
+    whole = b"".join(submission[0].blocks())
+    failed: list[Any] = []
+    read = Bucket.stream
+
+    def stream(self: Bucket, ref: Any, span: Any = None) -> Iterator[bytes]:
+        for block in read(self, ref, span):
+            if len(failed) < fails:
+                failed.append(span)
+                if len(failed) < 3:
+                    yield block[:100]
+                raise IncompleteReadError(actual_bytes=1, expected_bytes=2)
+            yield block
+
+    monkeypatch.setattr(Bucket, "stream", stream)
+    if fails == 3:
+        assert b"".join(submission[0].blocks()) == whole
+        assert failed == [None, (100, len(whole)), (200, len(whole))]
+    else:
+        with pytest.raises(PassingError, match="could not be reached"):
+            list(submission[0].blocks())
+        assert len(failed) < 20

@@ -18,7 +18,9 @@ from .errors import InputError
 
 # A line of a result: the record, the answer, and the names of their members.
 MAX_LINE_BYTES = 1 << 30
+# So many records of a Parquet file are in memory, and so many characters of them.
 _AT_ONCE = 10_000
+_MOST_CHARACTERS = 64_000_000
 COLUMNS = (
     "record_id",
     "text",
@@ -227,9 +229,11 @@ def write_parquet(found: Iterable[Mapping[str, Any]], path: Path) -> int:
 
 def _groups(found: Iterable[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     group: list[dict[str, Any]] = []
+    size = 0
     for record in found:
         group.append(row(record))
-        if len(group) == _AT_ONCE:
+        size += sum(len(cell) for cell in group[-1].values() if isinstance(cell, str))
+        if len(group) == _AT_ONCE or size >= _MOST_CHARACTERS:
             yield group
-            group = []
+            group, size = [], 0
     yield group

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from bedrock_batch import InputError, results
 from hypothesis import given
@@ -98,3 +99,13 @@ def test_a_disk_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"recordId": f"{number:0999}", "modelInput": {}} for number in range(99)]
     with pytest.raises(InputError, match=r"full\. TMPDIR names another folder"):
         list(results.joined(stream(rows), stream(rows)))
+
+
+def test_large_records_are_written_to_parquet_in_small_groups(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(results, "_MOST_CHARACTERS", 1_000)
+    rows = [{"recordId": str(n), "modelInput": {}, "modelOutput": {"x": "y" * 400}} for n in range(10)]
+    assert results.write_parquet(rows, tmp_path / "a.parquet") == 10
+    file = pq.ParquetFile(tmp_path / "a.parquet")
+    assert [file.metadata.row_group(at).num_rows for at in range(4)] == [3, 3, 3, 1]

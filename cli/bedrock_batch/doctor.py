@@ -190,9 +190,11 @@ def function_of(function: str, found: Mapping[str, Any]) -> Finding:
     if state == "Active" and update == "Successful":
         return Finding(True, what, "It is active.")
     if state == "Inactive":
-        return Finding(
-            False, what, "Lambda has put it to sleep, because it was idle for weeks. Its next run wakes it."
+        words = (
+            "Lambda has put it to sleep, because it was idle for weeks. The next call wakes it, and fails: "
+            "repeat that call after a minute."
         )
+        return Finding(False, what, words, known=False)
     if "Failed" in (state, update):
         reason = found.get("StateReason") or found.get("LastUpdateStatusReason") or "without a reason"
         return Finding(False, what, f"Lambda could not set it up: {reason}. Correct that, and apply again.")

@@ -96,3 +96,12 @@ def test_a_rate_counts_what_was_processed_between_looks(looks: list[dict[str, in
     for number, (before, after) in enumerate(pairwise(looks), start=1):
         done += sum(max(0, count - before.get(job, 0)) for job, count in after.items())
         assert rates.add(number * 10.0, after) == pytest.approx(done / (number * 10.0) * 60)
+
+
+def test_a_terminal_that_cannot_redraw_is_looked_at_once(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes the stream for a terminal
+    monkeypatch.setenv("TERM", "dumb")
+    out = person.types("watch")
+    assert "No job runs." in out

@@ -386,7 +386,7 @@ def test_a_rule_without_its_target_is_wrong(targets: list[str]) -> None:
     [
         ({"State": "Active", "LastUpdateStatus": "Successful"}, True, True, "active"),
         ({}, True, True, "active"),
-        ({"State": "Inactive"}, False, True, "Its next run wakes it"),
+        ({"State": "Inactive"}, False, False, "The next call wakes it"),
         ({"State": "Pending"}, False, False, "Try again"),
         ({"State": "Active", "LastUpdateStatus": "InProgress"}, False, False, "Try again"),
         ({"State": "Failed", "StateReason": "no subnet"}, False, True, "no subnet"),

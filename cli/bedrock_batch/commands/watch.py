@@ -40,8 +40,8 @@ def watch(
 ) -> None:
     """Watch the queue: slots by model, what waits by route, and jobs with their progress and expected ends.
 
-    Ends with Ctrl-C. Where stdout is not a terminal, it looks once; with --json, it prints a JSON document on
-    a line of its own for each look.
+    Ends with Ctrl-C. Where stdout is not a terminal, or one that cannot redraw, it looks once; with --json,
+    it prints a JSON document on a line of its own for each look.
     """
     import json
     import sys
@@ -60,7 +60,7 @@ def watch(
                 if once:
                     return
                 time.sleep(interval)
-        if once or not here.out.console.is_terminal:
+        if once or not here.out.console.is_terminal or here.out.console.is_dumb_terminal:
             here.out.console.print(frame(look(here, seen), here.out.console.width))
             return
         with Live(console=here.out.console, screen=True, auto_refresh=False) as live:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+def _terminated(*_: object) -> None:
+    sys.exit(TERMINATED)  # so that files of this command that are not whole are removed
 
 
 def main() -> None:
@@ -15,6 +22,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # What a stream cannot show becomes a question mark, and no error. Results are written as UTF-8.
             stream.reconfigure(errors="replace")
+    signal.signal(signal.SIGTERM, _terminated)
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

@@ -7,6 +7,7 @@
 | 2 | a mistake of the user: a wrong option, path or file, no credentials, no such queue |
 | 3 | AWS refused a call, failed, or could not be reached |
 | 130 | interrupted (Ctrl-C); what was submitted goes on |
+| 143 | ended by SIGTERM; what was submitted goes on |
 """
 
 from __future__ import annotations

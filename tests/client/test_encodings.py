@@ -130,3 +130,39 @@ def test_whoever_stops_reading_gets_no_error(form: str) -> None:
         running.stdout.close()
         assert running.wait(30) == 0
         assert not running.stderr.read()
+
+
+STOPS = """
+import sys, time
+from pathlib import Path
+from bedrock_batch import app
+from bedrock_batch.__main__ import main
+from bedrock_batch.commands import looking
+
+class Upload:
+    def blocks(self):
+        yield b"x"
+        print("half", flush=True)
+        time.sleep(60)
+
+@app.command
+def show(here: app.Here, target: Path) -> None:
+    "Downloads a result."
+    looking.download(Upload(), target)
+
+main()
+"""
+
+
+def test_what_is_not_whole_is_removed_on_sigterm(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "cli"), str(ROOT / "lambdas")])}
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPS, "show", str(tmp_path / "out")],
+        env=environment,
+        stdout=subprocess.PIPE,
+    ) as running:
+        assert running.stdout
+        assert running.stdout.readline() == b"half\n"
+        running.terminate()
+        assert running.wait(30) == 143
+    assert not list(tmp_path.iterdir())

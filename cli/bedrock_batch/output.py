@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 # What is not read on a terminal is not cut to the width of one.
-WIDE = 200
+WIDE = 10_000
 # Below this width, a table is printed as one block of lines for each of its rows.
 NARROW = 60
+# A value that has less room beside the names of all is printed below its own.
+BESIDE = 20
 COLORS = {
     "Completed": "green",
     "PartiallyCompleted": "yellow",
@@ -70,14 +73,24 @@ class Out:
 
     def facts(self, facts: Mapping[str, object], indent: int = 2) -> None:
         """Prints names with their values; those that are "" are left out."""
+        shown = [
+            (Text(name, "dim"), value if isinstance(value, Text) else Text(str(value)))
+            for name, value in facts.items()
+            if value not in ("", None)
+        ]
+        longest = max((name.cell_len for name, _ in shown), default=0)
+        if self.console.width < indent + longest + 2 + BESIDE:
+            for name, value in shown:
+                for text, by in ((name, indent), (value, indent + 2)):
+                    if text.plain:
+                        self.console.print(Padding(text, (0, 0, 0, by)), overflow="fold")
+            return
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
-        for name, value in facts.items():
-            if value not in ("", None):
-                shown = value if isinstance(value, Text) else Text(str(value))
-                grid.add_row(Text(" " * indent + name, "dim"), shown)
-        self.console.print(grid)
+        for name, value in shown:
+            grid.add_row(Text(" " * indent) + name, value)
+        self._print(grid)
 
     def table(
         self, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()
@@ -96,7 +109,17 @@ class Out:
             table.add_column(name, justify="right" if name in right else "left", overflow="fold")
         for row in cells:
             table.add_row(*row)
-        self.console.print(table)
+        self._print(table)
+
+    def _print(self, table: Table) -> None:
+        """Prints a table, without the blanks at the ends of its lines where they are not for a terminal."""
+        if self.console.is_terminal:
+            self.console.print(table)
+            return
+        with self.console.capture() as printed:
+            self.console.print(table)
+        lines = printed.get().removesuffix("\n").split("\n")
+        self.console.file.write("".join(f"{line.rstrip()}\n" for line in lines))
 
 
 class _Console(Console):

@@ -12,6 +12,7 @@ import boto3
 import pytest
 from batch_queue.core.rows import Status
 from bedrock_batch import app
+from bedrock_batch.output import Out
 from bedrock_batch.version import VERSION
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 
@@ -180,6 +181,27 @@ def test_nothing_is_wider_than_the_terminal(
         seen = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in out.splitlines()]
         assert max(map(len, seen)) <= int(columns), given
         assert "Traceback" not in person.err
+
+
+def test_no_value_is_lost_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    Out(as_json=False).facts(
+        {"slots of anthropic.claude-3-5-haiku-20241022-v1:0": "10 in all", "jobs": "none"}
+    )
+    out = capsys.readouterr().out
+    assert "10 in all" in out
+    assert "none" in out
+    assert max(map(len, out.splitlines())) <= 40
+
+
+def test_no_line_of_a_table_ends_with_blanks(person: Person) -> None:
+    submitted(person)
+    submitted(person, "longer-name.jsonl", 1_000)
+    for what in ("", "/", "a.jsonl"):
+        out = person.types("status", *([what] if what else []))
+        assert [line for line in out.splitlines() if line != line.rstrip()] == []
 
 
 def test_colors_are_left_out_if_nobody_wants_them(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:

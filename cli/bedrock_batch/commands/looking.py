@@ -215,8 +215,10 @@ def jobs(
     if not found:
         here.out.line("No job runs." + ("" if since else " --since 24h lists those that have ended."))
         return
+    columns = ["job", "route", "status", "records", "done", "submitted"]
+    columns += ["message"] if any(job.message for job in found) else []
     here.out.table(
-        ("job", "route", "status", "records", "done", "submitted", "message"),
+        columns,
         [
             (
                 job.job_name,
@@ -226,7 +228,7 @@ def jobs(
                 f"{processed.get(job.job_name, job.success_count + job.error_count):,}",
                 job.submitted_at[:19],
                 job.message[:200],
-            )
+            )[: len(columns)]
             for job in found
         ],
         right=("records", "done"),

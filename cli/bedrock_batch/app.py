@@ -184,7 +184,8 @@ def run(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         if not error.format_message():  # no command: the help was printed
             return error.exit_code
-        return _failed(f"{error.format_message()} --help says more.", error.exit_code)
+        message = error.format_message().replace("Value error, ", "").rstrip(".")
+        return _failed(f"{message}. --help says more.", error.exit_code)
     return code if isinstance(code, int) else 0
 
 

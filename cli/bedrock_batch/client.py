@@ -214,10 +214,11 @@ class Queue:
         with told(self.name):
             versions = self.connection.listing.versions_of(key)
         if not versions:
+            folder = "" if key.endswith(local.SUFFIX) else ". A folder ends with a slash"
             raise InputError(
                 f"{key} is not in the bucket {self.connection.about.bucket}. Name a path below "
-                f"{self.connection.about.input_prefix}, or an upload ID. bedrock-batch status / lists "
-                "the uploads"
+                f"{self.connection.about.input_prefix}, or an upload ID{folder}. bedrock-batch status / "
+                "lists the uploads"
             )
         return Upload(self, versions[0].object(self.connection.about.bucket))
 

@@ -179,7 +179,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def first_faults(checked: Collection[Checked], most: int = 3) -> str:
+def first_faults(checked: Collection[Checked], most: int = 20) -> str:
     """Returns the first faults of some files in words: file, line, reason."""
     lines = [
         f"{one.source.path}{f':{fault.line}' if fault.line else ''}: {fault.reason}"

@@ -35,7 +35,7 @@ def test_a_folder_is_cancelled(person: Person) -> None:
     for name in ("x/a", "x/b", "c"):
         person.world.upload(f"{name}.jsonl", lines(records(2, name)))
     person.world.run(lambda: len(person.world.uploads()) == 3 and not person.world.events)
-    assert "2 uploads are cancelled" in person.types("cancel", "x/")
+    assert "Cancelled 2 uploads." in person.types("cancel", "x/")
     person.types("resume")
     person.world.run()
     found = sorted(upload.status for upload in person.world.uploads())

@@ -23,7 +23,7 @@ def test_a_file_is_submitted_and_its_result_lies_beside_it(person: Person) -> No
     answers = [json.loads(line) for line in Path(f"{path}.out").read_text().splitlines()]
     assert {one["recordId"] for one in answers} == {one["recordId"] for one in records(20)}
     assert all("modelOutput" in one for one in answers)
-    assert "to-process/reviews.jsonl: Completed, 20: 20 answered" in out
+    assert "to-process/reviews.jsonl: Completed, 20 records: 20 answered" in out
     assert "20 records in 1 job" in out
     assert "InProgress" in person.err or "Submitted" in person.err
 
@@ -90,7 +90,7 @@ def test_a_folder_is_submitted_with_its_folders(person: Person) -> None:
     person.file("all/notes.txt", b"no")
     person.file("all/.hidden/three.jsonl", b"no")
     out = person.document("submit", str(person.folder / "all"), "--wait", "-o", str(person.folder / "out"))
-    assert "Left out: 1 of these files, not named *.jsonl" in person.err
+    assert "1 file is left out: its name does not end with .jsonl" in person.err
     assert {one["key"]: one["route"] for one in out["uploads"]} == {
         "to-process/one.jsonl": "default",
         "to-process/priced/two.jsonl": "priced",
@@ -135,7 +135,7 @@ def test_records_that_fail_make_the_exit_code_1(person: Person) -> None:
     rows = [*records(3), {"recordId": "bad", "modelInput": {"max_tokens": 0}}]
     path = person.file("a.jsonl", lines(rows))
     out = person.types("submit", path, "--wait", code=1)
-    assert "PartiallyCompleted, 4: 3 answered, 1 failed" in out
+    assert "PartiallyCompleted, 4 records: 3 answered, 1 failed" in out
     assert Path(f"{path}.out").read_bytes().count(b"\n") == 4
 
 

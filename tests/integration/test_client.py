@@ -80,7 +80,7 @@ def test_a_thousand_records_are_submitted_and_their_results_read(queue: Queue, p
     path = person.file("reviews.jsonl", rows)
     # When it is submitted, then its result is on the disk, with each record once
     out, err = person.types("submit", path, "--to", "cli", "--wait")
-    assert "to-process/cli/reviews.jsonl: Completed, 1,000: 1,000 answered" in out
+    assert "to-process/cli/reviews.jsonl: Completed, 1,000 records: 1,000 answered" in out
     assert "Submitted" in err
     answers = [json.loads(line) for line in (person.folder / f"{path}.out").read_text().splitlines()]
     assert sorted(one["recordId"] for one in answers) == sorted(row["recordId"] for row in rows)

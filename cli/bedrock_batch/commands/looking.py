@@ -413,6 +413,8 @@ def _copy(blocks: Iterable[bytes], path: Path) -> int:
 @command
 def errors(here: Here, path: UploadPath) -> None:
     """Show the errors of an upload that has ended, by code, with examples; the lines of a rejected file."""
+    from batch_queue.core.reports import counted
+
     upload = here.queue.upload(path)
     row = upload.ended()
     report = upload.rejection()
@@ -443,7 +445,7 @@ def errors(here: Here, path: UploadPath) -> None:
         return
     here.out.line(ended_words(row))
     for code, count in by_code.most_common():
-        here.out.line(f"{code}: {count:,} records", style="bold")
+        here.out.line(f"{code}: {counted(count, 'record')}", style="bold")
         for example in found.get(code, []):
             here.out.facts({example["record_id"][:40]: example["message"][:500]})
 
@@ -484,7 +486,10 @@ def records_words(row: Row) -> str:
 
 def ended_words(row: Row) -> str:
     """Returns in a line how an upload has ended."""
-    records = f", {records_words(row)}" if row.records else ""
+    from batch_queue.core.reports import counted
+
+    words = records_words(row).partition(": ")[2]
+    records = f", {counted(row.records, 'record')}: {words}" if row.records else ""
     return f"{row.key}: {row.status}{records}" + (f". {row.message}" if row.message else "")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from bedrock_batch.app import INTERRUPTED, Here, command
-from bedrock_batch.errors import PassingError, TimedOutError
+from bedrock_batch.errors import InputError, PassingError, TimedOutError
 
 UploadPath = Annotated[
     str, typer.Argument(help="A path below the input prefix, a key, an S3 URI or an upload ID.")
@@ -44,11 +44,16 @@ def cancel(here: Here, path: UploadPath, why: Why = "", by: By = "") -> None:
     Records that wait are not run, and not billed. What was answered by then is kept as the result.
     """
     if path.endswith("/"):
+        from batch_queue.core.reports import counted
+
         answer = here.queue.cancel_below(path, by=_who(by), why=why)
-        words = (
-            f"{answer['cancelled']:,} uploads are cancelled, {answer['cancelled_before']:,} were before, "
-            f"{answer['ended']:,} have ended, and the queue does not know {answer['unknown']:,} objects."
-        )
+        words = f"Cancelled {counted(answer['cancelled'], 'upload')}."
+        if before := answer["cancelled_before"]:
+            words += f" Cancelled before: {before:,}."
+        if ended := answer["ended"]:
+            words += f" Already ended: {ended:,}."
+        if unknown := answer["unknown"]:
+            words += f" Not known to the queue: {counted(unknown, 'object')}."
         _tell(here, answer, words + (" It goes on with the rest." if answer.get("goes_on") else ""))
         return
     answer = here.queue.upload(path).cancel(by=_who(by), why=why)
@@ -106,16 +111,22 @@ def drain(
         bool, typer.Option("--wait", "-w", help="Wait until no job runs and all results are collected.")
     ] = False,
     timeout: Annotated[
-        float, typer.Option("--timeout", help="With --wait: longest time to wait, in minutes.", min=0.1)
-    ] = 24 * 60,
+        float | None,
+        typer.Option(
+            "--timeout", help="With --wait: longest time to wait, in minutes. Default: 1,440.", min=0.1
+        ),
+    ] = None,
 ) -> None:
     """Pause the queue, and with --wait until its jobs have ended: before maintenance, or before a destroy."""
+    if timeout is not None and not wait:
+        raise InputError("--timeout needs --wait")
     answer = here.queue.pause(by=_who(by), why=why)
     if not wait:
         _tell(here, answer, answer["did"])
         return
     here.out.note(answer["did"])
-    end = time.monotonic() + timeout * 60
+    minutes = 24 * 60 if timeout is None else timeout
+    end = time.monotonic() + minutes * 60
     now = left = 0
     try:
         while True:
@@ -134,7 +145,7 @@ def drain(
             left = now
             if time.monotonic() >= end:
                 raise TimedOutError(
-                    f"{now:,} jobs have not ended within {timeout:,.0f} min. The queue stays paused"
+                    f"{now:,} jobs have not ended within {minutes:,.0f} min. The queue stays paused"
                 )
             time.sleep(LOOK_SECONDS)
     except KeyboardInterrupt:

@@ -112,6 +112,8 @@ def _stdin(name: str, ending: contextlib.ExitStack) -> Path:
 
 
 def _checked(here: Here, path: Path, to: str, route: str) -> list[Checked]:
+    from batch_queue.core.reports import counted
+
     from bedrock_batch import local
     from bedrock_batch.client import RejectedError
 
@@ -120,7 +122,8 @@ def _checked(here: Here, path: Path, to: str, route: str) -> list[Checked]:
         path, queue.connection.about.input_prefix, queue.routes(), to=to, route=route
     )
     if left_out:
-        out.note(f"Left out: {left_out:,} of these files, not named *.jsonl.", style="dim")
+        are = "is left out: its name does" if left_out == 1 else "are left out: their names do"
+        out.note(f"{counted(left_out, 'file')} {are} not end with .jsonl.", style="dim")
     size = sum(source.path.stat().st_size for source in sources)
     with _progress(out, "Checking", size) as advance:
         checked = queue.check(path, to=to, route=route, progress=advance)

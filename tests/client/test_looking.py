@@ -202,13 +202,21 @@ def test_all_results_below_a_folder_are_written_to_a_folder(person: Person) -> N
     ]
 
 
+def test_a_result_is_written_to_a_folder_that_exists(person: Person) -> None:
+    submitted(person, "x/one.jsonl")
+    target = person.folder / "out"
+    target.mkdir()
+    person.types("results", "x/one.jsonl", "-o", str(target), "--format", "csv")
+    assert [one.name for one in target.iterdir()] == ["one.jsonl.csv"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("a.jsonl", "--format", "parquet"), "add --output with a file"),
         (("x/",), "add --output with the folder"),
         (("a.jsonl", "--format", "xml"), "xml"),
-        (("a.jsonl", "-o", "{folder}"), "cannot be written"),
+        (("a.jsonl", "-o", "{folder}/a.jsonl/out"), "cannot be written"),
         (("running.jsonl",), "to-process/running.jsonl has not ended: it is Submitted"),
         (("rejected.jsonl",), "to-process/rejected.jsonl has no result: it ended as Rejected"),
     ],

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -296,9 +296,7 @@ def results(
     form: Annotated[Format, typer.Option("--format", "-f", help="How to write them.")] = Format.JSONL,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="File to write (for a folder, a folder). Default: standard output."
-        ),
+        typer.Option("--output", "-o", help="File to write, or folder. Default: standard output."),
     ] = None,
 ) -> None:
     """Get the result of an upload that has ended, or of all below a folder.
@@ -312,6 +310,8 @@ def results(
     if form == Format.PARQUET and output is None:
         raise InputError("a Parquet file is not for standard output: add --output with a file")
     upload = here.queue.upload(path)
+    if output is not None and output.is_dir():
+        output /= _file_name(PurePosixPath(upload.key).name, form)
     if output is None:
         _print(upload, join=join, form=form)
         return
@@ -341,6 +341,11 @@ def _print(upload: Upload, *, join: bool, form: Format) -> None:
         file.detach()
 
 
+def _file_name(key: str, form: Format) -> str:
+    """Returns the name of an upload's result in a folder."""
+    return key + (".out" if form == Format.JSONL else f".{form}")
+
+
 def _results_below(here: Here, path: str, output: Path | None, *, join: bool, form: Format) -> None:
     from batch_queue.core.names import is_report
 
@@ -349,8 +354,7 @@ def _results_below(here: Here, path: str, output: Path | None, *, join: bool, fo
     root = here.queue.key_of(path)
     told = []
     for row in here.queue.uploads_below(path):
-        name = row.key.removeprefix(root) + (".out" if form == Format.JSONL else f".{form}")
-        target = output / _inside(name)
+        target = output / _inside(_file_name(row.key.removeprefix(root), form))
         has_result = bool(row.result_key) and not is_report(row.result_key) and bool(row.ended_at)
         if has_result:
             download(here.queue.upload(row.upload_id), target, join=join, form=form)

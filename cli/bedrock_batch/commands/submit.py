@@ -311,6 +311,7 @@ class _Lines:
         self._submission = submission
         self._seen: dict[str, str] = {}
         self._foretold = _Foretold(submission, WORDS_SECONDS)
+        self._words = ""
 
     def __enter__(self) -> Self:
         return self
@@ -331,8 +332,9 @@ class _Lines:
                 if self._seen.get(key, WAITING) != status:
                     self._note(f"{key}: {status}")
         self._seen = now
-        if self._foretold.look(found):
-            self._note(str(self._foretold.answer["words"]))
+        if self._foretold.look(found) and (words := str(self._foretold.answer["words"])) != self._words:
+            self._words = words
+            self._note(words)
 
     def _note(self, words: str) -> None:
         self._here.out.note(f"{time.strftime('%H:%M:%S')} {words}")

@@ -16,12 +16,13 @@ def _terminated(*_: object) -> None:
 
 def main() -> None:
     """Runs the command line, and ends with its exit code (docs/client.md)."""
+    from . import encoding  # noqa: PLC0415
     from .app import run  # noqa: PLC0415 (an interrupt while this is imported must not print a traceback)
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # What a stream cannot show becomes a question mark, and no error. Results are written as UTF-8.
-            stream.reconfigure(errors="replace")
+            # What a stream cannot show becomes something plain, and no error. Results are written as UTF-8.
+            stream.reconfigure(errors=encoding.NAME)
     signal.signal(signal.SIGTERM, _terminated)
     code = run(sys.argv[1:])
     try:

@@ -49,7 +49,7 @@ class Out:
 
     @staticmethod
     def shows(text: str) -> bool:
-        """Returns whether stdout has all characters of a text. It shows others as question marks."""
+        """Returns whether stdout has all characters of a text. It shows others as something plain."""
         try:
             text.encode(sys.stdout.encoding or "utf-8")
         except UnicodeEncodeError:

@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 from batch_queue.core.rows import Status
-from bedrock_batch import app
+from bedrock_batch import app, encoding
 from bedrock_batch.output import Out
 from bedrock_batch.version import VERSION
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
@@ -255,6 +255,11 @@ def test_without_credentials_it_says_how_to_get_some() -> None:
     assert done.returncode == 2
     assert "aws configure" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_no_mark_becomes_another_on_a_stream_without_them() -> None:
+    written = "a.jsonl → b, ✓ ✗ ? é".encode("ascii", errors=encoding.NAME).decode()
+    assert written == "a.jsonl -> b, ok wrong ? ?"
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -21,12 +21,11 @@ def doctor(here: Here) -> None:
 
     from bedrock_batch.doctor import examine
 
-    good, bad = ("✓", "✗") if here.out.shows("✓✗") else ("ok", "wrong")
     found = []
     for finding in examine(here.queue.connection):
         found.append(finding)
         if not here.as_json:
-            mark = (good, "green") if finding.ok else (bad, "red") if finding.known else ("?", "yellow")
+            mark = ("✓", "green") if finding.ok else ("✗", "red") if finding.known else ("?", "yellow")
             here.out.line(Text.assemble(mark, f" {finding.what}: {finding.words}"))
     wrong = sum(finding.known and not finding.ok for finding in found)
     unknown = sum(not finding.known for finding in found)

@@ -27,8 +27,12 @@ def main() -> None:
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read stdout has what they wanted. Python would complain at its end that it cannot flush.
+    except OSError as error:
+        # Whoever read stdout has what they wanted, or the disk is full. Python would complain at its end that
+        # it cannot flush.
+        if not isinstance(error, BrokenPipeError) and not code:
+            sys.stderr.write(f"bedrock-batch: {error.strerror}\n")
+            code = 2
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -44,9 +45,16 @@ def report(
     if output == STDOUT:
         sys.stdout.buffer.write(page)
         return
+    # A pipe or a device, such as /dev/null, must not become a file.
+    part = output if output.exists() and not output.is_file() else output.with_name(f"{output.name}.part")
     try:
-        output.write_bytes(page)
+        part.write_bytes(page)
+        if part != output:
+            part.replace(output)
     except OSError as error:
+        if part != output:
+            with suppress(OSError):
+                part.unlink()
         raise InputError(f"{output} cannot be written: {error.strerror}") from error
     for note in figures.truncated:
         here.out.note(f"Note: {note}.", style="yellow")

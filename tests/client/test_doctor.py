@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
+from bedrock_batch import encoding
 
 from tests.client.conftest import Lambda, Person, Session
 from tests.support.world import HAIKU, World
@@ -93,7 +94,7 @@ def test_a_stream_without_the_marks_gets_words(
     person: Person, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers["GetQueueAttributes"] = {"Attributes": {"ApproximateNumberOfMessages": "2"}}
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", errors="replace")
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", errors=encoding.NAME)
     monkeypatch.setattr(sys, "stdout", stream)
     person.types("doctor", code=1)
     stream.seek(0)

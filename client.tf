@@ -20,7 +20,7 @@ resource "aws_dynamodb_table_item" "about" {
     },
     {
       for key, text in {
-        version           = trimspace(file("${path.module}/VERSION"))
+        version           = local.module_version
         name              = var.name
         account_id        = local.account_id
         region            = local.region

@@ -8,3 +8,8 @@ terraform {
     }
   }
 }
+
+locals {
+  # Of the module and of its client, which pyproject.toml reads here.
+  module_version = "0.1.0"
+}

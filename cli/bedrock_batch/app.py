@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import BatchError, InputError
+from .errors import BatchError, InputError, InterruptError
 from .version import VERSION
 
 if TYPE_CHECKING:
@@ -140,6 +140,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def run(queue: str, region: str, profile: str, json: bool, **given: Any) -> None:
         try:
             function(Here(queue, region, profile, as_json=json), **given)
+        except KeyboardInterrupt:  # Typer would end without a word
+            raise InterruptError from None
         except BrokenPipeError:  # for which Typer would end with exit code 1
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (for what is left to flush at the end)
             raise typer.Exit from None

@@ -28,8 +28,13 @@ class PassingError(RefusedError):
     """AWS failed, throttled a call or could not be reached: the same call may succeed later."""
 
 
-class UnansweredError(BatchError):
-    """An upload has ended, and not every record was answered."""
+class InterruptError(BatchError):
+    """Somebody has pressed Ctrl-C."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")
 
 
 class TimedOutError(BatchError):

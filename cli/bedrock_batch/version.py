@@ -10,7 +10,8 @@ def _version() -> str:
     try:
         return version("bedrock-batch")
     except PackageNotFoundError:  # a checkout that is not installed
-        return (Path(__file__).parents[2] / "VERSION").read_text().strip()
+        text = (Path(__file__).parents[2] / "versions.tf").read_text()
+        return text.partition('module_version = "')[2].partition('"')[0]
 
 
 VERSION = _version()

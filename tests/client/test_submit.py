@@ -243,3 +243,14 @@ def test_uploads_without_a_folder_in_common_are_named_by_all(person: Person) -> 
         person.file(name, lines(records(1, name)))
     out = person.types("submit", str(person.folder / "all"))
     assert out.endswith("Follow it: bedrock-batch status /\n")
+
+
+def test_an_interrupt_before_the_upload_is_told(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    path = person.file("a.jsonl", lines(records(2)))
+    monkeypatch.setattr("bedrock_batch.local.check", interrupted)
+    person.types("submit", path, code=130)
+    assert person.err == "bedrock-batch: interrupted\n"
+    assert not person.world.current("to-process/")

@@ -305,6 +305,11 @@ class Queue:
         return self.key_of(path.rstrip("/") + "/")
 
 
+def runs_again(row: Row) -> bool:
+    """Returns whether an upload has a run that has not ended, and the result of the run before."""
+    return row.run > 1 and row.status not in TERMINAL and bool(row.result_key)
+
+
 class Upload:
     """One upload: an object version that the queue runs.
 
@@ -347,6 +352,15 @@ class Upload:
             raise InputError(f"{self.key} has not ended: it is {row.status}. bedrock-batch explain says more")
         return row
 
+    def _answered(self) -> Row:
+        """Returns the row of the upload. Raises InputError if it names no result."""
+        row = self.state()
+        if row is None or not runs_again(row):
+            row = self.ended()
+        if not row.result_key or names.is_report(row.result_key):
+            raise InputError(f"{self.key} has no result: it ended as {row.status}. {row.message}".strip())
+        return row
+
     def must_come(self) -> None:
         """Raises InputError if the upload has no row and will get none, because it has ended long ago."""
         about = self._queue.connection.about
@@ -363,10 +377,11 @@ class Upload:
                 )
 
     def blocks(self) -> Iterator[bytes]:
-        """Yields the bytes of the result, in blocks. Raises InputError if there is no result."""
-        row = self.ended()
-        if not row.result_key or names.is_report(row.result_key):
-            raise InputError(f"{self.key} has no result: it ended as {row.status}. {row.message}".strip())
+        """Yields the bytes of the result, in blocks. Raises InputError if there is no result.
+
+        As long as another run of the upload has not ended, the result is that of the run before.
+        """
+        row = self._answered()
         yield from self._read(ObjectRef(row.result_key, row.result_version_id))
 
     def results(self) -> Iterator[dict[str, Any]]:
@@ -375,7 +390,7 @@ class Upload:
 
     def joined(self) -> Iterator[dict[str, Any]]:
         """Yields the records in the order of the input, each with its ``modelOutput`` or ``error``."""
-        row = self.ended()
+        row = self._answered()
         upload = self._read(ObjectRef(row.key, row.version_id, row.etag))
         return results.joined(upload, self.blocks())
 

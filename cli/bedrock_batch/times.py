@@ -34,3 +34,8 @@ def since_text(text: str, now: float) -> float:
 def clock_text(stamp: str, form: str = "%H:%M") -> str:
     """Returns an ISO 8601 timestamp in the time zone of this machine, by default as the time of day."""
     return datetime.fromisoformat(stamp).astimezone().strftime(form)
+
+
+def utc_text(stamp: str) -> str:
+    """Returns an ISO 8601 timestamp in UTC without its fraction of a second; "" stays ""."""
+    return f"{stamp[:19]}Z" if stamp else ""

@@ -30,6 +30,24 @@ def test_an_upload_is_cancelled_in_mid_flight_and_retried(person: Person) -> Non
     assert (upload.status, upload.success_count) == (Status.COMPLETED, 20)
 
 
+def test_the_result_can_be_read_until_a_retry_has_ended(person: Person) -> None:
+    # Given an upload with a part of its answers, whose retry is ordered
+    running(person)
+    person.world.clock.advance(100.0)
+    person.types("cancel", "a.jsonl")
+    person.world.run()
+    (upload,) = person.world.uploads()
+    assert "Run 2 is ordered" in person.types("retry", "a.jsonl")
+    # When its result is asked for, then it is that of the first run, which is said
+    assert len(person.types("results", "a.jsonl").splitlines()) == upload.success_count
+    assert "Run 2 has not ended: this is the result of the run before" in person.err
+    assert len(person.types("results", "a.jsonl", "--join").splitlines()) == 20
+    # And when the retry has ended, it has all answers
+    person.world.run()
+    assert len(person.types("results", "a.jsonl").splitlines()) == 20
+    assert not person.err
+
+
 def test_a_folder_is_cancelled(person: Person) -> None:
     person.types("pause", "--why", "a test")
     for name in ("x/a", "x/b", "c"):

@@ -17,6 +17,7 @@ import typer
 
 from bedrock_batch.app import Here, command
 from bedrock_batch.errors import InputError, RefusedError
+from bedrock_batch.times import utc_text
 
 if TYPE_CHECKING:
     from batch_queue.core.rows import Job
@@ -112,7 +113,7 @@ def _folder_status(here: Here, path: str) -> None:
                 f"{row.records:,}",
                 f"{row.success_count:,}",
                 f"{row.error_count:,}",
-                row.created_at[:19],
+                utc_text(row.created_at),
             )
             for row in found[:MOST]
         ],
@@ -226,7 +227,7 @@ def jobs(
                 status_text(job.status),
                 f"{job.records:,}",
                 f"{processed.get(job.job_name, job.success_count + job.error_count):,}",
-                job.submitted_at[:19],
+                utc_text(job.submitted_at),
                 job.message[:200],
             )[: len(columns)]
             for job in found
@@ -307,9 +308,14 @@ def results(
     if path.endswith("/"):
         _results_below(here, path, output, join=join, form=form)
         return
+    from bedrock_batch.client import runs_again
+
     if form == Format.PARQUET and output is None:
         raise InputError("a Parquet file is not for standard output: add --output with a file")
     upload = here.queue.upload(path)
+    row = upload.state()
+    if row is not None and runs_again(row):
+        here.out.note(f"Run {row.run} has not ended: this is the result of the run before.", style="yellow")
     if output is not None and output.is_dir():
         output /= _file_name(PurePosixPath(upload.key).name, form)
     if output is None:

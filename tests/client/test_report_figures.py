@@ -118,6 +118,15 @@ def test_a_job_holds_its_slot_within_the_period() -> None:
     assert found.use == pytest.approx(1_500 / (2 * 86_400))
 
 
+@pytest.mark.parametrize(("hours", "drawn"), [(0, 0), (6, 0), (23, 22.95)])
+def test_plots_begin_with_the_first_job_if_that_is_late_in_the_period(hours: float, drawn: float) -> None:
+    began = SINCE + hours * 3_600
+    job = replace(JOB, submitted_at=names.iso(began), ended_at=names.iso(began + 60))
+    found = figures(Data("q", "1", SINCE, UNTIL, jobs=[job], routes={"default": route("default", HAIKU, 3)}))
+    assert UNTIL - SINCE == 86_400
+    assert found.drawn_since == pytest.approx(SINCE + drawn * 3_600)
+
+
 def test_a_model_without_a_route_has_no_limit() -> None:
     found = figures(Data("q", "1", SINCE, UNTIL, jobs=[JOB]))
     assert [(model.limit, model.use) for model in found.models] == [(None, None)]

@@ -21,6 +21,8 @@ _HOUR = 3600
 # Widths of a bar of the throughput, in seconds; the first one is used that gives few enough bars.
 _WIDTHS = (60, 300, 900, _HOUR, 3 * _HOUR, 6 * _HOUR, 24 * _HOUR, 7 * 24 * _HOUR)
 _MOST_BUCKETS = 200
+# What is left free before the first job of a plot, as a share of its width.
+_MARGIN = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,13 @@ class Figures:
     def ended(self) -> int:
         """How many uploads ended in the period."""
         return sum(count for status, count in self.uploads.items() if status in TERMINAL)
+
+    @property
+    def drawn_since(self) -> float:
+        """From when plots over time begin: a little before the first job, if that is late in the period."""
+        first = min((bar.start for model in self.models for bar in model.bars), default=self.since)
+        late = first - self.since > (self.until - self.since) / 2
+        return first - (self.until - first) * _MARGIN if late else self.since
 
     @property
     def is_empty(self) -> bool:

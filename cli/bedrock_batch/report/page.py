@@ -150,7 +150,7 @@ def _slots(figures: Figures, drawn: Drawn) -> str:
     busy = [model for model in figures.models if model.bars]
     parts = [
         f"<h3>{escaped(model.name)}</h3>\n<p>{_sentence(model)}</p>\n"
-        + drawn.figure(plots.slots(model, palette, figures.since, figures.until))
+        + drawn.figure(plots.slots(model, palette, figures.drawn_since, figures.until))
         for model in busy[:_MOST_MODELS]
     ]
     if not busy:

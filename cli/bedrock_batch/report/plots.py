@@ -169,7 +169,7 @@ def throughput(figures: Figures, palette: Mapping[str, str]) -> Plot:
     layout = _layout(
         280,
         barmode="stack",
-        xaxis={"type": "date", "range": [_ms(figures.since), _ms(figures.until)], "showgrid": False},
+        xaxis={"type": "date", "range": [_ms(figures.drawn_since), _ms(figures.until)], "showgrid": False},
         yaxis={
             "rangemode": "tozero",
             "exponentformat": "B",

@@ -136,6 +136,24 @@ def test_a_job_with_records_of_others_goes_on_and_what_it_answers_is_kept() -> N
         assert "has ended as Completed" in world.order("cancel", upload_id=second)["error"]
 
 
+@pytest.mark.parametrize("code", ["ValidationException", "ConflictException"])
+def test_a_job_that_has_ended_by_the_time_it_is_to_be_stopped_is_no_error(code: str) -> None:
+    with World.open(ONE, config={**ANY_SIZE, "stop_ended_error": code}) as world:
+        # Given a job that has ended at Bedrock, of which the queue does not know it yet
+        world.bedrock_events = False
+        upload_id = world.upload("a.jsonl", lines(records(5)))
+        world.run(running(world))
+        world.clock.advance(3600.0)
+        world.simulator.tick()
+        assert [job["status"] for job in world.bedrock_jobs()] == ["Completed"]
+        # When its upload is cancelled
+        world.order("cancel", upload_id=upload_id)
+        world.run()
+        # Then the upload ends with what was answered
+        assert world.one_upload(upload_id).status == Status.COMPLETED
+        assert not orders(world)
+
+
 def test_cancelling_the_second_upload_of_a_job_stops_it() -> None:
     packed = configured("default", HAIKU, max_active_jobs=1, min_records_per_job=4)
     with World.open(packed, config=ANY_SIZE) as world:

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from batch_queue.core.checking import Answer
 from batch_queue.core.records import dataclass
 from batch_queue.core.reports import MAX_MESSAGE
-from batch_queue.core.rows import ACTIVE, Status
+from batch_queue.core.rows import ACTIVE, TERMINAL, Status
 
 from .pool import at_once
 from .telemetry import SafeError
@@ -39,6 +39,9 @@ _QUOTA_CODES = {
 _SERVER_CODES = {"InternalFailure", "InternalServerException", "ServiceUnavailableException"}
 # StopModelInvocationJob: the job has ended, or is being stopped (Bedrock API reference).
 _NOTHING_TO_STOP = {"ConflictException", "ResourceNotFoundException"}
+# AWS was also seen to answer so of a job that has ended: "State was: Completed" (system test of Airflow's
+# Bedrock operators).
+_ENDED = re.compile(rf"\b(?:{'|'.join(TERMINAL)})\b")
 _REFUSALS = {"ValidationException", "ResourceNotFoundException", "AccessDeniedException"}
 
 
@@ -213,7 +216,8 @@ class Bedrock:
         try:
             self._bedrock.stop_model_invocation_job(jobIdentifier=arn)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _NOTHING_TO_STOP:
+            code, text = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+            if code not in _NOTHING_TO_STOP and not (code == "ValidationException" and _ENDED.search(text)):
                 raise BedrockError(error) from None
 
     def state(self, arn: str) -> JobState | None:

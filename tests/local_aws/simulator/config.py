@@ -144,7 +144,7 @@ class Config:
         "ServiceQuotaExceededException"
     )
     token_mismatch: Literal["ConflictException", "ValidationException", "ignore"] = "ConflictException"
-    stop_ended_error: Literal["ConflictException", "ValidationException"] = "ConflictException"
+    stop_ended_error: Literal["ConflictException", "ValidationException"] = "ValidationException"
     timeout_status: Literal["PartiallyCompleted", "Expired"] = "PartiallyCompleted"
     default_timeout_hours: int = 24
     default_max_results: int = 100

@@ -760,11 +760,13 @@ class Simulator:
 
     def _stop(self, params: dict[str, Any]) -> dict[str, Any]:
         job = self._find(params["jobIdentifier"])
-        if not job.active or job.sealed:
+        if not job.active:
             raise ApiError(
                 self.config.stop_ended_error,
-                f"The job {job.arn} cannot be stopped, because it is {job.status}.",
+                f"The batch inference job {job.arn} cannot be stopped. State was: {job.status}",
             )
+        if job.sealed:
+            raise ApiError("ConflictException", f"The results of {job.arn} are being written.")
         if job.status != "Stopping":
             now = self.clock()
             job.stopped_at = job.processed(now)

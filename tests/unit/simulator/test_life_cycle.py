@@ -228,6 +228,7 @@ def test_an_ended_job_cannot_be_stopped(world: World, code: str) -> None:
     with pytest.raises(ApiError) as caught:
         simulator.call("StopModelInvocationJob", {"jobIdentifier": arn})
     assert caught.value.code == code
+    assert "State was: Completed" in str(caught.value)
 
 
 def test_a_job_that_does_not_begin_in_time_expires(world: World) -> None:

@@ -16,6 +16,12 @@ from tests.client.conftest import Person
 from tests.support import world as worlds
 from tests.support.world import lines, records
 
+BODY = {
+    "anthropic_version": "bedrock-2023-05-31",
+    "max_tokens": 20,
+    "messages": [{"role": "user", "content": "Hello."}],
+}
+
 
 def test_a_file_is_submitted_and_its_result_lies_beside_it(person: Person) -> None:
     path = person.file("reviews.jsonl", lines(records(20)))
@@ -254,3 +260,18 @@ def test_an_interrupt_before_the_upload_is_told(person: Person, monkeypatch: pyt
     person.types("submit", path, code=130)
     assert person.err == "bedrock-batch: interrupted\n"
     assert not person.world.current("to-process/")
+
+
+def test_a_large_file_is_sent_in_parts_and_found_again(person: Person) -> None:
+    # Given a file that boto3 sends in parts
+    rows = [{"recordId": f"r{n}", "modelInput": {**BODY, "system": "x" * 1_000_000}} for n in range(20)]
+    path = person.file("large.jsonl", lines(rows))
+    # When it is submitted, and once more
+    person.types("submit", path, "--wait")
+    head = person.world.s3.head_object(Bucket=person.world.bucket, Key="to-process/large.jsonl")
+    person.types("submit", path, "--wait")
+    # Then it was sent in parts, once, and each record has an answer
+    assert head["ETag"].strip('"').endswith("-3")
+    assert "In the bucket already" in person.err
+    (upload,) = person.world.uploads()
+    assert (upload.status, upload.success_count) == (Status.COMPLETED, 20)

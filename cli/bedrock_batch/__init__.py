@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import BatchError, InputError, PassingError, RefusedError, TimedOutError
@@ -14,6 +15,7 @@ from .version import VERSION
 
 if TYPE_CHECKING:
     from .client import Queue, RejectedError, Submission, Upload
+    from .session import session_of
 
 __all__ = [
     "VERSION",
@@ -26,13 +28,19 @@ __all__ = [
     "Submission",
     "TimedOutError",
     "Upload",
+    "session_of",
 ]
+# botocore is slow to import, and the help of the command line does not need it.
+_LATER = {
+    "Queue": "client",
+    "RejectedError": "client",
+    "Submission": "client",
+    "Upload": "client",
+    "session_of": "session",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # botocore is slow to import, and the help of the command line does not need it.
-    if name in __all__:
-        from . import client  # noqa: PLC0415
-
-        return getattr(client, name)
+    if name in _LATER:
+        return getattr(import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,23 +13,23 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
-import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from .errors import BatchError, InputError, InterruptError
+import bedrock_batch
+
+from . import defaults
+from .errors import InterruptError
+from .output import Out
 from .version import VERSION
 
 if TYPE_CHECKING:
     from .client import Queue
-    from .output import Out
 
-DEFAULT_NAME = "br-batch-inference"
-INTERRUPTED = 130
 COMMON_PANEL = "Options of every command"
 
 app = typer.Typer(
@@ -46,34 +46,21 @@ class Here:
     """What a command works with: the queue, and where it prints."""
 
     def __init__(self, name: str, region: str, profile: str, *, as_json: bool) -> None:
-        self._session = (region, profile)
         self.name = name
         self.as_json = as_json
-        self._queue: Queue | None = None
-        self._out: Out | None = None
+        self.out = Out(as_json=as_json)
+        self._session = (region, profile)
 
-    @property
-    def out(self) -> Out:
-        """Where the command prints."""
-        if self._out is None:
-            from .output import Out  # noqa: PLC0415 (so that --help is quick)
-
-            self._out = Out(as_json=self.as_json)
-        return self._out
-
-    @property
+    @cached_property
     def queue(self) -> Queue:
         """The queue. Raises InputError if there is none.
 
         If its version is not the client's, this is said on stderr.
         """
-        if self._queue is None:
-            from .client import Queue  # noqa: PLC0415
-            from .connection import session_of  # noqa: PLC0415
-
-            self._queue = Queue(self.name, session=session_of(*self._session))
-            self._compare(self._queue.connection.about.version)
-        return self._queue
+        # Through the package, which imports the client when it is asked for it: --help does not wait for it.
+        queue = bedrock_batch.Queue(self.name, session=bedrock_batch.session_of(*self._session))
+        self._compare(queue.connection.about.version)
+        return queue
 
     def _compare(self, version: str) -> None:
         if version != VERSION:
@@ -126,7 +113,7 @@ AsJson = Annotated[
 
 
 def _common(
-    queue: QueueName = DEFAULT_NAME, region: Region = "", profile: Profile = "", json: AsJson = False
+    queue: QueueName = defaults.QUEUE, region: Region = "", profile: Profile = "", json: AsJson = False
 ) -> None:
     """Has the options of every command."""
 
@@ -143,14 +130,13 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:  # Typer would end without a word
             raise InterruptError from None
         except BrokenPipeError:  # for which Typer would end with exit code 1
-            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (for what is left to flush at the end)
             raise typer.Exit from None
 
     def keyword(one: inspect.Parameter) -> inspect.Parameter:
         return one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
 
     signature = own.replace(parameters=[keyword(one) for one in (*parameters, *common)])
-    run.__signature__ = signature  # type: ignore[attr-defined]
+    cast("Any", run).__signature__ = signature
     run.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
     # Typer keeps the line ends within a paragraph.
     help_text = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(function) or "")
@@ -171,35 +157,3 @@ def _app(
     ] = False,
 ) -> None:
     pass
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Runs the command line and returns its exit code. Errors are one line on stderr."""
-    from . import commands  # noqa: F401, PLC0415 (which need this module)
-
-    try:
-        code = app(args=list(arguments), prog_name="bedrock-batch", standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        return _failed("interrupted", INTERRUPTED)
-    except (BatchError, OSError) as error:
-        return _failed(*_of(error))
-    except typer.TyperException as error:
-        if not error.format_message():  # no command: the help was printed
-            return error.exit_code
-        message = error.format_message().replace("Value error, ", "").rstrip(".")
-        return _failed(f"{message}. --help says more.", error.exit_code)
-    return code if isinstance(code, int) else 0
-
-
-def _of(error: BatchError | OSError) -> tuple[str, int]:
-    """Returns the words for an error, and its exit code."""
-    if isinstance(error, BatchError):
-        return str(error), error.exit_code
-    # Of this machine: the client turns errors of the network into a BatchError.
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}", InputError.exit_code
-
-
-def _failed(message: str, code: int) -> int:
-    sys.stderr.write(f"bedrock-batch: {message}\n")
-    return code

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from batch_queue.aws.bucket import Bucket, ObjectDeniedError, ObjectGoneError
 from batch_queue.aws.listing import Listing
@@ -18,9 +18,11 @@ from batch_queue.core import names
 from batch_queue.core.objects import NewObject, ObjectRef
 from batch_queue.core.rows import TERMINAL, Job, Route, Status
 from batch_queue.core.rows import Upload as Row
+from boto3.exceptions import S3UploadFailedError
+from boto3.s3.transfer import TransferConfig
 
-from . import estimating, local, results, rows
-from .connection import DEFAULT_NAME, Connection, told
+from . import defaults, estimating, local, results, rows
+from .connection import Connection, told
 from .errors import InputError, PassingError, RefusedError, TimedOutError
 from .local import Checked
 
@@ -38,8 +40,8 @@ LONGEST_OUTAGE = 3600.0
 MOST_READS = 8
 # How many earlier uploads of a route tell what the next one will use.
 EARLIER = 50
-_READ_AT_ONCE = 100
 Progress = Callable[[int], None]
+T = TypeVar("T")
 
 
 def _nothing(_: object) -> None:
@@ -69,7 +71,7 @@ class Queue:
     InputError for the caller's mistakes and RefusedError for what AWS refuses.
     """
 
-    def __init__(self, name: str = DEFAULT_NAME, *, session: boto3.Session | None = None) -> None:
+    def __init__(self, name: str = defaults.QUEUE, *, session: boto3.Session | None = None) -> None:
         self.name = name
         self.connection = Connection(name, session)
 
@@ -88,9 +90,18 @@ class Queue:
         ``to``: the folder below the input prefix. ``route``: the route to run on, instead of the one that the
         first folder selects. ``progress`` gets the number of bytes of each block that was read.
         """
-        about, routes = self.connection.about, self.routes()
-        found, _ = local.sources(Path(path), about.input_prefix, routes, to=to, route=route)
-        return [local.check(one, self._route(one, routes), about.settings, progress) for one in found]
+        found, _ = self.sources(path, to=to, route=route)
+        return self.check_all(found, progress)
+
+    def sources(self, path: str | Path, *, to: str = "", route: str = "") -> tuple[list[local.Source], int]:
+        """Returns the files that ``check`` reads, with their keys, and how many it leaves out."""
+        prefix = self.connection.about.input_prefix
+        return local.sources(Path(path), prefix, self.routes(), to=to, route=route)
+
+    def check_all(self, found: Iterable[local.Source], progress: Progress = _nothing) -> list[Checked]:
+        """Reads files of ``sources`` as the queue will; see ``check``."""
+        routes, settings = self.routes(), self.connection.about.settings
+        return [local.check(one, self._route(one, routes), settings, progress) for one in found]
 
     def _route(self, source: local.Source, routes: Mapping[str, Route]) -> Route:
         if source.route not in routes:
@@ -148,10 +159,6 @@ class Queue:
         if (there := self._there(listing, source.key, checked.sha256)) is not None:
             progress(checked.size)
             return Upload(self, there, sent=False)
-        # boto3 is imported when it is needed.
-        from boto3.exceptions import S3UploadFailedError  # noqa: PLC0415
-        from boto3.s3.transfer import TransferConfig  # noqa: PLC0415
-
         s3, bucket = self.connection.s3, self.connection.about.bucket
         try:
             if checked.changed():
@@ -202,14 +209,12 @@ class Queue:
 
         A path names the current version of the object. Raises InputError if there is no such object.
         """
-        upload_id = path.removeprefix("id:")
-        if len(upload_id) == 32 and all(letter in "0123456789abcdef" for letter in upload_id):  # noqa: PLR2004
+        if names.ids_in(path) == [path]:
             with told(self.name):
-                row = self.connection.table.uploads.get(upload_id)
+                row = self.connection.table.uploads.get(path)
             if row is None:
-                raise InputError(f"the queue {self.name} has no upload with the id {upload_id}")
-            about = NewObject(row.bucket, row.key, row.version_id, row.etag, row.created_at)
-            return Upload(self, about, upload_id=upload_id)
+                raise InputError(f"the queue {self.name} has no upload with the id {path}")
+            return self.of(row)
         key = self.key_of(path)
         with told(self.name):
             versions = self.connection.listing.versions_of(key)
@@ -221,6 +226,11 @@ class Queue:
                 "lists the uploads"
             )
         return Upload(self, versions[0].object(self.connection.about.bucket))
+
+    def of(self, row: Row) -> Upload:
+        """Returns the upload of a row."""
+        about = NewObject(row.bucket, row.key, row.version_id, row.etag, row.created_at)
+        return Upload(self, about, upload_id=row.upload_id)
 
     def key_of(self, path: str) -> str:
         """Returns the key that a path, a key or an S3 URI names. Raises InputError for another bucket."""
@@ -303,6 +313,32 @@ class Queue:
     def _folder(self, path: str) -> str:
         """Returns the key prefix of a folder."""
         return self.key_of(path.rstrip("/") + "/")
+
+
+def again(
+    look: Callable[[], T], timeout: float | None = None, trouble: Callable[[PassingError], None] = _nothing
+) -> Iterator[T]:
+    """Yields what ``look`` returns, again and again, for ``timeout`` seconds or for ever.
+
+    It looks every second at first, and every 15 seconds in the end. Errors that pass do not end it, unless
+    nothing else comes for an hour; ``trouble`` gets each of them.
+    """
+    began = answered = time.monotonic()
+    while True:
+        try:
+            found = look()
+        except PassingError as error:
+            if time.monotonic() - answered >= LONGEST_OUTAGE:
+                raise
+            trouble(error)
+        else:
+            answered = time.monotonic()
+            yield found
+        waited = time.monotonic() - began
+        left = LAST_LOOK if timeout is None else timeout - waited
+        if left <= 0:
+            return
+        time.sleep(min(LAST_LOOK, FIRST_LOOK + waited / 30, left))
 
 
 def runs_again(row: Row) -> bool:
@@ -487,39 +523,26 @@ class Submission(Sequence[Upload]):
     def watch(
         self, timeout: float | None = None, trouble: Callable[[PassingError], None] = _nothing
     ) -> Iterator[dict[str, Row]]:
-        """Yields the rows again and again until all uploads have ended.
+        """Yields the rows again and again until all uploads have ended; see ``again``.
 
-        It looks every second at first, and every 15 seconds in the end. Errors that pass do not end it,
-        unless nothing else comes for an hour; ``trouble`` gets each of them. Raises TimedOutError after
-        ``timeout`` seconds.
+        Raises TimedOutError after ``timeout`` seconds.
         """
-        began = time.monotonic()
-        answered = began
         found: dict[str, Row] = {}
-        left = [one.upload_id for one in self._uploads]
-        while True:
-            try:
-                found = found | self._rows(left)
-            except PassingError as error:
-                if time.monotonic() - answered >= LONGEST_OUTAGE:
-                    raise
-                trouble(error)
-            else:
-                if answered == began:
-                    self._must_come(found)
-                answered = time.monotonic()
-                left = [one for one in left if one not in found or found[one].status not in TERMINAL]
-                yield found
-                if not left:
-                    return
-            waited = time.monotonic() - began
-            if timeout is not None and waited >= timeout:
-                raise TimedOutError(
-                    f"{len(left):,} of {len(self):,} uploads have not ended within {timeout:,.0f} s. "
-                    "They go on"
-                )
-            left_over = (timeout - waited) if timeout is not None else LAST_LOOK
-            time.sleep(max(0.0, min(LAST_LOOK, FIRST_LOOK + waited / 30, left_over)))
+
+        def left() -> list[str]:
+            ids = (one.upload_id for one in self._uploads)
+            return [one for one in ids if one not in found or found[one].status not in TERMINAL]
+
+        for looks, new in enumerate(again(lambda: self._rows(left()), timeout, trouble)):
+            if not looks:
+                self._must_come(new)
+            found.update(new)
+            yield dict(found)
+            if not left():
+                return
+        raise TimedOutError(
+            f"{len(left()):,} of {len(self):,} uploads have not ended within {timeout:,.0f} s. They go on"
+        )
 
     def _must_come(self, found: Mapping[str, Row]) -> None:
         """Raises InputError if an upload that was there before has no row, and will get none."""

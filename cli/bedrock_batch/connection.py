@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -34,6 +33,9 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
 
+import bedrock_batch
+
+from . import defaults
 from .errors import InputError, PassingError, RefusedError
 from .version import VERSION
 
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-DEFAULT_NAME = "br-batch-inference"
 ABOUT_KEY = ("about", "queue")
 # An order can take half a minute before it leaves the rest to another invocation.
 ORDER_SECONDS = 90
@@ -133,16 +134,15 @@ class Connection:
     ``session``: a boto3 session; by default one with the environment's credentials and Region.
     """
 
-    def __init__(self, name: str = DEFAULT_NAME, session: boto3.Session | None = None) -> None:
+    def __init__(self, name: str = defaults.QUEUE, session: boto3.Session | None = None) -> None:
         self.name = name
         self._session = session
 
     @cached_property
     def session(self) -> boto3.Session:
         """The boto3 session."""
-        if self._session is not None:
-            return self._session
-        return session_of()
+        # Through the package, which imports boto3 when it is asked for a session.
+        return bedrock_batch.session_of() if self._session is None else self._session
 
     def client(self, service: str, config: Config = _CONFIG) -> Any:
         """Returns a client of a service. Raises InputError without a Region."""
@@ -231,19 +231,6 @@ def _document(payload: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def session_of(region: str = "", profile: str = "") -> boto3.Session:
-    """Returns a boto3 session. A name that is "" is that of the environment. Raises InputError.
-
-    As the AWS CLI does, and boto3 does not, it takes the Region of AWS_REGION before AWS_DEFAULT_REGION.
-    """
-    import boto3  # noqa: PLC0415 (takes longer to import than all the rest)
-
-    with told():
-        return boto3.Session(
-            region_name=region or os.environ.get("AWS_REGION") or None, profile_name=profile or None
-        )
 
 
 def table_name(name: str) -> str:

@@ -14,14 +14,13 @@ from batch_queue.core.cutting import Cut
 from batch_queue.core.records import dataclass
 from batch_queue.core.rows import Route
 from batch_queue.core.settings import Settings
+from batch_queue.steps.validation import MAX_SUSPECTS
 
 from .errors import InputError
 from .results import encodable
 
 SUFFIX = ".jsonl"
 _BLOCK = 1 << 20
-# As many suspects as the function looks for.
-_MAX_SUSPECTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ def _check(source: Source, route: Route, settings: Settings, told: Callable[[int
         prefixes=settings.media_prefixes,
     )
     scan = reading.scan(read(), limits, check=referenced, checked=media.LOCATION)
-    suspects = scan.ids.twice(_MAX_SUSPECTS)
+    suspects = scan.ids.twice(MAX_SUSPECTS)
     if suspects:
         scan.merge(duplicates.find(_blocks(source.path), duplicates.Duplicates(suspects), limits).faults)
     if reason := admission.too_much(scan, limits, admission.MAX_RECORDS):

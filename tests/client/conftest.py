@@ -12,7 +12,8 @@ from typing import Any
 
 import boto3
 import pytest
-from bedrock_batch import app, client, commands
+from bedrock_batch import client, commands
+from bedrock_batch.__main__ import run
 from bedrock_batch.client import Queue
 from bedrock_batch.connection import ABOUT_KEY
 from bedrock_batch.version import VERSION
@@ -116,7 +117,7 @@ class Person:
     def types(self, *arguments: str, code: int = 0) -> str:
         """Runs a command, which must end with this exit code; gives its stdout, and keeps its stderr."""
         self._capsys.readouterr()
-        found = app.run([*arguments, "--queue", worlds.NAME])
+        found = run([*arguments, "--queue", worlds.NAME])
         out, self.err = self._capsys.readouterr()
         assert found == code, f"exit code {found}\n{out}\n{self.err}"
         return out

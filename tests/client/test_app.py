@@ -12,7 +12,8 @@ from typing import Any
 import boto3
 import pytest
 from batch_queue.core.rows import Status
-from bedrock_batch import app, encoding
+from bedrock_batch import encoding
+from bedrock_batch.__main__ import run
 from bedrock_batch.output import Out
 from bedrock_batch.version import VERSION
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
@@ -214,15 +215,15 @@ def test_colors_are_left_out_if_nobody_wants_them(person: Person, monkeypatch: p
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert app.run(["--help"]) == 0
+    assert run(["--help"]) == 0
     shown = capsys.readouterr().out
     for command in COMMANDS:
         assert f" {command} " in shown
-        assert app.run([command, "--help"]) == 0
+        assert run([command, "--help"]) == 0
         assert "--json" in capsys.readouterr().out
-    assert app.run(["--version"]) == 0
+    assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"bedrock-batch {VERSION}\n"
-    assert app.run(["statsu"]) == 2
+    assert run(["statsu"]) == 2
     assert "No such command 'statsu'" in capsys.readouterr().err
 
 
@@ -238,7 +239,7 @@ ENVIRONMENT = {
 
 
 def test_without_a_command_there_is_help_and_no_error(capfd: pytest.CaptureFixture[str]) -> None:
-    assert app.run([]) == 2
+    assert run([]) == 2
     out, err = capfd.readouterr()
     assert "Usage: bedrock-batch" in out + err
     assert "bedrock-batch:" not in err
@@ -303,7 +304,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 def test_the_help_does_not_import_the_sdk() -> None:
     code = (
-        "import sys; from bedrock_batch.app import run; run(['--help']); "
+        "import sys; from bedrock_batch.__main__ import run; run(['--help']); "
         "print([name for name in ('boto3', 'botocore', 'plotly', 'pyarrow') if name in sys.modules])"
     )
     done = subprocess.run(

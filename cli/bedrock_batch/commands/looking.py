@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
 import time
@@ -17,6 +16,7 @@ import typer
 
 from bedrock_batch.app import Here, command
 from bedrock_batch.errors import InputError, RefusedError
+from bedrock_batch.files import whole
 from bedrock_batch.times import utc_text
 
 if TYPE_CHECKING:
@@ -363,7 +363,7 @@ def _results_below(here: Here, path: str, output: Path | None, *, join: bool, fo
         target = output / _inside(_file_name(row.key.removeprefix(root), form))
         has_result = bool(row.result_key) and not is_report(row.result_key) and bool(row.ended_at)
         if has_result:
-            download(here.queue.upload(row.upload_id), target, join=join, form=form)
+            download(here.queue.of(row), target, join=join, form=form)
         told.append({**upload_document(row), "file": target if has_result else None})
         if not here.as_json:
             here.out.line(str(target) if has_result else f"{row.key} has no result: it is {row.status}")
@@ -382,30 +382,16 @@ def download(upload: Upload, target: Path, *, join: bool = False, form: Format =
     """Writes the result of an upload to a file, whole or not at all. Returns the number of records."""
     from bedrock_batch import results as formats
 
-    # A pipe or a device, such as /dev/null, is written to. It must not become a file.
-    special = target.exists() and not target.is_file() and not target.is_dir()
-    part = target if special else target.with_name(f"{target.name}.part")
-    try:
+    with whole(target) as part:
         target.parent.mkdir(parents=True, exist_ok=True)
         if form == Format.JSONL and not join:
-            count = _copy(upload.blocks(), part)
-        else:
-            found = upload.joined() if join else upload.results()
-            if form == Format.PARQUET:
-                count = formats.write_parquet(found, part)
-            else:
-                write = formats.write_csv if form == Format.CSV else formats.write_jsonl
-                with part.open("w", encoding="utf-8", newline="") as file:
-                    count = write(found, file)
-        if not special:
-            part.replace(target)
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror}") from error
-    finally:
-        if not special:
-            with contextlib.suppress(OSError):
-                part.unlink()
-    return count
+            return _copy(upload.blocks(), part)
+        found = upload.joined() if join else upload.results()
+        if form == Format.PARQUET:
+            return formats.write_parquet(found, part)
+        write = formats.write_csv if form == Format.CSV else formats.write_jsonl
+        with part.open("w", encoding="utf-8", newline="") as file:
+            return write(found, file)
 
 
 def _copy(blocks: Iterable[bytes], path: Path) -> int:

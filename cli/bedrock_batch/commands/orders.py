@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bedrock_batch.app import INTERRUPTED, Here, command
-from bedrock_batch.errors import InputError, PassingError, TimedOutError
+from bedrock_batch.app import Here, command
+from bedrock_batch.errors import InputError, InterruptError, PassingError, TimedOutError
 
 UploadPath = Annotated[
     str, typer.Argument(help="A path below the input prefix, a key, an S3 URI or an upload ID.")
@@ -18,7 +18,6 @@ UploadPath = Annotated[
 Why = Annotated[str, typer.Option("--why", help="Reason, which the rows and messages repeat.")]
 By = Annotated[str, typer.Option("--by", help="Who gives the order. Default: your user name.")]
 RouteName = Annotated[str, typer.Option("--route", help="A route. Default: the whole queue.")]
-LOOK_SECONDS = 3.0
 
 
 def _who(by: str) -> str:
@@ -118,6 +117,8 @@ def drain(
     ] = None,
 ) -> None:
     """Pause the queue, and with --wait until its jobs have ended: before maintenance, or before a destroy."""
+    from bedrock_batch.client import again
+
     if timeout is not None and not wait:
         raise InputError("--timeout needs --wait")
     answer = here.queue.pause(by=_who(by), why=why)
@@ -126,29 +127,28 @@ def drain(
         return
     here.out.note(answer["did"])
     minutes = 24 * 60 if timeout is None else timeout
-    end = time.monotonic() + minutes * 60
-    now = left = 0
+    left = 0
+
+    def note(words: str) -> None:
+        here.out.note(f"{time.strftime('%H:%M:%S')} {words}")
+
+    def trouble(error: PassingError) -> None:
+        note(f"{error}. Trying again")
+
     try:
-        while True:
-            try:
-                now = len(here.queue.open_jobs())
-            except PassingError as error:
-                if time.monotonic() >= end:
-                    raise
-                here.out.note(f"{time.strftime('%H:%M:%S')} {error}. Trying again")
-                time.sleep(LOOK_SECONDS)
-                continue
-            if not now:
+        for jobs in again(here.queue.open_jobs, minutes * 60, trouble):
+            if not jobs:
                 break
-            if now != left:
-                here.out.note(f"{time.strftime('%H:%M:%S')} jobs that run or are to be collected: {now:,}")
-            left = now
-            if time.monotonic() >= end:
-                raise TimedOutError(
-                    f"{now:,} jobs have not ended within {minutes:,.0f} min. The queue stays paused"
+            if len(jobs) != left:
+                here.out.note(
+                    f"{time.strftime('%H:%M:%S')} jobs that run or are to be collected: {len(jobs):,}"
                 )
-            time.sleep(LOOK_SECONDS)
+            left = len(jobs)
+        else:
+            raise TimedOutError(
+                f"{left:,} jobs have not ended within {minutes:,.0f} min. The queue stays paused"
+            )
     except KeyboardInterrupt:
         here.out.note("Interrupted. The queue stays paused; bedrock-batch resume ends the pause.")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(InterruptError.exit_code) from None
     _tell(here, {**answer, "drained": True}, "No job runs. bedrock-batch resume ends the pause.")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bedrock_batch.app import Here, command
-from bedrock_batch.errors import InputError
+from bedrock_batch.files import whole
 
 STDOUT = Path("-")
 
@@ -45,17 +44,8 @@ def report(
     if output == STDOUT:
         sys.stdout.buffer.write(page)
         return
-    # A pipe or a device, such as /dev/null, must not become a file.
-    part = output if output.exists() and not output.is_file() else output.with_name(f"{output.name}.part")
-    try:
+    with whole(output) as part:
         part.write_bytes(page)
-        if part != output:
-            part.replace(output)
-    except OSError as error:
-        if part != output:
-            with suppress(OSError):
-                part.unlink()
-        raise InputError(f"{output} cannot be written: {error.strerror}") from error
     for note in figures.truncated:
         here.out.note(f"Note: {note}.", style="yellow")
     here.out.note(f"Wrote {output} ({len(page) / 1e6:.1f} MB): open it in a browser.")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from bedrock_batch.app import INTERRUPTED, Here, command
-from bedrock_batch.errors import InputError, PassingError, RefusedError
+from bedrock_batch.app import Here, command
+from bedrock_batch.errors import InputError, InterruptError, PassingError, RefusedError
 from bedrock_batch.times import clock_text
 
 if TYPE_CHECKING:
@@ -114,19 +114,16 @@ def _stdin(name: str, ending: contextlib.ExitStack) -> Path:
 def _checked(here: Here, path: Path, to: str, route: str) -> list[Checked]:
     from batch_queue.core.reports import counted
 
-    from bedrock_batch import local
     from bedrock_batch.client import RejectedError
 
     queue, out = here.queue, here.out
-    sources, left_out = local.sources(
-        path, queue.connection.about.input_prefix, queue.routes(), to=to, route=route
-    )
+    sources, left_out = queue.sources(path, to=to, route=route)
     if left_out:
         are = "is left out: its name does" if left_out == 1 else "are left out: their names do"
         out.note(f"{counted(left_out, 'file')} {are} not end with .jsonl.", style="dim")
     size = sum(source.path.stat().st_size for source in sources)
     with _progress(out, "Checking", size) as advance:
-        checked = queue.check(path, to=to, route=route, progress=advance)
+        checked = queue.check_all(sources, advance)
     if any(one.fault_count for one in checked):
         if here.as_json:
             out.json({"uploaded": [], "faults": _faults(checked)})
@@ -260,7 +257,7 @@ def _waited(here: Here, submission: Submission, timeout: float | None) -> dict[s
                 watching.show(found)
     except KeyboardInterrupt:
         here.out.note(f"Interrupted. {come_back}")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(InterruptError.exit_code) from None
     except RefusedError:
         here.out.note(come_back)
         raise

@@ -1,0 +1,3 @@
+"""What holds unless somebody says otherwise."""
+
+QUEUE = "br-batch-inference"  # the default of the module's input name

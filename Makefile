@@ -39,6 +39,9 @@ test: setup ## all of them, with one summary; what .ci/run calls
 test-unit: setup ## one module at a time: the fast loop, in seconds
 	@$(VENV) -m tools.checks unit
 
+test-simulator: setup ## the Bedrock simulator's own tests
+	@$(VENV) -m tools.checks simulator
+
 test-flows: setup ## the functions together, in one process under a virtual clock
 	@$(VENV) -m tools.checks flows
 
@@ -108,7 +111,7 @@ dashboard: setup ## docs/images/dashboard.svg: the dashboard with made-up data
 setup: ## the virtual environment .venv
 	@test -n "$(strip $(PYTHON))" || { echo "make: no Python 3.11, 3.12 or 3.13 with venv was found:" \
 		"install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@"$(strip $(PYTHON))" tools/venv.py .venv requirements/dev.txt
+	@"$(strip $(PYTHON))" tools/venv.py .venv requirements/dev.txt --project simulator --editable
 
 clean: ## end the local AWS and remove .venv and .build
 	@if [ -x $(VENV) ] && [ -e .build/up/running.json ]; then $(VENV) -m tests.local_aws down; fi
@@ -121,4 +124,4 @@ help: ## this list
 		/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: bench bench-docs bench-localstack clean dashboard demo docs down format help lint mutants package setup soak status test test-checkov test-client test-faults test-flows \
-	test-iam test-integration test-policy test-terraform test-unit types up
+	test-iam test-integration test-policy test-simulator test-terraform test-unit types up

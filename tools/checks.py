@@ -29,6 +29,8 @@ from tools import terraform_env
 ROOT = terraform_env.ROOT
 BUILD = ROOT / ".build"
 REPORTS = BUILD / "reports"
+#: A project of its own, whose tests know nothing of this one.
+SIMULATOR = ROOT / "simulator"
 #: What the integration tests say about the emulator they ran on; tests/integration/conftest.py writes it.
 EMULATOR = REPORTS / "emulator.txt"
 #: The same of tests/iam/conftest.py.
@@ -70,8 +72,9 @@ def lint() -> Outcome:
 
 
 def types() -> Outcome:
-    """Run mypy, strict on the functions."""
-    return Outcome(not run([sys.executable, "-m", "mypy"]), "mypy, strict on lambdas/")
+    """Run mypy, strict on the functions and on the simulator."""
+    codes = [run([sys.executable, "-m", "mypy"], cwd=folder) for folder in (ROOT, SIMULATOR)]
+    return Outcome(not any(codes), "mypy, strict on lambdas/ and simulator/")
 
 
 def terraform_format() -> Outcome:
@@ -153,25 +156,29 @@ def terraform_test() -> Outcome:
 
 def pytest(marker: str, *, folder: str = "tests", empty_is_fine: bool = False) -> Outcome:
     """Run the tests that carry ``marker`` (or lie in the folder of that name) and count them."""
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    report = REPORTS / f"{marker}.xml"
-    report.unlink(missing_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-m",
-        marker,
-        f"--junit-xml={report}",
-        "-o",
-        "junit_family=xunit1",
-        folder,
-    ]
-    code = run(command, python_environment())
+    code, counts = pytest_in(ROOT, marker, "-m", marker, folder)
     if code == NO_TESTS:
         print(f"pytest: there is no test marked {marker}")
         return Outcome(empty_is_fine, f"NO TESTS are marked {marker} yet")
-    return Outcome(code == 0, _counts(report) or f"pytest ended with exit code {code}")
+    return Outcome(code == 0, counts or f"pytest ended with exit code {code}")
+
+
+def pytest_in(
+    project: Path, name: str, *arguments: str, python: Path | str = sys.executable
+) -> tuple[int, str]:
+    """Run tests of the project in a folder; return the exit code, and the counts of its report ``name``."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    report = REPORTS / f"{name}.xml"
+    report.unlink(missing_ok=True)
+    options = [f"--junit-xml={report}", "-o", "junit_family=xunit1"]
+    code = run([str(python), "-m", "pytest", *options, *arguments], python_environment(), project)
+    return code, _counts(report)
+
+
+def simulator() -> Outcome:
+    """Run the simulator's own tests."""
+    code, counts = pytest_in(SIMULATOR, "simulator")
+    return Outcome(code == 0, counts or f"pytest ended with exit code {code}")
 
 
 def _counts(report: Path) -> str:
@@ -223,6 +230,7 @@ PARTS: dict[str, tuple[str, Callable[[], Outcome]]] = {
     "format": ("terraform format", terraform_format),
     "validate": ("terraform validate", validate),
     "unit": ("unit", lambda: pytest("unit")),
+    "simulator": ("simulator", simulator),
     "flows": ("flows", lambda: pytest("flows")),
     "client": ("client", lambda: pytest("client")),
     "terraform": ("terraform test", terraform_test),
@@ -242,7 +250,7 @@ TERRAFORM_PARTS = {"format", "validate", "terraform", "integration", "iam"}
 #: integration's.
 LANES = (
     ("integration", "policy", "checkov"),
-    ("lint", "types", "format", "validate", "unit", "flows", "client", "terraform"),
+    ("lint", "types", "format", "validate", "unit", "simulator", "flows", "client", "terraform"),
     ("iam", "faults"),
 )
 

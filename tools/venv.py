@@ -2,6 +2,7 @@
 
     python tools/venv.py .venv requirements/dev.txt
     python tools/venv.py .build/venv requirements/localstack-4.9.2.txt --project tests/local_aws/plugins
+    python tools/venv.py .venv requirements/dev.txt --project simulator --editable
 
 A stamp in the environment holds a digest of everything it was made from; as long as that is the same, nothing
 is done.
@@ -43,18 +44,23 @@ def digest(requirements: Path) -> str:
     return hashlib.sha256(f"{python}\n".encode() + requirements.read_bytes()).hexdigest()
 
 
-def project_digest(project: Path) -> str:
-    """Return a digest of the files of a project of our own."""
+def project_digest(project: Path, *, editable: bool = False) -> str:
+    """Return a digest of the files of a project of our own that its installation depends on."""
+    if editable:
+        return hashlib.sha256(f"{project}\n".encode() + (project / "pyproject.toml").read_bytes()).hexdigest()
     parts = hashlib.sha256()
     for file in sorted(p for p in project.rglob("*") if p.suffix in {".py", ".toml"}):
         parts.update(f"\n{file.relative_to(project)}\n".encode() + file.read_bytes())
     return parts.hexdigest()
 
 
-def ensure(directory: Path, requirements: Path, project: Path | None = None) -> Path:
+def ensure(
+    directory: Path, requirements: Path, project: Path | None = None, *, editable: bool = False
+) -> Path:
     """Make ``directory`` hold exactly what ``requirements`` (with hashes) names, and return its Python.
 
-    ``project`` is a folder with a pyproject.toml of our own that is installed on top, without dependencies.
+    ``project`` is a folder with a pyproject.toml of our own that is installed on top, without dependencies;
+    ``editable``: where it lies, so that only a change of its pyproject.toml installs it anew.
     Raises InstallError when Python is not supported or the installation fails several times.
     """
     if not SUPPORTED[0] <= sys.version_info[:2] <= SUPPORTED[1]:
@@ -73,9 +79,9 @@ def ensure(directory: Path, requirements: Path, project: Path | None = None) -> 
             _make(directory, requirements)
             stamp.write_text(wanted)
         if project is not None:
-            stamp, wanted = directory / ".project", project_digest(project)
+            stamp, wanted = directory / ".project", project_digest(project, editable=editable)
             if not _reads(stamp, wanted):
-                _install_project(directory, project)
+                _install_project(directory, project, editable=editable)
                 stamp.write_text(wanted)
     return python
 
@@ -106,12 +112,15 @@ def _make(directory: Path, requirements: Path) -> None:
     print(f"setup: {shown} is ready after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 
-def _install_project(directory: Path, project: Path) -> None:
+def _install_project(directory: Path, project: Path, *, editable: bool) -> None:
+    options = ["--no-deps", "--no-build-isolation", "--force-reinstall"]
+    if editable:
+        _retry([*_pip(directory), "install", *options, "--editable", str(project)], _log(project.name))
+        return
     # setuptools builds beside the sources: a copy keeps the checkout clean.
     copy = ROOT / ".build" / "sources" / project.name
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
-    options = ["--no-deps", "--no-build-isolation", "--force-reinstall"]
     _retry([*_pip(directory), "install", *options, str(copy)], _log(project.name))
 
 
@@ -165,10 +174,14 @@ def main() -> int:
     parser.add_argument("directory", type=Path)
     parser.add_argument("requirements", type=Path)
     parser.add_argument("--project", type=Path)
+    parser.add_argument("--editable", action="store_true", help="install the project where it lies")
     args = parser.parse_args()
     try:
         ensure(
-            args.directory.absolute(), args.requirements.absolute(), args.project and args.project.absolute()
+            args.directory.absolute(),
+            args.requirements.absolute(),
+            args.project and args.project.absolute(),
+            editable=args.editable,
         )
     except InstallError as error:
         print(f"setup: {error}", file=sys.stderr)

@@ -21,9 +21,9 @@ from unittest.mock import patch
 import pytest
 from batch_queue.core.rows import Route, Status
 from batch_queue.steps.operate import AGAIN_SECONDS
+from bedrock_batch_simulator import Fault
 from botocore.exceptions import ConnectionClosedError
 
-from tests.local_aws.simulator import Fault
 from tests.support import world as world_module
 from tests.support.errors import denying
 from tests.support.forks import Forks

@@ -14,11 +14,11 @@ from batch_queue.core import cutting, reading
 from batch_queue.core.names import epoch
 from batch_queue.core.rows import Job, Status
 from batch_queue.steps import on_demand
+from bedrock_batch_simulator import Fault
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
-from tests.local_aws.simulator import Fault
 from tests.support import world as worlds
 from tests.support.errors import aws_error
 from tests.support.routes import configured

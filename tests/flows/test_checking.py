@@ -10,8 +10,8 @@ import botocore
 import pytest
 from batch_queue.core.rows import Status
 from batch_queue.steps import checking
+from bedrock_batch_simulator.faults import Fault
 
-from tests.local_aws.simulator.faults import Fault
 from tests.support.errors import aws_error
 from tests.support.invariants import check
 from tests.support.routes import configured

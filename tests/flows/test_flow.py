@@ -5,8 +5,8 @@ import json
 import pytest
 from batch_queue.core import names
 from batch_queue.core.rows import Status
+from bedrock_batch_simulator import Fault, expected_output
 
-from tests.local_aws.simulator import Fault, expected_output
 from tests.support import world as worlds
 from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records, statuses

@@ -10,9 +10,9 @@ import pytest
 from batch_queue import clients
 from batch_queue.aws import telemetry
 from batch_queue.core.rows import Status
+from bedrock_batch_simulator import Fault
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 
-from tests.local_aws.simulator import Fault
 from tests.support import errors
 from tests.support.routes import configured
 from tests.support.world import HAIKU, HANDLERS, Call, Context, World, lines, records, statuses

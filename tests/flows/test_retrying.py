@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from batch_queue.core import retrying
 from batch_queue.core.rows import Job, Status
+from bedrock_batch_simulator import Fault
 
-from tests.local_aws.simulator import Fault
 from tests.support.errors import aws_error
 from tests.support.media import asking
 from tests.support.routes import configured

@@ -10,8 +10,8 @@ import pytest
 from batch_queue.core import duplicates
 from batch_queue.core.digests import Ids, digest
 from batch_queue.core.rows import Status
+from bedrock_batch_simulator import expected_output
 
-from tests.local_aws.simulator import expected_output
 from tests.support.invariants import check
 from tests.support.routes import configured
 from tests.support.world import HAIKU, TIMEOUTS, Call, World, lines, records, statuses

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from batch_queue.core.rows import Status
 from batch_queue.steps import submission
+from bedrock_batch_simulator import Fault
 
-from tests.local_aws.simulator import Fault
 from tests.support.errors import aws_error
 from tests.support.routes import configured
 from tests.support.world import HAIKU, Call, World, lines, records

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from batch_queue.core import names
 from batch_queue.core.rows import TERMINAL
+from bedrock_batch_simulator import SimulatorControl
 from boto3.dynamodb.conditions import Attr, Key
 
 from tests.iam.statements import Roles
@@ -20,7 +21,6 @@ from tests.local_aws.bedrock import Bedrock
 from tests.local_aws.environment import ACCOUNT, MODEL_ID, REGION, Say, scrub, session, take_folder
 from tests.local_aws.ministack import MiniStack
 from tests.local_aws.processes import BUILD
-from tests.local_aws.simulator import SimulatorControl
 from tests.local_aws.terraform import Terraform
 
 NOVA = "us.amazon.nova-lite-v1:0"

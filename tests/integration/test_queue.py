@@ -9,10 +9,10 @@ from urllib.parse import quote_plus
 from uuid import uuid4
 
 from batch_queue.core.rows import ACTIVE, Status
+from bedrock_batch_simulator import expected_output
 
 from tests.integration.user import FAST, Queue, converse, eventually, lines, requests
 from tests.local_aws.environment import MODEL_ID
-from tests.local_aws.simulator import expected_output
 
 # What a busy machine may take; the schedule would take minutes. What the functions need of it is held by
 # tests/flows/test_load.py, under a virtual clock.

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import pytest
 from batch_queue.core import names
 from batch_queue.core.rows import TERMINAL
+from bedrock_batch_simulator import SimulatorControl
 
 from tests.local_aws.environment import LocalAws
-from tests.local_aws.simulator import SimulatorControl
 
 T = TypeVar("T")
 FAST = {

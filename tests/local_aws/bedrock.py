@@ -59,7 +59,7 @@ class Bedrock:
         for _ in range(3):
             port = free_port()
             endpoint = f"http://{HOST}:{port}"
-            command = [sys.executable, "-m", "tests.local_aws.simulator", "--port", str(port)]
+            command = [sys.executable, "-m", "bedrock_batch_simulator", "--port", str(port)]
             command += ["--endpoint-url", aws_endpoint, "--region", region, "--account", account, *options]
             if config:
                 file = folder / "simulator.json"

@@ -50,6 +50,7 @@ from batch_queue.core.rows import TERMINAL, Chunk, Intent, Job, Route, Status, U
 from batch_queue.core.settings import Settings
 from batch_queue.steps import assembly, on_demand, queue
 from batch_queue.steps.queue import Queue
+from bedrock_batch_simulator import Config, Simulator, VirtualClock, attach
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
@@ -59,7 +60,6 @@ from moto.moto_api._internal import mock_random
 from moto.s3 import models as moto_s3
 from moto.s3.models import s3_backends
 
-from tests.local_aws.simulator import Config, Simulator, VirtualClock, attach
 from tests.support import lifecycle
 from tests.support.memory_table import MemoryTable
 from tests.support.routes import configured

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from bedrock_batch_simulator import expected_output
 
 from tests.local_aws.demo.__main__ import REQUESTS
 from tests.local_aws.demo.data import Requests, load, read
 from tests.local_aws.demo.verdict import Checked, Ended, check, judge
-from tests.local_aws.simulator import expected_output
 from tools import requests_data
 
 MODEL = "anthropic.claude-3-haiku-20240307-v1:0"

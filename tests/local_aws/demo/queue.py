@@ -8,12 +8,12 @@ from typing import Any
 from batch_queue.core import names, scheduling
 from bedrock_batch.client import Queue as Client
 from bedrock_batch.client import Upload
+from bedrock_batch_simulator import SimulatorControl
 from botocore.config import Config
 
 from tests.local_aws.demo.data import Requests
 from tests.local_aws.demo.verdict import Ended
 from tests.local_aws.environment import LocalAws
-from tests.local_aws.simulator import SimulatorControl
 
 #: A LocalStack that hangs is told from a slow one within seconds.
 _PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3})

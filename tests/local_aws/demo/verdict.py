@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bedrock_batch_simulator import expected_output
+
 from tests.local_aws.demo.data import Requests
-from tests.local_aws.simulator import expected_output
 
 #: So many records or lines are named where something is wrong; more only counted.
 NAMED = 3

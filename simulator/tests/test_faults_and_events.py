@@ -6,14 +6,11 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from bedrock_batch_simulator import ApiError, ConfigError, Fault, Simulator
+from bedrock_batch_simulator.events import creation_time, put_events_entry
 from botocore.exceptions import ConnectionClosedError
 
-from tests.local_aws.simulator import ApiError, ConfigError, Fault, Simulator
-from tests.local_aws.simulator.events import creation_time, put_events_entry
-
 from .world import ACCOUNT, CLAUDE, REGION, SMALL, World, records
-
-pytestmark = pytest.mark.unit
 
 ALL = ["Submitted", "Validating", "Scheduled", "InProgress", "Completed"]
 

@@ -17,6 +17,7 @@ class VirtualClock:
         self.now = start
 
     def __call__(self) -> float:
+        """The time in seconds since the epoch."""
         return self.now
 
     def set(self, now: float) -> None:
@@ -41,6 +42,7 @@ class SpeedClock:
         self.mode: Literal["wall", "manual"] = "wall"
 
     def __call__(self) -> float:
+        """The time in seconds since the epoch."""
         if self.mode == "manual":
             return self._base
         return self._base + (self._source() - self._mark) * self.speed

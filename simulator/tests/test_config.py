@@ -6,12 +6,9 @@ import json
 from typing import Any
 
 import pytest
-
-from tests.local_aws.simulator import Config, ConfigError, SpeedClock
+from bedrock_batch_simulator import Config, ConfigError, SpeedClock
 
 from .world import CLAUDE, NOVA
-
-pytestmark = pytest.mark.unit
 
 
 def test_defaults_are_the_quotas_of_the_service() -> None:

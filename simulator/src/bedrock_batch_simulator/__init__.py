@@ -2,7 +2,7 @@
 
 In process: `Simulator` with a `VirtualClock`, an S3 client and `attach(simulator, boto3.client("bedrock"))`;
 the same for `boto3.client("bedrock-runtime")`.
-As a server: `python -m tests.local_aws.simulator --endpoint-url …`, driven with `SimulatorControl`.
+As a server: `python -m bedrock_batch_simulator --endpoint-url …`, driven with `SimulatorControl`.
 """
 
 from .answers import expected_output

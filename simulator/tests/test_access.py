@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-
-from tests.local_aws.simulator.access import Access
-from tests.local_aws.simulator.errors import ApiError
-from tests.local_aws.simulator.records import InputError
+from bedrock_batch_simulator.access import Access
+from bedrock_batch_simulator.errors import ApiError
+from bedrock_batch_simulator.records import InputError
 
 from .world import ACCOUNT, World
 

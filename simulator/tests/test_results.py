@@ -6,13 +6,10 @@ import json
 from typing import Any
 
 import pytest
-
-from tests.local_aws.simulator import Simulator, expected_output
-from tests.local_aws.simulator.records import fails_for_good
+from bedrock_batch_simulator import Simulator, expected_output
+from bedrock_batch_simulator.records import fails_for_good
 
 from .world import ACCOUNT, BUCKET, CLAUDE, NOVA, SMALL, World, converse, jsonl, message, records
-
-pytestmark = pytest.mark.unit
 
 
 def run(
@@ -217,7 +214,7 @@ def test_outputs_too_big_for_one_put_are_uploaded_whole(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a limit for one PutObject that the output exceeds
-    monkeypatch.setattr("tests.local_aws.simulator.records._SPOOL", 10_000)
+    monkeypatch.setattr("bedrock_batch_simulator.records._SPOOL", 10_000)
     world.put("in/a.jsonl", records(200))
 
     # when the job runs, then the output is there in whole

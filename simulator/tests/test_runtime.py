@@ -13,12 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.config import Config as ClientConfig
-from botocore.exceptions import ClientError, ConnectionClosedError
-from botocore.session import get_session
-from botocore.validate import ParamValidator
-
-from tests.local_aws.simulator import (
+from bedrock_batch_simulator import (
     ApiError,
     Config,
     ControlError,
@@ -27,11 +22,13 @@ from tests.local_aws.simulator import (
     SimulatorControl,
     expected_output,
 )
-from tests.local_aws.simulator.server import SimulatorServer
+from bedrock_batch_simulator.server import SimulatorServer
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.session import get_session
+from botocore.validate import ParamValidator
 
 from .world import ACCOUNT, CLAUDE, NOVA, REGION, World, converse, jsonl, message
-
-pytestmark = pytest.mark.unit
 
 PROFILE = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:inference-profile/us.{CLAUDE}"
 TITAN = "amazon.titan-embed-text-v2:0"

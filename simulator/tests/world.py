@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
-
-from tests.local_aws.simulator import Config, Simulator, VirtualClock, attach
+from bedrock_batch_simulator import Config, Simulator, VirtualClock, attach
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"

@@ -6,18 +6,15 @@ import re
 from typing import Any
 
 import pytest
+from bedrock_batch_simulator import expected_output
+from bedrock_batch_simulator.models import base_model_id
+from bedrock_batch_simulator.validation import faults, operation_model
 from botocore.session import get_session
 from botocore.validate import validate_parameters
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.local_aws.simulator import expected_output
-from tests.local_aws.simulator.models import base_model_id
-from tests.local_aws.simulator.validation import faults, operation_model
-
 from .world import ACCOUNT, CLAUDE, NOVA, REGION, converse, message
-
-pytestmark = pytest.mark.unit
 
 TITAN_EMBED = "amazon.titan-embed-text-v2:0"
 TITAN_TEXT = "amazon.titan-text-express-v1"

@@ -59,6 +59,7 @@ class Emitter:
         self._thread.start()
 
     def __call__(self, event: dict[str, Any]) -> None:
+        """Take an event to send."""
         self._queue.put(event)
 
     def close(self) -> None:
@@ -347,7 +348,9 @@ class _Handler(BaseHTTPRequestHandler):
 def clients(endpoint_url: str, region: str) -> dict[str, Any]:
     """S3, IAM and EventBridge clients for an emulator at `endpoint_url`, with dummy credentials."""
     session = boto3.session.Session(
-        aws_access_key_id="test", aws_secret_access_key="test", region_name=region
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106 (no emulator looks at it)
+        region_name=region,
     )
     return {
         name: session.client(name, endpoint_url=endpoint_url, config=_CLIENT)
@@ -373,7 +376,7 @@ def _access(options: argparse.Namespace) -> Access:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the server until SIGTERM or SIGINT; prints one line when it listens."""
-    parser = argparse.ArgumentParser(prog="python -m tests.local_aws.simulator", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bedrock_batch_simulator", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one (default)")
     parser.add_argument(
         "--endpoint-url", required=True, help="AWS with S3, IAM and EventBridge, such as LocalStack"

@@ -6,13 +6,10 @@ import re
 from typing import Any
 
 import pytest
+from bedrock_batch_simulator import ApiError
 from botocore.exceptions import ClientError
 
-from tests.local_aws.simulator import ApiError
-
 from .world import ACCOUNT, BUCKET, CLAUDE, NOVA, REGION, SMALL, World, create_role, records, trust
-
-pytestmark = pytest.mark.unit
 
 PROFILE_ARN = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:inference-profile/us.{CLAUDE}"
 

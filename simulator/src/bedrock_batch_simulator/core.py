@@ -27,7 +27,7 @@ from .access import Access
 from .answers import Answer
 from .chance import draw, identifier
 from .config import Config, JobFault
-from .errors import ApiError, ConfigError, conflict, not_found, validation
+from .errors import ApiError, ConfigError, conflict, is_passing, not_found, validation
 from .faults import Fault, Faults
 from .models import arn_region, base_model_id, is_custom, is_known_form, is_profile, model_arn
 from .records import SUCCESS, InputError, JobFiles, Location, Spec, Written, inspect, write_results
@@ -429,15 +429,15 @@ class Simulator:
     ) -> None:
         """At `due` do `work` on S3, then `after`. Passing faults are tried again, others fail the job."""
 
-        def run(at: float) -> Any:
+        def run() -> Any:
             try:
                 return work(job)
             except InputError as error:
                 return error
             except ClientError as error:
-                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) < 500:
-                    return InputError(f"Amazon S3 refused access to the job's data: {error}")
-                return error
+                if is_passing(error):
+                    return error
+                return InputError(f"Amazon S3 refused access to the job's data: {error}")
             except (Boto3Error, BotoCoreError, OSError) as error:
                 return error
 
@@ -456,7 +456,7 @@ class Simulator:
 
         def step(at: float) -> Step:
             epoch = job.epoch
-            return Step(lambda: run(at), lambda result: finish(result, at, epoch))
+            return Step(run, lambda result: finish(result, at, epoch))
 
         self._at(due, job, step)
 
@@ -731,7 +731,7 @@ class Simulator:
         try:
             s3.head_bucket(Bucket=bucket)
         except ClientError as error:
-            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500:
+            if is_passing(error):
                 raise ApiError("InternalServerException", "Amazon S3 could not be reached.") from error
             raise validation(
                 f"{side} bucket {bucket} does not exist or the service role has no access to it."
@@ -743,7 +743,7 @@ class Simulator:
         try:
             found = s3.list_objects_v2(Bucket=place.bucket, Prefix=prefix, MaxKeys=1)
         except ClientError as error:
-            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500:
+            if is_passing(error):
                 raise ApiError("InternalServerException", "Amazon S3 could not be reached.") from error
             raise validation(f"The service role has no access to the input {uri}.") from None
         if not found.get("Contents"):

@@ -6,12 +6,9 @@ import json
 from typing import Any
 
 import pytest
-
-from tests.local_aws.simulator import ApiError, Simulator
+from bedrock_batch_simulator import ApiError, Simulator
 
 from .world import BUCKET, CLAUDE, SMALL, World, message, records
-
-pytestmark = pytest.mark.unit
 
 ALL = ["Submitted", "Validating", "Scheduled", "InProgress", "Completed"]
 SLOW: dict[str, Any] = {

@@ -7,12 +7,9 @@ import itertools
 from typing import Any
 
 import pytest
-
-from tests.local_aws.simulator import ApiError, Simulator
+from bedrock_batch_simulator import ApiError, Simulator
 
 from .world import World, records
-
-pytestmark = pytest.mark.unit
 
 
 @pytest.fixture

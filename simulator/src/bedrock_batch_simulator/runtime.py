@@ -10,6 +10,7 @@ import collections
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from .answers import Answer, RecordError, answer, check, digest
@@ -83,7 +84,9 @@ class Invocation:
 
 def api_error(error: RecordError) -> ApiError:
     """The error answer of an on-demand call for what a batch job would write into the record's `error`."""
-    fallback = "ValidationException" if error.code < 500 else "InternalServerException"
+    fallback = (
+        "ValidationException" if error.code < HTTPStatus.INTERNAL_SERVER_ERROR else "InternalServerException"
+    )
     return ApiError(_CODES.get(error.code, fallback), error.message)
 
 

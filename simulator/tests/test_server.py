@@ -16,15 +16,12 @@ from typing import Any
 
 import boto3
 import pytest
+from bedrock_batch_simulator import Config, ControlError, SimulatorControl
+from bedrock_batch_simulator.server import Emitter, SimulatorServer
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from tests.local_aws.simulator import Config, ControlError, SimulatorControl
-from tests.local_aws.simulator.server import Emitter, SimulatorServer
-
 from .world import ACCOUNT, CLAUDE, REGION, World, records
-
-pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = {"check_input": False, "models": {"*": {"min_records": 1, "records_per_second": 1000}}}
@@ -249,7 +246,7 @@ def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """The program itself, over an AWS that nobody answers for."""
     settings = tmp_path / "config.json"
     settings.write_text(json.dumps({"quota_error": "ValidationException"}))
-    command = [sys.executable, "-m", "tests.local_aws.simulator", "--endpoint-url", "http://127.0.0.1:9"]
+    command = [sys.executable, "-m", "bedrock_batch_simulator", "--endpoint-url", "http://127.0.0.1:9"]
     command += ["--config", str(settings), "--no-events", "--account", ACCOUNT]
     started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
@@ -283,7 +280,7 @@ def test_the_program_says_where_it_listens_and_ends_on_sigterm(process: subproce
 def test_a_wrong_configuration_file_is_named(tmp_path: Path) -> None:
     settings = tmp_path / "config.json"
     settings.write_text('{"modles": {}}')
-    command = [sys.executable, "-m", "tests.local_aws.simulator", "--endpoint-url", "http://x", "--config"]
+    command = [sys.executable, "-m", "bedrock_batch_simulator", "--endpoint-url", "http://x", "--config"]
     answer = subprocess.run(
         [*command, str(settings)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from botocore.exceptions import ClientError
+
 HTTP_STATUS = {
     "ValidationException": 400,
     "ConflictException": 400,
@@ -15,6 +17,14 @@ HTTP_STATUS = {
     "ServiceUnavailableException": 503,
 }
 """HTTP status by error code, from botocore's models of `bedrock` and `bedrock-runtime`."""
+
+
+_SERVER_ERRORS = 500
+
+
+def is_passing(error: ClientError) -> bool:
+    """Whether AWS answered with a fault of its own, so that the same call may succeed another time."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) >= _SERVER_ERRORS
 
 
 class ApiError(Exception):

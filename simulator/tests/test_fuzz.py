@@ -7,10 +7,9 @@ import json
 from typing import Any
 
 import pytest
+from bedrock_batch_simulator import expected_output
 from hypothesis import given
 from hypothesis import strategies as st
-
-from tests.local_aws.simulator import expected_output
 
 HELLO = [{"role": "user", "content": "Hello."}]
 BLOCKS = [{"role": "user", "content": [{"text": "Hello."}]}]

@@ -2,54 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
-from bedrock_batch_simulator.access import Access
-from bedrock_batch_simulator.errors import ApiError
-from bedrock_batch_simulator.records import InputError
+from bedrock_batch_simulator import ApiError, Check, Principal
+from bedrock_batch_simulator.access import Access, signer
+from bedrock_batch_simulator.errors import InputError
 
 from .world import ACCOUNT, World
 
 JOBS = "arn:aws:bedrock:us-east-1:000000000000:model-invocation-job/"
 ROLE = "arn:aws:iam::000000000000:role/service"
 HAIKU = "anthropic.claude-3-5-haiku-20241022-v1:0"
-HEADERS = {
-    "Authorization": "AWS4-HMAC-SHA256 Credential=ASIA1/20260101/us-east-1/bedrock/aws4_request, …",
-    "X-Amz-Security-Token": "t1",
-}
+WHO = Principal("ASIA1", "t1")
 
 
-class Told(Access):
-    """Notes what it is asked to have decided, and refuses an action."""
+class Told:
+    """Notes what it is asked to decide, and refuses an action."""
 
     def __init__(self, refused: str = "") -> None:
-        super().__init__("http://nowhere", "us-east-1", "000000000000", "aws", lambda *_: None)
         self.refused = refused
-        self.who: list[tuple[str, str]] = []
+        self.who: list[Principal] = []
         self.checks: list[tuple[str, str]] = []
 
-    def _ask(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        if name == "session":
-            return {"access_key": "ASIAROLE", "secret_key": "s", "session_token": "t"}
-        self.who.append((body["access_key"], body["session_token"]))
-        self.checks += [(action, resource) for action, resource, _ in body["checks"]]
-        denied = [action for action, *_ in body["checks"] if action == self.refused]
-        return {"denied": f"not authorized to perform: {denied[0]}" if denied else ""}
+    def __call__(self, who: Principal, checks: Sequence[Check]) -> str:
+        self.who.append(who)
+        self.checks += [(each.action, each.resource) for each in checks]
+        denied = [each.action for each in checks if each.action == self.refused]
+        return f"not authorized to perform: {denied[0]}" if denied else ""
+
+    @property
+    def access(self) -> Access:
+        return Access(self, "us-east-1", "000000000000", "aws")
+
+
+def test_the_signer_is_in_the_signature() -> None:
+    # given headers as a client of AWS sends them, whatever their case
+    headers = {
+        "authorization": "AWS4-HMAC-SHA256 Credential=ASIA1/20260101/eu-west-1/bedrock/aws4_request, …",
+        "X-Amz-Security-Token": "t1",
+    }
+    assert signer(headers) == (WHO, "eu-west-1")
+    assert signer({}) == (Principal(), "")
 
 
 def test_a_job_needs_the_model_the_tags_and_the_role() -> None:
-    access = Told()
+    told = Told()
 
-    access.check(
+    told.access.check(
         "CreateModelInvocationJob",
         {"modelId": HAIKU, "roleArn": ROLE, "tags": [{"key": "a", "value": "b"}]},
-        HEADERS,
+        WHO,
     )
 
-    assert access.who == [("ASIA1", "t1")]
-    assert access.checks == [
+    assert told.who == [WHO]
+    assert told.checks == [
         ("bedrock:CreateModelInvocationJob", f"{JOBS}new"),
         ("bedrock:CreateModelInvocationJob", f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}"),
         ("bedrock:TagResource", f"{JOBS}new"),
@@ -58,16 +66,16 @@ def test_a_job_needs_the_model_the_tags_and_the_role() -> None:
 
 
 def test_on_demand_through_a_profile_needs_its_models_and_the_media() -> None:
-    access = Told()
+    told = Told()
     picture = {"image": {"source": {"s3Location": {"uri": "s3://bucket/a b.png"}}}}
 
-    access.check(
-        "Converse", {"modelId": "us.amazon.nova-lite-v1:0", "messages": [{"content": [picture]}]}, HEADERS
+    told.access.check(
+        "Converse", {"modelId": "us.amazon.nova-lite-v1:0", "messages": [{"content": [picture]}]}, WHO
     )
 
     models = "foundation-model/amazon.nova-lite-v1:0"
     profile = "inference-profile/us.amazon.nova-lite-v1:0"
-    assert access.checks == [
+    assert told.checks == [
         ("bedrock:InvokeModel", f"arn:aws:bedrock:us-east-1:000000000000:{profile}"),
         ("bedrock:InvokeModel", f"arn:aws:bedrock:us-east-1::{models}"),
         ("bedrock:InvokeModel", f"arn:aws:bedrock:us-west-2::{models}"),
@@ -76,27 +84,28 @@ def test_on_demand_through_a_profile_needs_its_models_and_the_media() -> None:
 
 
 def test_a_refusal_is_an_access_denied_exception() -> None:
-    access = Told(refused="bedrock:GetModelInvocationJob")
+    told = Told(refused="bedrock:GetModelInvocationJob")
 
     with pytest.raises(ApiError, match="not authorized to perform: bedrock:GetModelInvocationJob") as raised:
-        access.check("GetModelInvocationJob", {"jobIdentifier": f"{JOBS}abc"}, HEADERS)
+        told.access.check("GetModelInvocationJob", {"jobIdentifier": f"{JOBS}abc"}, WHO)
 
     assert (raised.value.code, raised.value.status) == ("AccessDeniedException", 403)
 
 
 def test_a_role_that_may_not_invoke_the_profile_fails_the_job() -> None:
     with pytest.raises(InputError, match="bedrock:InvokeModel"):
-        Told(refused="bedrock:InvokeModel").check_role(ROLE, "us.amazon.nova-lite-v1:0")
+        Told(refused="bedrock:InvokeModel").access.check_role(ROLE, "us.amazon.nova-lite-v1:0")
 
 
 def test_a_role_needs_nothing_for_a_model_without_a_profile() -> None:
-    Told(refused="bedrock:InvokeModel").check_role(ROLE, HAIKU)
+    Told(refused="bedrock:InvokeModel").access.check_role(ROLE, HAIKU)
 
 
 def test_the_service_role_comes_before_the_caller(world: World) -> None:
     # given a caller who may do nothing, and a request with a role that is not there
     simulator = world.simulator()
-    simulator.access = Told(refused="bedrock:CreateModelInvocationJob")
+    refusing = Told(refused="bedrock:CreateModelInvocationJob")
+    simulator.aws = replace(simulator.aws, authorize=refusing)
     bedrock = world.client(simulator)
     request = world.request(roleArn=ROLE.replace("000000000000", ACCOUNT), modelId="no model")
 

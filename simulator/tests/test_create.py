@@ -314,6 +314,6 @@ def test_get_shows_what_was_asked_for_and_the_defaults(world: World) -> None:
     assert by_arn["clientRequestToken"] == "token-job-1"
     assert by_arn["inputDataConfig"]["s3InputDataConfig"] == {
         "s3Uri": f"s3://{BUCKET}/in/",
-        "s3InputFormat": "JSONL",
+        "s3BucketOwner": ACCOUNT,
     }
     assert (by_arn["jobExpirationTime"] - by_arn["submitTime"]).total_seconds() == 48 * 3600

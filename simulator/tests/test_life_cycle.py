@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -302,7 +303,7 @@ def test_passing_faults_of_s3_are_tried_again(world: World) -> None:
     # given an S3 that cannot be reached twice
     world.put("in/a.jsonl", records(1))
     simulator = world.simulator()
-    real, failures = simulator.s3, [OSError("gone"), OSError("gone")]
+    real, failures = world.s3, [OSError("gone"), OSError("gone")]
 
     class Flaky:
         def __getattr__(self, name: str) -> Any:
@@ -310,7 +311,7 @@ def test_passing_faults_of_s3_are_tried_again(world: World) -> None:
                 raise failures.pop()
             return getattr(real, name)
 
-    simulator.s3 = Flaky()
+    simulator.aws = replace(simulator.aws, s3=Flaky())
     arn = create(simulator, world)
 
     # when the job runs, then it comes through
@@ -354,7 +355,7 @@ def test_a_job_whose_results_are_being_written_cannot_be_stopped(world: World) -
     simulator.advance(3)
     world.clock.advance(60)
     while True:
-        step = simulator.next_step()
+        step = simulator.agenda.next_step()
         assert step is not None
         result = step.run()
         if world.stored("out/"):

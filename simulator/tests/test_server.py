@@ -16,14 +16,13 @@ from typing import Any
 
 import boto3
 import pytest
-from bedrock_batch_simulator import Config, ControlError, SimulatorControl
+from bedrock_batch_simulator import Aws, Config, ControlError, SimulatorControl
 from bedrock_batch_simulator.server import Emitter, SimulatorServer
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from .world import ACCOUNT, CLAUDE, REGION, World, records
 
-ROOT = Path(__file__).resolve().parents[3]
 CONFIG = {"check_input": False, "models": {"*": {"min_records": 1, "records_per_second": 1000}}}
 
 
@@ -51,8 +50,7 @@ def bus() -> Bus:
 @pytest.fixture
 def server(world: World, bus: Bus) -> Iterator[SimulatorServer]:
     with SimulatorServer(
-        world.s3,
-        iam=world.iam,
+        Aws(world.s3, world.iam),
         account=ACCOUNT,
         region=REGION,
         config=Config.from_dict(CONFIG),
@@ -248,7 +246,7 @@ def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     settings.write_text(json.dumps({"quota_error": "ValidationException"}))
     command = [sys.executable, "-m", "bedrock_batch_simulator", "--endpoint-url", "http://127.0.0.1:9"]
     command += ["--config", str(settings), "--no-events", "--account", ACCOUNT]
-    started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield started
     finally:
@@ -282,7 +280,7 @@ def test_a_wrong_configuration_file_is_named(tmp_path: Path) -> None:
     settings.write_text('{"modles": {}}')
     command = [sys.executable, "-m", "bedrock_batch_simulator", "--endpoint-url", "http://x", "--config"]
     answer = subprocess.run(
-        [*command, str(settings)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [*command, str(settings)], capture_output=True, text=True, timeout=60, check=False
     )
     assert answer.returncode == 2
     assert "unknown key 'modles'" in answer.stderr

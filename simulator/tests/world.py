@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
-from bedrock_batch_simulator import Config, Simulator, VirtualClock, attach
+from bedrock_batch_simulator import Aws, Config, Simulator, VirtualClock, attach
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -80,11 +80,10 @@ class World:
     def simulator(self, config: dict[str, Any] | None = None, seed: int = 1) -> Simulator:
         """A simulator whose events come into `events`. Unless told, Create does not look for an input."""
         return Simulator(
-            self.s3,
+            Aws(self.s3, self.iam),
             clock=self.clock,
             account=ACCOUNT,
             region=REGION,
-            iam=self.iam,
             emit=self.events.append,
             seed=seed,
             config=Config.from_dict({"check_input": False, **(SMALL if config is None else config)}),

@@ -145,7 +145,7 @@ class World:
             region=REGION,
             account=ACCOUNT,
             config=SIMULATOR,
-            options=["--enforce", "--no-events"],
+            options=["--plug", "tests.local_aws.ministack_access:plug", "--no-events"],
         )
         self.simulator = SimulatorControl(self.bedrock.endpoint)
         aws = session(self.ministack.endpoint)

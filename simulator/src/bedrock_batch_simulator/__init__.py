@@ -1,32 +1,75 @@
 """A simulator of Amazon Bedrock's batch inference and of its models on demand, as strict as the service.
 
-In process: `Simulator` with a `VirtualClock`, an S3 client and `attach(simulator, boto3.client("bedrock"))`;
-the same for `boto3.client("bedrock-runtime")`.
-As a server: `python -m bedrock_batch_simulator --endpoint-url …`, driven with `SimulatorControl`.
+In a test: `mock_bedrock_batch` beside moto's `mock_aws`, or the pytest fixture of that name.
+As a server: `bedrock-batch-simulator`, driven with `SimulatorControl`.
 """
 
-from .answers import expected_output
-from .clock import SpeedClock, VirtualClock
-from .config import Config
-from .control import ControlError, SimulatorControl
-from .core import ACTIVE, TERMINAL, Simulator
-from .errors import ApiError, ConfigError, ConnectionLostError
-from .faults import Fault
-from .wire import attach
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .answers import expected_output
+    from .aws import Aws, Check, Principal
+    from .clock import SpeedClock, VirtualClock
+    from .config import Config
+    from .control import ControlError, SimulatorControl
+    from .core import Simulator
+    from .errors import ApiError, ConfigError, ConnectionLostError
+    from .faults import Fault
+    from .jobs import ACTIVE, TERMINAL
+    from .mock import mock_bedrock_batch
+    from .simulation import Simulation
+    from .wire import attach
+
+_HOMES = {
+    "ACTIVE": "jobs",
+    "TERMINAL": "jobs",
+    "ApiError": "errors",
+    "Aws": "aws",
+    "Check": "aws",
+    "Config": "config",
+    "ConfigError": "errors",
+    "ConnectionLostError": "errors",
+    "ControlError": "control",
+    "Fault": "faults",
+    "Principal": "aws",
+    "Simulation": "simulation",
+    "Simulator": "core",
+    "SimulatorControl": "control",
+    "SpeedClock": "clock",
+    "VirtualClock": "clock",
+    "attach": "wire",
+    "expected_output": "answers",
+    "mock_bedrock_batch": "mock",
+}
 
 __all__ = [
     "ACTIVE",
     "TERMINAL",
     "ApiError",
+    "Aws",
+    "Check",
     "Config",
     "ConfigError",
     "ConnectionLostError",
     "ControlError",
     "Fault",
+    "Principal",
+    "Simulation",
     "Simulator",
     "SimulatorControl",
     "SpeedClock",
     "VirtualClock",
     "attach",
     "expected_output",
+    "mock_bedrock_batch",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: pytest loads the package for its fixture each time."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

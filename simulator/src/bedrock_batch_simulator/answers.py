@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import rules
 from .models import base_model_id, family
 from .validation import faults, service_model
 
@@ -127,7 +128,7 @@ def _converse_shape() -> Any:
 
 def _check_converse(body: Mapping[str, Any], on_demand: bool) -> None:
     if "toolConfig" in body and not on_demand:
-        raise RecordError(400, "toolConfig is not supported in batch inference of type Converse.")
+        raise RecordError(400, rules.CONVERSE_TOOLS.text())
     if not body.get("messages"):
         raise RecordError(400, "messages: at least one message is required.")
     found = next(faults(_converse_shape(), body, "", closed=True), None)

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from . import rules
 from .errors import ConfigError
 from .models import base_model_id
-
-GIB = 1024**3
 
 _SHARES = ("_rate", ".rate", ".fraction")
 
@@ -35,13 +34,13 @@ class ModelConfig:
       alone, and its bare id is refused. `service_tiers`: those that it has; any other is refused.
     """
 
-    max_active_jobs: int = 10
+    max_active_jobs: int = rules.JOB_QUOTA.value
     max_in_progress: int | None = None
-    min_records: int = 100
-    max_records_per_job: int = 50_000
-    max_records_per_file: int = 50_000
-    max_file_bytes: int = GIB
-    max_job_bytes: int = 5 * GIB
+    min_records: int = rules.MIN_RECORDS.value
+    max_records_per_job: int = rules.JOB_RECORDS.value
+    max_records_per_file: int = rules.FILE_RECORDS.value
+    max_file_bytes: int = rules.FILE_BYTES.value
+    max_job_bytes: int = rules.JOB_BYTES.value
     queue_seconds: float = 1.0
     validation_seconds: float = 1.0
     schedule_seconds: float = 1.0
@@ -143,11 +142,11 @@ class Config:
     quota_error: Literal["ServiceQuotaExceededException", "ValidationException"] = (
         "ServiceQuotaExceededException"
     )
-    token_mismatch: Literal["ConflictException", "ValidationException", "ignore"] = "ConflictException"
-    stop_ended_error: Literal["ConflictException", "ValidationException"] = "ValidationException"
-    timeout_status: Literal["PartiallyCompleted", "Expired"] = "PartiallyCompleted"
-    default_timeout_hours: int = 24
-    default_max_results: int = 100
+    token_mismatch: Literal["ConflictException", "ValidationException", "ignore"] = rules.SAME_TOKEN.value
+    stop_ended_error: Literal["ConflictException", "ValidationException"] = rules.STOP_ENDED.value
+    timeout_status: Literal["PartiallyCompleted", "Expired"] = rules.CUT_SHORT.value
+    default_timeout_hours: int = rules.TIMEOUT.value
+    default_max_results: int = rules.PAGE.value
     check_role: bool = True
     check_buckets: bool = True
     check_input: bool = True

@@ -8,6 +8,7 @@ HTTP_STATUS = {
     "ValidationException": 400,
     "ConflictException": 400,
     "ServiceQuotaExceededException": 400,
+    "TooManyTagsException": 400,
     "AccessDeniedException": 403,
     "ResourceNotFoundException": 404,
     "ModelTimeoutException": 408,
@@ -18,13 +19,7 @@ HTTP_STATUS = {
 }
 """HTTP status by error code, from botocore's models of `bedrock` and `bedrock-runtime`."""
 
-
 _SERVER_ERRORS = 500
-
-
-def is_passing(error: ClientError) -> bool:
-    """Whether AWS answered with a fault of its own, so that the same call may succeed another time."""
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) >= _SERVER_ERRORS
 
 
 class ApiError(Exception):
@@ -40,6 +35,10 @@ class ApiError(Exception):
         self.status = HTTP_STATUS[code]
 
 
+class InputError(Exception):
+    """The input is not acceptable; the text becomes the message of the Failed job."""
+
+
 class ConnectionLostError(Exception):
     """The effect took place, and the connection was closed before an answer was written."""
 
@@ -48,16 +47,11 @@ class ConfigError(ValueError):
     """A configuration or control call that cannot be taken; the text says where and what to write."""
 
 
+def is_passing(error: ClientError) -> bool:
+    """Whether AWS answered with a fault of its own, so that the same call may succeed another time."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) >= _SERVER_ERRORS
+
+
 def validation(message: str) -> ApiError:
     """A ValidationException with `message`."""
     return ApiError("ValidationException", message)
-
-
-def conflict(message: str) -> ApiError:
-    """A ConflictException with `message`."""
-    return ApiError("ConflictException", message)
-
-
-def not_found(message: str) -> ApiError:
-    """A ResourceNotFoundException with `message`."""
-    return ApiError("ResourceNotFoundException", message)

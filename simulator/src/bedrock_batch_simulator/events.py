@@ -6,11 +6,12 @@ import datetime as dt
 import json
 from typing import Any
 
+from . import rules
 from .chance import draw, identity
 from .config import EventConfig
 
 SOURCE = "aws.bedrock"
-DETAIL_TYPE = "Batch Inference Job State Change"
+DETAIL_TYPE = rules.EVENTS.value
 
 
 def _utc(at: float) -> dt.datetime:

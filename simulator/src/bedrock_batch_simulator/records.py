@@ -13,9 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import rules
 from .answers import RecordError, answer, check, digest
 from .chance import draw, identifier
 from .config import ModelConfig, RecordFaultConfig
+from .errors import InputError
 
 _SPOOL = 64 * 1024 * 1024
 _READ = 1024 * 1024
@@ -34,10 +36,6 @@ _PASSING_MESSAGES = {
 
 PERMANENT_MESSAGE = "The request was refused by the model."
 """What a record says that `permanent_rate` lets fail."""
-
-
-class InputError(Exception):
-    """The input is not acceptable; the text becomes the message of the Failed job."""
 
 
 @dataclass(frozen=True)
@@ -214,53 +212,42 @@ def inspect(s3: Any, spec: Spec) -> JobFiles:
     limits, uri = spec.limits, f"s3://{spec.source.bucket}/{spec.source.key}"
     files = _find_files(s3, spec)
     if not files:
-        raise InputError(f"Input location {uri} has no .jsonl file, or the service role cannot read it.")
+        raise rules.NO_FILE.failure(uri=uri)
     if (size := sum(each.size for each in files)) > limits.max_job_bytes:
-        raise InputError(
-            f"Batch job {spec.job_arn} has {size} bytes, more than the maximum of {limits.max_job_bytes}."
-        )
+        raise rules.JOB_BYTES.failure(arn=spec.job_arn, size=size, limit=limits.max_job_bytes)
     outcomes = bytearray()
     counted: list[InputFile] = []
     for each in files:
         if each.size > limits.max_file_bytes:
-            raise InputError(
-                f"Input file {each.name} has {each.size} bytes, more than the maximum of"
-                f" {limits.max_file_bytes}."
-            )
+            raise rules.FILE_BYTES.failure(name=each.name, size=each.size, limit=limits.max_file_bytes)
         before = len(outcomes)
         body = s3.get_object(Bucket=spec.source.bucket, Key=each.key)["Body"]
         for number, line in enumerate(_lines(body), start=1):
             try:
                 record_id, model_input = _record(line)
             except InputError as fault:
-                raise InputError(
-                    f"Invalid input: line {number} of file {each.name} {fault}. Each line must be a"
-                    " JSON object with a modelInput object."
-                ) from None
+                raise rules.LINE.failure(line=number, name=each.name, fault=fault) from None
             outcomes.append(_outcome(spec, _record_id(spec, each, number, record_id), model_input, line))
         records = len(outcomes) - before
         if records > limits.max_records_per_file:
-            raise InputError(
-                f"Input file {each.name} contains more records ({records}) than the maximum of:"
-                f" {limits.max_records_per_file}."
-            )
+            raise rules.FILE_RECORDS.failure(name=each.name, count=records, limit=limits.max_records_per_file)
         counted.append(InputFile(each.key, each.name, each.size, records))
     if len(outcomes) > limits.max_records_per_job:
-        raise InputError(
-            f"Batch job {spec.job_arn} contains more records ({len(outcomes)}) than the maximum of:"
-            f" {limits.max_records_per_job}."
+        raise rules.JOB_RECORDS.failure(
+            arn=spec.job_arn, count=len(outcomes), limit=limits.max_records_per_job
         )
     if len(outcomes) < limits.min_records:
-        raise InputError(
-            f"Batch job {spec.job_arn} contains less records ({len(outcomes)}) than the required minimum of:"
-            f" {limits.min_records}."
-        )
+        raise rules.MIN_RECORDS.failure(arn=spec.job_arn, count=len(outcomes), limit=limits.min_records)
     return JobFiles(tuple(counted), bytes(outcomes[index] for index in _order(spec, len(outcomes))))
 
 
 def _record_id(spec: Spec, file: InputFile, number: int, given: str | None) -> str:
     """The record's own id, or the one the service assigns: eleven alphanumerics."""
-    return given if given is not None else identifier(11, spec.seed, spec.job_id, file.name, number).upper()
+    return (
+        given
+        if given is not None
+        else identifier(rules.RECORD_ID.value, spec.seed, spec.job_id, file.name, number).upper()
+    )
 
 
 def _order(spec: Spec, total: int) -> list[int]:
@@ -290,9 +277,7 @@ def _refusal(spec: Spec, model_input: dict[str, Any], line: bytes) -> RecordErro
         folder = f"s3://{spec.source.bucket}/{spec.source.folder}"
         for uri in media_uris(model_input):
             if spec.source.is_file or not uri.startswith(folder):
-                return RecordError(
-                    400, f"The S3 URI {uri} is not under the folder that the job's input URI names."
-                )
+                return RecordError(400, rules.LINKED_MEDIA.text(uri=uri))
     return None
 
 
@@ -342,7 +327,7 @@ def write_results(s3: Any, spec: Spec, job: JobFiles, processed: int) -> Written
     }
     s3.put_object(
         Bucket=spec.target.bucket,
-        Key=f"{folder}manifest.json.out",
+        Key=f"{folder}{rules.RESULT_KEYS.value}",
         Body=json.dumps(manifest).encode(),
         **spec.encryption,
     )
@@ -362,7 +347,7 @@ def _write_file(
             source.write(line)
             offsets.append(offsets[-1] + len(line))
         if len(offsets) - 1 != file.records:
-            raise InputError(f"Input file {file.name} changed while the job was running.")
+            raise rules.CHANGED.failure(name=file.name)
         for index, outcome in picks:
             source.seek(offsets[index])
             line = source.read(offsets[index + 1] - offsets[index])

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
 
-from .errors import validation
+from . import rules
 
 SERVICE = "bedrock.amazonaws.com"
 
@@ -22,7 +22,7 @@ def check_role(iam: Any, role_arn: str, account: str, job_arn: str) -> None:
     and `aws:SourceArn` = `job_arn`; a condition on a key that the call does not have is not met.
     """
     if role_arn.split(":")[4] not in ("", account):
-        raise validation(f"Cross-account pass role is not allowed: {role_arn}")
+        raise rules.ROLE_ACCOUNT.error(role=role_arn)
     try:
         role = iam.get_role(RoleName=role_arn.rpartition("/")[2])["Role"]
     except ClientError as error:
@@ -30,16 +30,13 @@ def check_role(iam: Any, role_arn: str, account: str, job_arn: str) -> None:
             raise
         role = None
     if role is None or role["Arn"] != role_arn:
-        raise validation(f"The role {role_arn} cannot be assumed by Amazon Bedrock: it does not exist.")
+        raise rules.ROLE_MISSING.error(role=role_arn)
     policy = role["AssumeRolePolicyDocument"]
     document = json.loads(unquote(policy)) if isinstance(policy, str) else policy
     context = {"aws:sourceaccount": account, "aws:sourcearn": job_arn}
     effects = {each.get("Effect") for each in _list(document.get("Statement")) if _applies(each, context)}
     if "Allow" not in effects or "Deny" in effects:
-        raise validation(
-            f"The role {role_arn} cannot be assumed by Amazon Bedrock: its trust policy does not allow"
-            f" {SERVICE} to call sts:AssumeRole for {job_arn}."
-        )
+        raise rules.ROLE_TRUST.error(role=role_arn, job=job_arn)
 
 
 def _list(value: Any) -> list[Any]:

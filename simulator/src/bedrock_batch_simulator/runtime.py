@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from . import rules
 from .answers import Answer, RecordError, answer, check, digest
 from .chance import draw
 from .config import ModelConfig, RecordFaultConfig
-from .errors import ApiError, validation
+from .errors import ApiError
 from .faults import Fault
 from .records import PERMANENT_MESSAGE, decode_json, fails_for_good, passing_error
 
@@ -33,9 +34,6 @@ _CODES = {
     500: "InternalServerException",
     503: "ServiceUnavailableException",
 }
-_NO_TIER = "The provided service tier is not supported for this model"
-_THROTTLED = "Too many requests, please wait before trying again."
-_MALFORMED = "Malformed input request, please reformat your input and try again."
 
 
 @dataclass
@@ -164,13 +162,13 @@ class OnDemand:
         if (concurrent is not None and len(tally.under_way) >= concurrent) or (
             per_minute is not None and len(tally.admitted) >= per_minute
         ):
-            raise ApiError("ThrottlingException", _THROTTLED)
+            raise rules.THROTTLED.error()
         tally.admitted.append(now)
         body = _body(operation, params)
         asked: Any = params.get("serviceTier") or ""
         tier = str(asked.get("type")) if isinstance(asked, Mapping) else str(asked)
         if tier and tier not in limits.service_tiers:
-            raise validation(_NO_TIER)
+            raise rules.NO_TIER.error()
         try:
             check(base_model, operation, body, on_demand=True)
         except RecordError as error:
@@ -223,12 +221,9 @@ def _body(operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
     try:
         body = decode_json(params.get("body") or b"")
     except (ValueError, RecursionError):
-        raise validation(_MALFORMED) from None
+        raise rules.MALFORMED.error(what="") from None
     if not isinstance(body, dict):
-        raise validation(
-            f"Malformed input request: #: expected type: JSONObject, found: {_kind(body)},"
-            " please reformat your input and try again."
-        )
+        raise rules.MALFORMED.error(what=f": #: expected type: JSONObject, found: {_kind(body)}")
     return body
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import functools
+import importlib
 import json
 import logging
 import queue
@@ -16,18 +16,20 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import parse_qsl
 
 import boto3
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .access import Access
+from .access import signer
+from .aws import Aws
 from .clock import SpeedClock
 from .config import Config
-from .core import Simulator
 from .errors import ConfigError, ConnectionLostError
 from .events import put_events_entry
 from .faults import Fault
+from .simulation import Simulation
 from .wire import Response, respond, response
 
 log = logging.getLogger(__name__)
@@ -90,32 +92,35 @@ class Emitter:
 
 
 class SimulatorServer:
-    """A simulator behind HTTP on 127.0.0.1, with a thread that lets time pass.
+    """A simulation behind HTTP, with a thread that lets time pass.
 
-    `port` 0 takes a free one. The arguments but `port`, `speed` and `interval` (real seconds between looks
-    at the clock) are those of `Simulator`. Use as a context manager, or `start` and `close`.
+    `aws`: the services beside it (see `Aws`, or an S3 client alone), or what gives them for an account and a
+    Region. `host` and `port`: where it listens; port 0 takes a free one. `speed`: simulated seconds in each
+    real one. `interval`: real seconds between looks at the clock. `simulation`: as of `Simulation`. Use as a
+    context manager, or `start` and `close`.
     """
 
     def __init__(
         self,
-        s3: Any,
+        aws: Any,
         *,
+        host: str = "127.0.0.1",
         port: int = 0,
         speed: float = 1.0,
         interval: float = 0.05,
         emitter: Emitter | None = None,
-        **simulator: Any,
+        **simulation: Any,
     ) -> None:
         self.clock = SpeedClock(speed)
         self.emitter = emitter
-        self.simulator = Simulator(s3, clock=self.clock, emit=emitter, **simulator)
-        self.lock = self.simulator.lock
-        self._initial = self.simulator.config
+        beside = aws if callable(aws) else lambda *_: aws if isinstance(aws, Aws) else Aws(aws)
+        self.simulation = Simulation(beside, clock=self.clock, emit=emitter, **simulation)
+        self.lock = self.simulation.lock
         self._interval = interval
         self._stepping = threading.Lock()
         self._ended = threading.Event()
         handler = type("Handler", (_Handler,), {"owner": self})
-        self._http = _HTTPServer(("127.0.0.1", port), handler)
+        self._http = _HTTPServer((host, port), handler)
         self._threads = [
             threading.Thread(target=self._http.serve_forever, args=(0.1,), name="http", daemon=True),
             threading.Thread(target=self._pass_time, name="ticker", daemon=True),
@@ -123,8 +128,9 @@ class SimulatorServer:
 
     @property
     def url(self) -> str:
-        """Where it listens: `http://127.0.0.1:PORT`."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        """Where it listens: `http://HOST:PORT`."""
+        host, port = self._http.server_address[:2]
+        return f"http://{host!s}:{port}"
 
     def start(self) -> Self:
         """Listen and let time pass."""
@@ -173,7 +179,7 @@ class SimulatorServer:
         with self._stepping:
             while not self._ended.is_set():
                 with self.lock:
-                    step = self.simulator.next_step()
+                    step = self.simulation.agenda.next_step()
                 if step is None:
                     return
                 try:
@@ -203,11 +209,13 @@ class SimulatorServer:
 
     def _health(self, _: Mapping[str, Any]) -> dict[str, Any]:
         with self.lock:
-            return {"status": "ok", "jobs": len(self.simulator.jobs), "clock": self._clock_state()}
+            places = [{"account": each.account, "region": each.region} for each in self.simulation.places]
+            jobs = len(self.simulation.jobs)
+            return {"status": "ok", "jobs": jobs, "places": places, "clock": self._clock_state()}
 
-    def _state(self, _: Mapping[str, Any]) -> dict[str, Any]:
+    def _state(self, body: Mapping[str, Any]) -> dict[str, Any]:
         with self.lock:
-            state = json.loads(json.dumps(self.simulator.state()))
+            state = json.loads(json.dumps(self.simulation.state(*_where(body))))
             state["clock"] = self._clock_state()
         if self.emitter is not None:
             emitter = self.emitter
@@ -219,8 +227,8 @@ class SimulatorServer:
 
     def _config(self, body: Mapping[str, Any]) -> dict[str, Any]:
         with self.lock:
-            self.simulator.configure(body)
-            return {"config": self.simulator.config.to_dict()}
+            self.simulation.configure(**body)
+            return {"config": self.simulation.config.to_dict()}
 
     def _faults(self, body: Mapping[str, Any]) -> dict[str, Any]:
         _only(body, "faults", "clear")
@@ -230,10 +238,10 @@ class SimulatorServer:
         built = [Fault.from_dict(rule) for rule in rules]
         with self.lock:
             if body.get("clear"):
-                self.simulator.faults.clear()
+                self.simulation.faults.clear()
             for rule in built:
-                self.simulator.add_fault(rule)
-            return {"faults": self.simulator.faults.to_list()}
+                self.simulation.faults.add(rule)
+            return {"faults": self.simulation.faults.to_list()}
 
     def _clock(self, body: Mapping[str, Any]) -> dict[str, Any]:
         _only(body, "advance", "mode", "speed")
@@ -255,7 +263,7 @@ class SimulatorServer:
             target = self.clock() + seconds
         while True:
             with self.lock:
-                due = self.simulator.next_due()
+                due = self.simulation.agenda.next_due()
                 at_end = due is None or due > target
                 self.clock.set(target if due is None else min(due, target))
             self.drain()
@@ -263,21 +271,29 @@ class SimulatorServer:
                 return
 
     def _foreign(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        _only(body, "model_id", "count", "seconds")
+        _only(body, "model_id", "count", "seconds", "account", "region")
         model_id = body.get("model_id")
         if not isinstance(model_id, str) or not model_id:
             raise ConfigError("model_id: must be a string")
         count, seconds = int(_number(body, "count", 1)), _number(body, "seconds", 60.0)
         with self.lock:
-            return {"jobArns": self.simulator.add_foreign(model_id, count, seconds)}
+            place = self.simulation.place(*_where(body))
+            return {"jobArns": place.add_foreign(model_id, count, seconds)}
 
     def _reset(self, body: Mapping[str, Any]) -> dict[str, Any]:
         _only(body, "config")
         with self._stepping, self.lock:
-            self.simulator.reset()
+            self.simulation.reset()
             if body.get("config"):
-                self.simulator.config = self._initial
+                self.simulation.use(self.simulation.initial)
             return {"status": "ok"}
+
+
+def _where(body: Mapping[str, Any]) -> tuple[str, str]:
+    account, region = body.get("account", ""), body.get("region", "")
+    if not isinstance(account, str) or not isinstance(region, str):
+        raise ConfigError("account and region: must be strings")
+    return account, region
 
 
 def _only(body: Mapping[str, Any], *known: str) -> None:
@@ -328,14 +344,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _api(self, body: bytes) -> Response:
         owner, given = self.owner, dict(self.headers)
-        return respond(owner.simulator, self.command, self.path, body, given, pause=owner.pause)
+        place = owner.simulation.place_of(*signer(given))
+        return respond(place, self.command, self.path, body, given, pause=owner.pause)
 
     def _control(self, body: bytes) -> Response:
         try:
             given = json.loads(body) if body.strip() else {}
             if not isinstance(given, dict):
                 raise ConfigError("the body must be a JSON object")
-            return response(200, self.owner.control(self.command, self.path.removeprefix(_CONTROL), given))
+            name, _, query = self.path.removeprefix(_CONTROL).partition("?")
+            return response(200, self.owner.control(self.command, name, {**dict(parse_qsl(query)), **given}))
         except ValueError as error:
             return response(400, {"message": str(error)})
         except LookupError as error:
@@ -358,25 +376,25 @@ def clients(endpoint_url: str, region: str) -> dict[str, Any]:
     }
 
 
-def role_client(endpoint_url: str, region: str, key: str, secret: str, token: str) -> Any:
-    """An S3 client for an emulator at `endpoint_url`, with the credentials of a role's session."""
-    session = boto3.session.Session(
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-        aws_session_token=token,
-        region_name=region,
-    )
-    return session.client("s3", endpoint_url=endpoint_url, config=_CLIENT)
+def plugged(name: str, endpoint_url: str, region: str, account: str) -> dict[str, Any]:
+    """What `module:function` gives for an emulator: members of `Aws`, such as `authorize` and `s3_as`.
 
-
-def _access(options: argparse.Namespace) -> Access:
-    client = functools.partial(role_client, options.endpoint_url, options.region)
-    return Access(options.endpoint_url, options.region, options.account, "aws", client)
+    Raises ConfigError where there is no such function.
+    """
+    module, _, function = name.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        made: dict[str, Any] = getattr(importlib.import_module(module), function)(
+            endpoint_url=endpoint_url, region=region, account=account
+        )
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"--plug {name}: {error}; write module:function") from None
+    return made
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the server until SIGTERM or SIGINT; prints one line when it listens."""
-    parser = argparse.ArgumentParser(prog="python -m bedrock_batch_simulator", description=__doc__)
+    parser = argparse.ArgumentParser(prog="bedrock-batch-simulator", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one (default)")
     parser.add_argument(
         "--endpoint-url", required=True, help="AWS with S3, IAM and EventBridge, such as LocalStack"
@@ -393,9 +411,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-events", action="store_true", help="send no state-change events")
     parser.add_argument("--no-role-check", action="store_true", help="do not look at the service role in IAM")
     parser.add_argument(
-        "--enforce",
-        action="store_true",
-        help="ask the emulator who may do what (see access.py)",
+        "--plug",
+        metavar="MODULE:FUNCTION",
+        help="what gives `authorize` and `s3_as` (see Aws) for the endpoint, the Region and the account",
     )
     options = parser.parse_args(arguments)
     try:
@@ -406,19 +424,25 @@ def main(arguments: list[str] | None = None) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    try:
+        more = (
+            plugged(options.plug, options.endpoint_url, options.region, options.account)
+            if options.plug
+            else {}
+        )
+    except ConfigError as error:
+        parser.error(str(error))
     server = SimulatorServer(
-        aws["s3"],
+        Aws(aws["s3"], None if options.no_role_check else aws["iam"], **more),
         port=options.port,
         speed=options.speed,
         emitter=None if options.no_events else Emitter(aws["events"]),
-        iam=None if options.no_role_check else aws["iam"],
-        access=_access(options) if options.enforce else None,
         account=options.account,
         region=options.region,
         seed=random.SystemRandom().randrange(2**31) if options.seed is None else options.seed,
         config=config,
     )
     with server:
-        print(f"Bedrock batch simulator listening on {server.url}", flush=True)
+        print(f"Amazon Bedrock batch simulator listening on {server.url}", flush=True)
         ended.wait()
     return 0

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote
 from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
-from .errors import validation
+from . import rules
 
 JOB_OPERATIONS = (
     "CreateModelInvocationJob",
@@ -211,8 +211,8 @@ def check_request(operation: str, params: Mapping[str, Any]) -> None:
     if (name := _IN_THE_PATH.get(operation)) and not params.get(name):
         found.append(f"Value null at '{name}' failed to satisfy constraint: Member must not be null")
     if found:
-        count = f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected"
-        raise validation(f"{count}: {'; '.join(found)}")
+        many = "s" if len(found) > 1 else ""
+        raise rules.CONSTRAINTS.error(count=len(found), s=many, faults="; ".join(found))
 
 
 def only_modelled(operation: str, answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,9 +272,9 @@ def _body_params(operation: str, body: bytes) -> dict[str, Any]:
     try:
         params = json.loads(body) if body.strip() else {}
     except (ValueError, RecursionError):
-        raise validation("The request body is not valid JSON.") from None
+        raise rules.NOT_JSON.error(what="valid JSON") from None
     if not isinstance(params, dict):
-        raise validation("The request body is not a JSON object.")
+        raise rules.NOT_JSON.error(what="a JSON object")
     return params
 
 
@@ -311,7 +311,5 @@ def _from_text(shape: Shape, name: str, text: str) -> Any:
             parsed = dt.datetime.fromisoformat(text)
             return parsed if parsed.tzinfo else parsed.replace(tzinfo=dt.UTC)
     except ValueError:
-        raise validation(
-            f"1 validation error detected: Value '{text}' at '{name}' is not a {shape.type_name}"
-        ) from None
+        raise rules.QUERY_TYPE.error(value=text, name=name, type=shape.type_name) from None
     return text

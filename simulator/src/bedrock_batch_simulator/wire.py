@@ -16,9 +16,10 @@ from botocore.model import OperationModel
 from botocore.parsers import create_parser
 from botocore.response import StreamingBody
 
+from .access import signer
 from .core import Simulator
 from .errors import ApiError, ConnectionLostError
-from .validation import RUNTIME_OPERATIONS, check_request, route
+from .validation import RUNTIME_OPERATIONS, route
 
 _OK, _REDIRECTION = 200, 300
 
@@ -60,11 +61,7 @@ def respond(
         if found is None:
             message = f"Unknown operation: {method} {parts.path}"
             return response(404, {"message": message}, "UnknownOperationException")
-        if simulator.access is not None:
-            if found[0] == "CreateModelInvocationJob":  # the service role comes before the caller
-                check_request(*found)
-                simulator.check_role(found[1])
-            simulator.access.check(*found, headers or {})
+        simulator.authorize(*found, signer(headers or {})[0])
         if found[0] in RUNTIME_OPERATIONS:
             return _invoke(simulator, *found, pause)
         with simulator.lock:
@@ -104,27 +101,40 @@ def attach(simulator: Simulator, client: Any, pause: Callable[[float], None] | N
     Serialisation, parsing, error classes and paginators stay botocore's own. There are no retries: each fault
     reaches the caller, and nothing sleeps. Returns `client`.
     """
-    parser = create_parser("rest-json")
 
     def answer(model: OperationModel, params: Mapping[str, Any], **_: Any) -> tuple[AWSResponse, Any]:
-        parts = urlsplit(params["url"])
-        body = params.get("body") or b""
-        raw = body.encode() if isinstance(body, str) else bytes(body)
-        target, given = f"{parts.path}?{parts.query}", params.get("headers")
-        try:
-            result = respond(simulator, params["method"], target, raw, given, pause=pause)
-        except ConnectionLostError as error:
-            raise ConnectionClosedError(endpoint_url=params["url"], error=error) from None
-        headers: Any = HeadersDict(
-            result.headers
-        )  # what botocore's own responses carry, whatever its stubs say
-        shape: Any = model.output_shape
-        content: Any = result.body
-        if model.has_streaming_output and result.status < _REDIRECTION:
-            content = StreamingBody(io.BytesIO(result.body), len(result.body))
-        parsed = parser.parse({"status_code": result.status, "headers": headers, "body": content}, shape)
-        return AWSResponse(params["url"], result.status, headers, io.BytesIO(result.body)), parsed
+        return answered(simulator, model, params, pause=pause)
 
     service = client.meta.service_model.service_id.hyphenize()
     client.meta.events.register(f"before-call.{service}.*", answer)
     return client
+
+
+def answered(
+    simulator: Simulator,
+    model: OperationModel,
+    request: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+    pause: Callable[[float], None] | None = None,
+) -> tuple[AWSResponse, Any]:
+    """The response to a request of botocore (its dictionary), and what botocore makes of it.
+
+    `headers`: more of them. Raises ConnectionClosedError, as botocore does, when a fault says so.
+    """
+    parts = urlsplit(request["url"])
+    body = request.get("body") or b""
+    raw = body.encode() if isinstance(body, str) else bytes(body)
+    given = {**(request.get("headers") or {}), **(headers or {})}
+    try:
+        result = respond(simulator, request["method"], f"{parts.path}?{parts.query}", raw, given, pause=pause)
+    except ConnectionLostError as error:
+        raise ConnectionClosedError(endpoint_url=request["url"], error=error) from None
+    shown: Any = HeadersDict(result.headers)  # what botocore's own responses carry, whatever its stubs say
+    content: Any = result.body
+    if model.has_streaming_output and result.status < _REDIRECTION:
+        content = StreamingBody(io.BytesIO(result.body), len(result.body))
+    shape: Any = model.output_shape
+    parsed = create_parser("rest-json").parse(
+        {"status_code": result.status, "headers": shown, "body": content}, shape
+    )
+    return AWSResponse(request["url"], result.status, shown, io.BytesIO(result.body)), parsed

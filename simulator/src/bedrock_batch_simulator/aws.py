@@ -1,0 +1,53 @@
+"""The AWS beside the simulated Bedrock: clients of other services, and who decides what a caller may do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks: who signed a request (`access_key`, `session_token`), or a service role (`role_arn`)."""
+
+    access_key: str = ""
+    session_token: str = ""
+    role_arn: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is asked: an IAM action on a resource's ARN, with the condition keys of the request."""
+
+    action: str
+    resource: str
+    context: dict[str, str]
+
+
+Authorizer = Callable[[Principal, Sequence[Check]], str]
+"""Decides: "" when the principal may do all of it, else why not, in words for the caller."""
+
+
+@dataclass(frozen=True)
+class Aws:
+    """What the simulated Bedrock asks of other services.
+
+    - `s3`: a boto3 client (list_objects_v2, get_object, put_object, head_bucket, and upload_fileobj for
+      results above 64 MiB).
+    - `iam`, `kms`, `ec2`: boto3 clients; what would be asked of one that is None is taken as it is.
+    - `authorize`: decides who may do what; None lets everybody do everything.
+    - `s3_as`: gives the S3 client with which a job's service role, by its ARN, reaches the job's data; None
+      takes `s3`.
+    """
+
+    s3: Any
+    iam: Any = None
+    kms: Any = None
+    ec2: Any = None
+    authorize: Authorizer | None = None
+    s3_as: Callable[[str], Any] | None = None
+
+    def s3_of(self, role_arn: str) -> Any:
+        """S3 as a job's service role reaches it."""
+        return self.s3 if self.s3_as is None else self.s3_as(role_arn)

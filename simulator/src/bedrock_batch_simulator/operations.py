@@ -1,0 +1,228 @@
+"""The operations on jobs: what a call of the API looks at, changes and answers."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime as dt
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from . import rules
+from .errors import is_passing
+from .jobs import Job
+from .lifecycle import LifeCycle, iso
+from .models import arn_region, is_known_form, is_profile, model_arn
+from .records import Location
+from .roles import check_role
+
+
+class Operations:
+    """The operations of `bedrock` on the jobs of `life`; requests are held against the model before."""
+
+    def __init__(self, life: LifeCycle) -> None:
+        self._life = life
+        self.handlers = {
+            "CreateModelInvocationJob": self._create,
+            "GetModelInvocationJob": self._get,
+            "ListModelInvocationJobs": self._list,
+            "StopModelInvocationJob": self._stop,
+        }
+
+    def _create(self, params: dict[str, Any]) -> dict[str, Any]:
+        life = self._life
+        request = {name: value for name, value in params.items() if value is not None}
+        token = request.get("clientRequestToken")
+        if token is not None and (job := life.by_token.get(token)) is not None:
+            mismatch = life.config.token_mismatch
+            if job.request != request and mismatch != "ignore":
+                raise rules.SAME_TOKEN.error(mismatch, arn=job.arn)
+            return {"jobArn": job.arn}
+        number = life.next_number()
+        self.check_role(request)
+        base_model = self._check_batch(request["modelId"])
+        source = request["inputDataConfig"]["s3InputDataConfig"]
+        s3 = life.aws.s3_of(request["roleArn"])
+        if life.config.check_buckets:
+            self._check_bucket(s3, "Input", source)
+            self._check_bucket(s3, "Output", request["outputDataConfig"]["s3OutputDataConfig"])
+        if life.config.check_input:
+            self._check_input(s3, source["s3Uri"])
+        if (same := life.by_name.get(request["jobName"])) is not None:
+            raise rules.SAME_NAME.error(name=same.name, arn=same.arn)
+        quota = life.config.model(base_model).max_active_jobs
+        if life.active(base_model) >= quota:
+            raise rules.JOB_QUOTA.error(life.config.quota_error, model=base_model, quota=quota)
+        return {"jobArn": life.new_job(number, request).arn}
+
+    def check_role(self, params: Mapping[str, Any]) -> None:
+        """Raise `ApiError` unless Bedrock may assume the service role that a Create names."""
+        life = self._life
+        if life.aws.iam is not None and life.config.check_role:
+            arn = life.job_arn(life.job_id(0))
+            check_role(life.aws.iam, str(params.get("roleArn")), life.account, arn)
+
+    def _check_batch(self, model_id: str) -> str:
+        base_model = self.check_model(model_id)
+        config = self._life.config
+        limits = config.model(base_model)
+        by_id = not is_profile(model_id, config.inference_profiles)
+        if not limits.batch or (by_id and not limits.batch_by_id):
+            raise rules.NO_BATCH.error()
+        return base_model
+
+    def check_model(self, model_id: str) -> str:
+        """The base model of an identifier; raises `ApiError` where it names none of this Region."""
+        base_model = self._life.base_model(model_id)
+        region = arn_region(model_id)
+        if not is_known_form(base_model) or region not in (None, self._life.region):
+            raise rules.MODEL_ID.error()
+        return base_model
+
+    def _check_bucket(self, s3: Any, side: str, place: Mapping[str, Any]) -> None:
+        bucket = Location.parse(place["s3Uri"]).bucket
+        # Without the owner, Bedrock takes the job's own account, whatever the policy of the bucket says.
+        life = self._life
+        owner = life.config.bucket_owners.get(bucket, life.account)
+        if place.get("s3BucketOwner", life.account) != owner:
+            raise rules.BUCKET_OWNER.error(side=side, bucket=bucket)
+        try:
+            s3.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            if is_passing(error):
+                raise rules.S3_DOWN.error() from error
+            raise rules.BUCKET_MISSING.error(side=side, bucket=bucket) from None
+
+    def _check_input(self, s3: Any, uri: str) -> None:
+        place = Location.parse(uri)
+        prefix = place.key if place.is_file else place.prefix
+        try:
+            found = s3.list_objects_v2(Bucket=place.bucket, Prefix=prefix, MaxKeys=1)
+        except ClientError as error:
+            if is_passing(error):
+                raise rules.S3_DOWN.error() from error
+            raise rules.INPUT_DENIED.error(uri=uri) from None
+        if not found.get("Contents"):
+            raise rules.INPUT_MISSING.error(uri=uri)
+
+    def _find(self, identifier_: str) -> Job:
+        job = self._life.jobs.get(identifier_.rpartition("/")[2])
+        if job is None or (identifier_.startswith("arn:") and identifier_ != job.arn):
+            raise rules.NO_JOB.error(job=identifier_)
+        return job
+
+    def _get(self, params: dict[str, Any]) -> dict[str, Any]:
+        return self._describe(self._find(params["jobIdentifier"]))
+
+    def _stop(self, params: dict[str, Any]) -> dict[str, Any]:
+        job = self._find(params["jobIdentifier"])
+        if not job.active:
+            code = self._life.config.stop_ended_error
+            raise rules.STOP_ENDED.error(code, arn=job.arn, status=job.status)
+        if job.sealed:
+            raise rules.STOP_SEALED.error(arn=job.arn)
+        if job.status != "Stopping":
+            self._life.stop(job)
+        return {}
+
+    def _list(self, params: dict[str, Any]) -> dict[str, Any]:
+        after, before = _aware(params.get("submitTimeAfter")), _aware(params.get("submitTimeBefore"))
+        status, part = params.get("statusEquals"), params.get("nameContains")
+        descending = params.get("sortOrder", "Descending") == "Descending"
+        filters = [str(params.get(name)) for name in ("submitTimeAfter", "submitTimeBefore", "statusEquals",
+                                                      "nameContains", "sortOrder")]  # fmt: skip
+        start = _read_token(params["nextToken"], filters) if params.get("nextToken") else None
+        limit = params.get("maxResults") or self._life.config.default_max_results
+        jobs = list(self._life.jobs.values())
+        found: list[Job] = []
+        more = False
+        for job in reversed(jobs) if descending else jobs:
+            if start is not None and (job.number >= start if descending else job.number <= start):
+                continue
+            # As answers tell it: the time that Get gave of a job bounds a list without that job.
+            submitted = dt.datetime.fromisoformat(iso(job.submitted))
+            if (
+                (status is not None and job.status != status)
+                or (part is not None and part not in job.name)
+                or (after is not None and submitted <= after)
+                or (before is not None and submitted >= before)
+            ):
+                continue
+            if len(found) == limit:
+                more = True
+                break
+            found.append(job)
+        answer: dict[str, Any] = {"invocationJobSummaries": [self._summary(job) for job in found]}
+        if more:
+            answer["nextToken"] = _write_token(found[-1].number, filters)
+        return answer
+
+    def _describe(self, job: Job) -> dict[str, Any]:
+        life, request = self._life, job.request
+        owner = {"s3BucketOwner": life.account}
+        source = {**owner, **request["inputDataConfig"]["s3InputDataConfig"]}
+        source.pop("s3InputFormat", None)
+        target = {**owner, **request["outputDataConfig"]["s3OutputDataConfig"]}
+        return {
+            "jobArn": job.arn,
+            "jobName": job.name,
+            "modelId": model_arn(job.model_id, life.region, life.account, life.partition),
+            "clientRequestToken": request.get("clientRequestToken"),
+            "roleArn": request["roleArn"],
+            "status": job.status,
+            "message": job.message or None,
+            "submitTime": iso(job.submitted),
+            "lastModifiedTime": iso(job.modified),
+            "endTime": iso(job.ended) if job.ended is not None else None,
+            "inputDataConfig": {"s3InputDataConfig": source},
+            "outputDataConfig": {"s3OutputDataConfig": target},
+            "vpcConfig": request.get("vpcConfig"),
+            "timeoutDurationInHours": job.timeout_hours,
+            "jobExpirationTime": iso(job.expires),
+            "modelInvocationType": request.get("modelInvocationType", "InvokeModel"),
+            **job.counts(life.clock()),
+        }
+
+    def _summary(self, job: Job) -> dict[str, Any]:
+        left_out = rules.SUMMARIES.value
+        return {name: value for name, value in self._describe(job).items() if name not in left_out}
+
+    def state(self, job: Job, now: float) -> dict[str, Any]:
+        """What the control tells of a job, as JSON."""
+        return {
+            "jobId": job.id,
+            "jobArn": job.arn,
+            "jobName": job.name,
+            "modelId": job.model_id,
+            "baseModelId": job.base_model,
+            "status": job.status,
+            "message": job.message,
+            "foreign": job.foreign_seconds is not None,
+            "inputUri": job.request["inputDataConfig"]["s3InputDataConfig"]["s3Uri"],
+            "outputUri": job.request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"],
+            "files": [dataclasses.asdict(each) for each in job.files.files] if job.files else [],
+            "timeline": [{"status": status, "at": at, "time": iso(at)} for status, at in job.timeline],
+            **job.counts(now),
+        }
+
+
+def _aware(time: dt.datetime | None) -> dt.datetime | None:
+    """A time in UTC unless it says otherwise."""
+    return time.replace(tzinfo=dt.UTC) if time is not None and time.tzinfo is None else time
+
+
+def _write_token(number: int, filters: list[str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps([number, filters]).encode()).decode()
+
+
+def _read_token(token: str, filters: list[str]) -> int:
+    try:
+        number, given = json.loads(base64.urlsafe_b64decode(token.encode()))
+    except (ValueError, TypeError):
+        raise rules.BAD_PAGE.error(what="is not valid") from None
+    if given != filters or not isinstance(number, int):
+        raise rules.BAD_PAGE.error(what="belongs to a request with other filters")
+    return number

@@ -1,0 +1,551 @@
+"""What is simulated, and how sure it is: one table, from which the code takes its errors and defaults.
+
+RULES.md, the page for people, is made from it: `python -m bedrock_batch_simulator.rules`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import ApiError, InputError
+
+GIB = 1024**3
+
+
+class Certainty(enum.Enum):
+    """How sure a rule is."""
+
+    DECLARED = "declared"
+    """By the service model in botocore."""
+    DOCUMENTED = "documented"
+    """By AWS's documentation."""
+    SEEN = "seen"
+    """In live accounts, by others: `Rule.source` says where."""
+    GUESSED = "guessed"
+    """By us, because something has to happen."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that the simulator does.
+
+    `what`: what happens. `source`: where it is declared, documented or seen, or why it was guessed. `code`
+    and `says`: the error that the caller gets, or the message of the job that fails, with {names} to fill in.
+    `value`: a number or word that the rule is about. `setting`: the setting of `Config` that changes it.
+    """
+
+    what: str
+    certainty: Certainty
+    source: str
+    code: str = ""
+    says: str = ""
+    value: Any = None
+    setting: str = ""
+
+    def text(self, **values: object) -> str:
+        """The words of the rule with its {names} filled in."""
+        return self.says.format(**values)
+
+    def error(self, code: str = "", **values: object) -> ApiError:
+        """The error answer; `code` is one that a setting put in the place of the rule's own."""
+        return ApiError(code or self.code, self.text(**values))
+
+    def failure(self, **values: object) -> InputError:
+        """The reason for which a job fails."""
+        return InputError(self.text(**values))
+
+
+DECLARED, DOCUMENTED, SEEN, GUESSED = Certainty
+_MODEL = "service model of `bedrock`"
+_RUNTIME_MODEL = "service model of `bedrock-runtime`"
+_GUIDE = "Amazon Bedrock User Guide, "
+_QUOTAS = "Service Quotas, Amazon Bedrock"
+_INVALID = "ValidationException"
+
+# --- requests -----------------------------------------------------------------------------------
+
+CONSTRAINTS = Rule(
+    "A request is held against every constraint of the service model: required members, types, lengths,"
+    " patterns, enums, ranges. All that is wrong is told at once.",
+    DECLARED,
+    f"{_MODEL}; the words are those of other AWS services with JSON",
+    _INVALID,
+    "{count} validation error{s} detected: {faults}",
+)
+NOT_JSON = Rule(
+    "A body that is no JSON object is refused.",
+    GUESSED,
+    "no source",
+    _INVALID,
+    "The request body is not {what}.",
+)
+QUERY_TYPE = Rule(
+    "A member in the query that is not of its type is refused.",
+    GUESSED,
+    "no source for the words",
+    _INVALID,
+    "1 validation error detected: Value '{value}' at '{name}' is not a {type}",
+)
+MODELLED = Rule("An answer has only members of the service model, and none that is null.", DECLARED, _MODEL)
+
+# --- create -------------------------------------------------------------------------------------
+
+ORDER_OF_CHECKS = Rule(
+    "Create looks at the request, the service role, the caller, the model and the input, in that order.",
+    SEEN,
+    "one library's doctor, which creates a job with an input that does not exist",
+)
+SAME_TOKEN = Rule(
+    "The client token of an earlier job gives that job, and no error, also with other parameters.",
+    DOCUMENTED,
+    "API reference, CreateModelInvocationJob, clientRequestToken",
+    says="The client request token was used with other parameters for job {arn}.",
+    value="ignore",
+    setting="token_mismatch",
+)
+ROLE_ACCOUNT = Rule(
+    "The role must be of the job's account.",
+    SEEN,
+    "users' reports",
+    _INVALID,
+    "Cross-account pass role is not allowed: {role}",
+    setting="check_role",
+)
+ROLE_MISSING = Rule(
+    "The role must exist.",
+    SEEN,
+    "users' reports; the words are guessed",
+    _INVALID,
+    "The role {role} cannot be assumed by Amazon Bedrock: it does not exist.",
+    setting="check_role",
+)
+ROLE_TRUST = Rule(
+    "The role's trust policy must let bedrock.amazonaws.com assume it, with the conditions"
+    " aws:SourceAccount and aws:SourceArn evaluated.",
+    DOCUMENTED,
+    f"{_GUIDE}“Create a custom service role for batch inference”; the words are guessed",
+    _INVALID,
+    "The role {role} cannot be assumed by Amazon Bedrock: its trust policy does not allow"
+    " bedrock.amazonaws.com to call sts:AssumeRole for {job}.",
+    setting="check_role",
+)
+MODEL_ID = Rule(
+    "The model must be an id or ARN of a known form, of the Region of the call.",
+    SEEN,
+    "users' reports",
+    _INVALID,
+    "The provided model identifier is invalid.",
+)
+NO_BATCH = Rule(
+    "A model that runs no batch inference is refused, or one by its id that needs an inference profile.",
+    SEEN,
+    "four independent users' reports",
+    _INVALID,
+    "Batch inference is not supported for the requested model.",
+    setting="models.….batch, batch_by_id",
+)
+BUCKET_MISSING = Rule(
+    "The buckets must exist.",
+    GUESSED,
+    "that Create looks, and the words",
+    _INVALID,
+    "{side} bucket {bucket} does not exist or the service role has no access to it.",
+    setting="check_buckets",
+)
+BUCKET_OWNER = Rule(
+    "A bucket must be of the account in s3BucketOwner, or else of the job's, whatever its policy says.",
+    SEEN,
+    "users' reports; the words are guessed",
+    _INVALID,
+    "{side} bucket {bucket} is not owned by the expected account.",
+    setting="bucket_owners",
+)
+INPUT_MISSING = Rule(
+    "The input must have an object.",
+    SEEN,
+    "one library's doctor; the words are guessed",
+    _INVALID,
+    "The input {uri} does not exist, or has no objects.",
+    setting="check_input",
+)
+INPUT_DENIED = Rule(
+    "The service role must be able to list the input.",
+    GUESSED,
+    "no source for Create; Validating would fail the job",
+    _INVALID,
+    "The service role has no access to the input {uri}.",
+    setting="check_input",
+)
+S3_DOWN = Rule(
+    "Where Amazon S3 answers with a fault of its own, so does Create.",
+    GUESSED,
+    "no source",
+    "InternalServerException",
+    "Amazon S3 could not be reached.",
+)
+SAME_NAME = Rule(
+    "A job name is used once in an account and Region.",
+    SEEN,
+    "users' reports",
+    "ConflictException",
+    "A batch inference job with the name {name} already exists: {arn}",
+)
+JOB_QUOTA = Rule(
+    "More active jobs of a model than the quota are refused; all jobs of the account count.",
+    DECLARED,
+    f"{_MODEL}; {_QUOTAS}. Some saw a ValidationException",
+    "ServiceQuotaExceededException",
+    "You have exceeded the service quota of in-progress and submitted batch inference jobs for the model"
+    " {model}: {quota}. Wait until a job has ended, or request a quota increase.",
+    value=10,
+    setting="models.….max_active_jobs, quota_error",
+)
+TIMEOUT = Rule(
+    "Without timeoutDurationInHours a job has 24 hours.",
+    DOCUMENTED,
+    f"{_GUIDE}“Create a batch inference job”",
+    value=24,
+    setting="default_timeout_hours",
+)
+
+# --- life of a job ------------------------------------------------------------------------------
+
+STATUSES = Rule(
+    "A job is Submitted, Validating, Scheduled, InProgress, and then Completed, or one of the other ends.",
+    DECLARED,
+    f"{_MODEL}, ModelInvocationJobStatus",
+    value=("Submitted", "Validating", "Scheduled", "InProgress", "Stopping"),
+)
+ENDS = Rule(
+    "A job ends Completed (also when every record failed), PartiallyCompleted, Failed, Stopped or Expired.",
+    DECLARED,
+    f"{_MODEL}, ModelInvocationJobStatus; the latter seen by others",
+    value=("Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"),
+)
+DURATIONS = Rule(
+    "A job spends a second each in Submitted, Validating and Scheduled, then runs 100 records a second.",
+    GUESSED,
+    "AWS takes minutes to hours; some 5 minutes in the queue were seen",
+    setting="models.….queue_seconds, validation_seconds, schedule_seconds, records_per_second",
+)
+TIMED_OUT = Rule(
+    "A job that has not begun when its time is up ends Expired.",
+    DECLARED,
+    f"{_MODEL}, ModelInvocationJobStatus",
+    says="The batch inference job timed out before it was completed.",
+)
+CUT_SHORT = Rule(
+    "A job that has begun when its time is up ends PartiallyCompleted, and keeps the results it has.",
+    DECLARED,
+    f"{_MODEL}, ModelInvocationJobStatus",
+    says="The batch inference job timed out before all records were processed.",
+    value="PartiallyCompleted",
+    setting="timeout_status",
+)
+FAILED = Rule(
+    "A job can fail for no reason of its own.",
+    DECLARED,
+    f"{_MODEL}; the words are guessed",
+    says="The batch inference job failed because of an internal error.",
+    setting="job_faults",
+)
+MODIFIED = Rule(
+    "lastModifiedTime of an ended job is later than its endTime.",
+    SEEN,
+    "List output saved in an AWS sample notebook, January 2025: 0.4 to 1.3 s for Completed",
+    value=0.4,
+)
+S3_REFUSED = Rule(
+    "A job fails when Amazon S3 refuses what it needs.",
+    GUESSED,
+    "no source for the words",
+    says="Amazon S3 refused access to the job's data: {error}",
+)
+S3_LOST = Rule(
+    "A job fails when Amazon S3 cannot be reached for ten seconds.",
+    GUESSED,
+    "no source",
+    says="Amazon S3 could not be reached: {error}",
+    value=10,
+)
+
+# --- input --------------------------------------------------------------------------------------
+
+NO_FILE = Rule(
+    "The input is one .jsonl object, or all .jsonl objects of a folder, also in folders below it.",
+    DOCUMENTED,
+    f"{_GUIDE}“Format and upload your batch inference data”; the words are guessed",
+    says="Input location {uri} has no .jsonl file, or the service role cannot read it.",
+)
+JOB_BYTES = Rule(
+    "A job has at most 5 GiB.",
+    DOCUMENTED,
+    _QUOTAS,
+    says="Batch job {arn} has {size} bytes, more than the maximum of {limit}.",
+    value=5 * GIB,
+    setting="models.….max_job_bytes",
+)
+FILE_BYTES = Rule(
+    "An input file has at most 1 GiB.",
+    DOCUMENTED,
+    _QUOTAS,
+    says="Input file {name} has {size} bytes, more than the maximum of {limit}.",
+    value=GIB,
+    setting="models.….max_file_bytes",
+)
+FILE_RECORDS = Rule(
+    "An input file has at most 50,000 records.",
+    DOCUMENTED,
+    f"{_QUOTAS}; some models have 100,000",
+    says="Input file {name} contains more records ({count}) than the maximum of: {limit}.",
+    value=50_000,
+    setting="models.….max_records_per_file",
+)
+JOB_RECORDS = Rule(
+    "A job has at most 50,000 records.",
+    DOCUMENTED,
+    f"{_QUOTAS}; some models have 100,000",
+    says="Batch job {arn} contains more records ({count}) than the maximum of: {limit}.",
+    value=50_000,
+    setting="models.….max_records_per_job",
+)
+MIN_RECORDS = Rule(
+    "A job has at least 100 records.",
+    SEEN,
+    f"{_QUOTAS}; the words are those of users' reports",
+    says="Batch job {arn} contains less records ({count}) than the required minimum of: {limit}.",
+    value=100,
+    setting="models.….min_records",
+)
+LINE = Rule(
+    "Each line is a JSON object with a modelInput object, and a recordId that is a string or left out; lines"
+    " end with LF. One other line fails the job.",
+    DOCUMENTED,
+    f"{_GUIDE}“Format and upload your batch inference data”; the words are guessed",
+    says="Invalid input: line {line} of file {name} {fault}. Each line must be a JSON object with a"
+    " modelInput object.",
+)
+RECORD_ID = Rule(
+    "A record without a recordId gets one of eleven letters and digits.",
+    DOCUMENTED,
+    f"{_GUIDE}“Format and upload your batch inference data”, which has one of this form in its examples",
+    value=11,
+)
+CHANGED = Rule(
+    "A job fails when an input file changes while it runs.",
+    GUESSED,
+    "no source",
+    says="Input file {name} changed while the job was running.",
+)
+LINKED_MEDIA = Rule(
+    "Media that a record links by S3 URI must lie in the folder that the job's input names.",
+    DOCUMENTED,
+    f"{_GUIDE}“Format and upload your batch inference data”; the words are guessed",
+    says="The S3 URI {uri} is not under the folder that the job's input URI names.",
+    code="400 of the record",
+)
+
+# --- results ------------------------------------------------------------------------------------
+
+RESULT_KEYS = Rule(
+    "Results are at {output}/{job id}/{input file name}.out, with manifest.json.out beside them.",
+    DOCUMENTED,
+    f"{_GUIDE}“View the results of a batch inference job”",
+    value="manifest.json.out",
+)
+RESULT_ORDER = Rule(
+    "The records of a result are not in the order of the input.",
+    SEEN,
+    "AWS's documentation and users' reports",
+)
+RESULT_ERRORS = Rule(
+    "A record that failed has `error` with errorCode and errorMessage in the place of modelOutput.",
+    DOCUMENTED,
+    f"{_GUIDE}“View the results of a batch inference job”",
+)
+KEPT_RESULTS = Rule(
+    "Jobs that end Stopped, Expired or PartiallyCompleted keep the results of the records they had processed;"
+    " Failed ones have none.",
+    DOCUMENTED,
+    f"{_GUIDE}“Stop a batch inference job”; the latter is guessed",
+)
+CONVERSE_TOOLS = Rule(
+    "toolConfig in a record of a Converse job fails that record.",
+    DOCUMENTED,
+    f"{_GUIDE}“Create a batch inference job”; the words are guessed",
+    "400 of the record",
+    "toolConfig is not supported in batch inference of type Converse.",
+)
+
+# --- get, list and stop -------------------------------------------------------------------------
+
+NO_JOB = Rule(
+    "A job that is not there, or of another account or Region, is not found.",
+    DECLARED,
+    f"{_MODEL}; the words are guessed",
+    "ResourceNotFoundException",
+    "Could not find a batch inference job {job}.",
+)
+MODEL_AS_ARN = Rule(
+    "modelId comes back as the ARN of the foundation model, also where an id was given.",
+    SEEN,
+    "List output saved in an AWS sample notebook, January 2025",
+)
+OWNER_FILLED = Rule(
+    "Both S3 configurations come back with s3BucketOwner; s3InputFormat is left out.",
+    SEEN,
+    "List output saved in an AWS sample notebook, January 2025",
+)
+SUMMARIES = Rule(
+    "Summaries have no clientRequestToken, jobExpirationTime or message.",
+    SEEN,
+    "List output saved in an AWS sample notebook, January 2025",
+    value=("clientRequestToken", "jobExpirationTime", "message"),
+)
+MILLISECONDS = Rule(
+    "Times are told, and List is filtered by them, in whole milliseconds; both bounds are exclusive.",
+    GUESSED,
+    "that “after” and “before” exclude the time itself",
+)
+PAGE = Rule(
+    "Without maxResults a page has 100 jobs.", GUESSED, "no source", value=100, setting="default_max_results"
+)
+BAD_PAGE = Rule(
+    "A nextToken holds for a request with the same filters alone.",
+    GUESSED,
+    "no source",
+    _INVALID,
+    "The nextToken {what}.",
+)
+STOP_ENDED = Rule(
+    "Stopping an ended job is an error.",
+    SEEN,
+    "the system test of Airflow's Amazon provider, which runs on AWS; the model declares Conflict too",
+    _INVALID,
+    "The batch inference job {arn} cannot be stopped. State was: {status}",
+    value=_INVALID,
+    setting="stop_ended_error",
+)
+STOP_SEALED = Rule(
+    "A job whose last results are being written cannot be stopped any more.",
+    GUESSED,
+    "no source",
+    "ConflictException",
+    "The results of {arn} are being written.",
+)
+
+# --- events -------------------------------------------------------------------------------------
+
+EVENTS = Rule(
+    "Each change of status is an event, “Batch Inference Job State Change” of aws.bedrock.",
+    DOCUMENTED,
+    f"{_GUIDE}“Monitor batch inference with Amazon EventBridge”",
+    value="Batch Inference Job State Change",
+    setting="events",
+)
+
+# --- on demand ----------------------------------------------------------------------------------
+
+THROTTLED = Rule(
+    "Calls above the model's quotas are throttled.",
+    DECLARED,
+    _RUNTIME_MODEL,
+    "ThrottlingException",
+    "Too many requests, please wait before trying again.",
+    setting="models.….max_concurrent_invocations, invocations_per_minute",
+)
+NO_TIER = Rule(
+    "A service tier that the model does not have is refused.",
+    SEEN,
+    "users' reports",
+    _INVALID,
+    "The provided service tier is not supported for this model",
+    setting="models.….service_tiers",
+)
+PROFILE_NEEDED = Rule(
+    "A model that runs on demand through an inference profile alone is refused by its id.",
+    SEEN,
+    "users' reports",
+    _INVALID,
+    "Invocation of model ID {model} with on-demand throughput isn’t supported. Retry your request with the"
+    " ID or ARN of an inference profile that contains this model.",
+    setting="models.….on_demand_by_id",
+)
+MALFORMED = Rule(
+    "A body of InvokeModel that is no JSON object is refused.",
+    SEEN,
+    "users' reports",
+    _INVALID,
+    "Malformed input request{what}, please reformat your input and try again.",
+)
+
+# --- access -------------------------------------------------------------------------------------
+
+DENIED = Rule(
+    "Where an authorizer is plugged in, each call needs the actions on the resources of the Service"
+    " Authorization Reference, and Create iam:PassRole.",
+    DOCUMENTED,
+    "Service Authorization Reference, Amazon Bedrock",
+    "AccessDeniedException",
+    "{refusal}",
+)
+
+
+_SECTIONS = {
+    "Requests": CONSTRAINTS,
+    "Create": ORDER_OF_CHECKS,
+    "The life of a job": STATUSES,
+    "Input": NO_FILE,
+    "Results": RESULT_KEYS,
+    "Get, List and Stop": NO_JOB,
+    "Events": EVENTS,
+    "On demand": THROTTLED,
+    "Access": DENIED,
+}
+"""The first rule of each section of the page."""
+
+
+def rules() -> dict[str, Rule]:
+    """All rules by the name that they have in the code, in the order of the page."""
+    return {name: each for name, each in globals().items() if isinstance(each, Rule)}
+
+
+def page() -> str:
+    """RULES.md."""
+    return "\n".join(_page()) + "\n"
+
+
+def _page() -> Iterator[str]:
+    first = {id(rule): title for title, rule in _SECTIONS.items()}
+    counted = {each: sum(rule.certainty is each for rule in rules().values()) for each in Certainty}
+    total = sum(counted.values())
+    yield "# What is simulated, and how sure it is"
+    yield ""
+    yield "<!-- Made by `python -m bedrock_batch_simulator.rules`; do not edit. -->"
+    yield ""
+    yield (
+        "Each row is a rule that the code takes its errors and defaults from. The authors ran nothing of it"
+        " against AWS: **declared** is what the service model in botocore says, **documented** what AWS's"
+        " documentation says, **seen** what others saw in live accounts, **guessed** what had to be decided."
+        f" Of {total} rules, "
+        + ", ".join(f"{count} are {each.value}" for each, count in counted.items())
+        + "."
+    )
+    for rule in rules().values():
+        if id(rule) in first:
+            yield ""
+            yield f"## {first[id(rule)]}"
+            yield ""
+            yield "| What happens | How sure | Source | Answer | Setting |"
+            yield "|---|---|---|---|---|"
+        answer = ": ".join(each for each in (rule.code and f"`{rule.code}`", rule.says) if each)
+        setting = ", ".join(f"`{each}`" for each in rule.setting.split(", ") if each)
+        cells = (rule.what, rule.certainty.value, rule.source, answer, setting)
+        yield "| " + " | ".join(each.replace("|", "\\|").replace("\n", " ") for each in cells) + " |"
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,158 @@
+"""The simulated Bedrock of all accounts and Regions: one clock, one configuration, one set of faults."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from botocore.session import get_session
+
+from .agenda import Agenda
+from .aws import Aws, Principal
+from .config import Config
+from .core import Simulator
+from .errors import ConfigError
+from .faults import Fault, Faults, Kind
+from .jobs import Job
+
+_ACCOUNT_DIGITS = 12
+
+
+class Time:
+    """The simulated time, which stands still or runs with the clock; what falls due happens in `advance`."""
+
+    def __init__(self, agenda: Agenda, lock: threading.RLock) -> None:
+        self._agenda, self._lock = agenda, lock
+
+    @property
+    def now(self) -> dt.datetime:
+        """The simulated time, in UTC."""
+        return dt.datetime.fromtimestamp(self._agenda.clock(), dt.UTC)
+
+    def advance(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0) -> None:
+        """Move the time ahead, and let all happen on the way that falls due, in order."""
+        total = seconds + 60 * minutes + 3600 * hours
+        if total < 0:
+            raise ConfigError(f"advance: time cannot go back by {-total} seconds")
+        with self._lock:
+            self._agenda.advance(total)
+
+
+class Simulation:
+    """Bedrock's batch inference in every account and Region, made at the first call there.
+
+    `aws`: gives the services beside it, for an account and a Region. `clock`: seconds since the epoch, never
+    going back. `account` and `region`: where a request is that does not tell. `account_of`: the account of a
+    caller, "" where it does not know; without it an access key of twelve digits is one. `emit`: as of
+    `Simulator`; without it the events that came are in `events`. `seed` and `config`: as of `Simulator`.
+    """
+
+    def __init__(
+        self,
+        aws: Callable[[str, str], Aws],
+        *,
+        clock: Callable[[], float],
+        account: str = "123456789012",
+        region: str = "us-east-1",
+        account_of: Callable[[Principal], str] | None = None,
+        emit: Callable[[dict[str, Any]], None] | None = None,
+        seed: int = 0,
+        config: Config | None = None,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.account, self.region, self.seed = account, region, seed
+        self.agenda = Agenda(clock)
+        self.clock = Time(self.agenda, self.lock)
+        self.faults = Faults(seed)
+        self.initial = self.config = config or Config()
+        self.events: list[dict[str, Any]] = []
+        self._aws, self._emit = aws, emit or self.events.append
+        self._account_of = account_of or account_in_key
+        self._places: dict[tuple[str, str], Simulator] = {}
+
+    def place(self, account: str = "", region: str = "") -> Simulator:
+        """Bedrock in an account and a Region; those of the simulation where none is named."""
+        where = account or self.account, region or self.region
+        with self.lock:
+            if where not in self._places:
+                self._places[where] = Simulator(
+                    self._aws(*where),
+                    clock=self.agenda.clock,
+                    account=where[0],
+                    region=where[1],
+                    partition=get_session().get_partition_for_region(where[1]),
+                    emit=self._emit,
+                    seed=self.seed,
+                    config=self.config,
+                    faults=self.faults,
+                    agenda=self.agenda,
+                    lock=self.lock,
+                )
+            return self._places[where]
+
+    def place_of(self, who: Principal, region: str) -> Simulator:
+        """Bedrock in the account of a caller and the Region that the request was signed for."""
+        return self.place(self._account_of(who), region)
+
+    @property
+    def places(self) -> Iterable[Simulator]:
+        """Bedrock wherever it was called."""
+        return tuple(self._places.values())
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All jobs, in the order of their submission; foreign ones too."""
+        found = [job for place in self.places for job in place.jobs.values()]
+        return sorted(found, key=lambda job: job.submitted)
+
+    def configure(self, **settings: Any) -> None:
+        """Change settings of `Config`; objects are merged by key. Raises ConfigError for a wrong one."""
+        self.use(self.config.updated(settings))
+
+    def use(self, config: Config) -> None:
+        """Go on with another configuration."""
+        with self.lock:
+            self.config = config
+            for place in self.places:
+                place.configure(config)
+
+    def fault(
+        self,
+        kind: Kind,
+        operation: str = "*",
+        *,
+        times: int | None = 1,
+        probability: float = 1.0,
+        message: str | None = None,
+    ) -> None:
+        """Let the next calls of an operation fail; see `Fault`. Raises ConfigError for an unknown one."""
+        members = {"kind": kind, "operation": operation, "probability": probability, "message": message}
+        made = Fault.from_dict(members if times is None else {**members, "times": times})
+        with self.lock:
+            self.faults.add(made)
+
+    def add_foreign_jobs(self, model_id: str, count: int = 1, *, hours: float = 1.0) -> list[str]:
+        """Start jobs of somebody else in the account, which hold slots of the model; returns their ARNs."""
+        with self.lock:
+            return self.place().add_foreign(model_id, count, hours * 3600)
+
+    def reset(self) -> None:
+        """Forget jobs, counts, faults and what is to come; the configuration and the clock stay."""
+        with self.lock:
+            self.faults.clear()
+            self.agenda.clear()
+            for place in self.places:
+                place.forget()
+
+    def state(self, account: str = "", region: str = "") -> dict[str, Any]:
+        """What is going on in an account and a Region, as JSON; see `Simulator.state`."""
+        with self.lock:
+            return self.place(account, region).state()
+
+
+def account_in_key(who: Principal) -> str:
+    """The account in an access key of twelve digits, as emulators of AWS take it; "" for any other key."""
+    key = who.access_key
+    return key if len(key) == _ACCOUNT_DIGITS and key.isdecimal() else ""

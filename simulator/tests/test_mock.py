@@ -1,0 +1,167 @@
+"""`mock_bedrock_batch`: every client of the process, in every account and Region, beside moto."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from bedrock_batch_simulator import ConfigError, Simulation, mock_bedrock_batch
+from moto import mock_aws
+
+from .world import CLAUDE, message
+
+RECORDS = "\n".join(json.dumps({"modelInput": message(f"Question {n}?")}) for n in range(100))
+FOREVER = 500
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_BEDROCK", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+
+
+@pytest.fixture
+def simulation() -> Iterator[Simulation]:
+    with mock_aws(), mock_bedrock_batch() as found:
+        yield found
+
+
+def submit(bedrock: Any, name: str = "job", **change: Any) -> str:
+    """Create a job of a hundred records with clients of its own, as code under test would."""
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="data", CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
+    s3.put_object(Bucket="data", Key="in/a.jsonl", Body=RECORDS)
+    return str(
+        bedrock.create_model_invocation_job(
+            jobName=name,
+            roleArn="arn:aws:iam::123456789012:role/bedrock",
+            modelId=CLAUDE,
+            inputDataConfig={"s3InputDataConfig": {"s3Uri": "s3://data/in/a.jsonl"}},
+            outputDataConfig={"s3OutputDataConfig": {"s3Uri": "s3://data/out/"}},
+            **change,
+        )["jobArn"]
+    )
+
+
+def status(bedrock: Any, arn: str) -> str:
+    return str(bedrock.get_model_invocation_job(jobIdentifier=arn)["status"])
+
+
+def test_a_job_runs_when_time_passes(simulation: Simulation) -> None:
+    # Given a job that code under test created
+    bedrock = boto3.client("bedrock")
+    arn = submit(bedrock)
+    assert status(bedrock, arn) == "Submitted"
+    # When an hour passes
+    simulation.clock.advance(hours=1)
+    # Then it has completed, with its results in S3 and its events told
+    assert status(bedrock, arn) == "Completed"
+    key = f"out/{arn[-12:]}/a.jsonl.out"
+    lines = boto3.client("s3").get_object(Bucket="data", Key=key)["Body"].read().splitlines()
+    assert len(lines) == 100
+    assert [job.status for job in simulation.jobs] == ["Completed"]
+    assert [each["detail"]["status"] for each in simulation.events][-1] == "Completed"
+
+
+def test_the_time_begins_now(simulation: Simulation) -> None:
+    assert abs(simulation.clock.now - dt.datetime.now(dt.UTC)) < dt.timedelta(minutes=1)
+
+
+def test_a_client_that_was_made_before_is_answered_too() -> None:
+    # Given a client that a module made when it was imported
+    bedrock = boto3.client("bedrock")
+    with mock_aws(), mock_bedrock_batch() as simulation:
+        # When code under test uses it, then it is answered
+        arn = submit(bedrock)
+        simulation.clock.advance(minutes=10)
+        assert status(bedrock, arn) == "Completed"
+
+
+def test_code_that_polls_comes_to_an_end() -> None:
+    # Given calls that each move the time ahead
+    with mock_aws(), mock_bedrock_batch(seconds_per_call=30):
+        bedrock = boto3.client("bedrock")
+        arn = submit(bedrock)
+        # When code under test asks until the job has ended, then it ends
+        found = [status(bedrock, arn) for _ in range(5)]
+        assert found[-1] == "Completed"
+
+
+def test_accounts_and_regions_are_apart(simulation: Simulation) -> None:
+    # Given a job in one Region
+    arn = submit(boto3.client("bedrock"))
+    # When others list theirs, then they have none, and the ARN names the Region
+    assert ":us-west-2:123456789012:" in arn
+    elsewhere = boto3.client("bedrock", region_name="eu-central-1")
+    other = boto3.client("bedrock", aws_access_key_id="111122223333", aws_secret_access_key="test")
+    for bedrock in (elsewhere, other):
+        assert bedrock.list_model_invocation_jobs()["invocationJobSummaries"] == []
+        with pytest.raises(bedrock.exceptions.ResourceNotFoundException):
+            bedrock.get_model_invocation_job(jobIdentifier=arn)
+
+
+def test_the_account_of_an_assumed_role_is_that_of_moto(simulation: Simulation) -> None:
+    # Given the credentials of a role of another account
+    role = "arn:aws:iam::444455556666:role/batch"
+    made = boto3.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+    session = boto3.Session(made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
+    # When it creates a job, then the job is of that account
+    assert ":444455556666:" in submit(session.client("bedrock"))
+
+
+def test_without_an_s3_it_says_what_to_do() -> None:
+    with mock_bedrock_batch(), pytest.raises(ConfigError, match="mock_aws"):
+        boto3.client("bedrock").list_model_invocation_jobs()
+
+
+def test_what_is_not_simulated_goes_on_to_moto(simulation: Simulation) -> None:
+    assert boto3.client("bedrock").list_custom_models()["modelSummaries"] == []
+
+
+def test_a_wrong_setting_is_told_at_once() -> None:
+    with pytest.raises(ConfigError, match="unknown key 'min_record'"), mock_bedrock_batch(min_record=1):
+        pass
+
+
+def test_afterwards_clients_are_what_they_were() -> None:
+    # Given that the mock has ended
+    with mock_aws():
+        with mock_bedrock_batch():
+            bedrock = boto3.client("bedrock")
+            assert bedrock.list_model_invocation_jobs()["invocationJobSummaries"] == []
+        # When a client calls, then moto answers again, which does not know the operation
+        with pytest.raises(Exception, match=r"not been implemented|NotImplemented|Not found|404"):
+            bedrock.list_model_invocation_jobs()
+
+
+def test_models_on_demand_are_answered_too(simulation: Simulation) -> None:
+    said = boto3.client("bedrock-runtime").converse(
+        modelId=CLAUDE, messages=[{"role": "user", "content": [{"text": "Two words."}]}]
+    )
+    assert said["output"]["message"]["content"][0]["text"].startswith("2 words")
+
+
+pytest_plugins = ("pytester",)
+
+
+def test_pytest_finds_the_fixture(pytester: pytest.Pytester) -> None:
+    # Given a test that asks for the fixture by its name
+    pytester.makepyfile(
+        """
+        import boto3
+
+        def test_it(mock_bedrock_batch):
+            assert boto3.client("bedrock", "us-east-1").list_model_invocation_jobs()
+            boto3.client("s3", "us-east-1").create_bucket(Bucket="moto")
+            assert mock_bedrock_batch.jobs == []
+        """
+    )
+    # When pytest runs it, then it passes
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)

@@ -55,36 +55,56 @@ def test_times_bound_the_submission(world: World, simulator: Simulator) -> None:
     ]
 
 
-def test_the_filters_agree_with_brute_force_over_what_get_answers(world: World) -> None:
-    # given jobs that were submitted at odd times, some in one millisecond, and what Get says of each
-    simulator = world.simulator({"models": {"*": {"max_active_jobs": 100}}})
+def through_pages(simulator: Simulator, size: int, **params: Any) -> list[str]:
+    """The names in pages of a size, one after the other."""
+    found: list[str] = []
+    token: dict[str, str] = {}
+    while True:
+        answer = simulator.call("ListModelInvocationJobs", {**params, **token, "maxResults": size})
+        found += [each["jobName"] for each in answer["invocationJobSummaries"]]
+        if "nextToken" not in answer:
+            return found
+        token = {"nextToken": answer["nextToken"]}
+
+
+@pytest.mark.parametrize("size", [2, 100])
+def test_the_filters_agree_with_brute_force_over_what_get_answers(world: World, size: int) -> None:
+    # given jobs of several statuses that were submitted at odd times, some in one millisecond, and what Get says
+    simulator = world.simulator({"models": {"*": {"max_active_jobs": 100, "queue_seconds": 0.001}}})
     for number, pause in enumerate([0.0004, 0.0003, 0.0009, 1.00049, 0.5, 0.0001]):
         simulator.call("CreateModelInvocationJob", world.request(f"{'ab'[number % 2]}-{number}"))
         world.clock.advance(pause)
+    simulator.tick()
     every = simulator.call("ListModelInvocationJobs", {})["invocationJobSummaries"]
+    assert len({job["status"] for job in every}) > 1
     times = [None, *(dt.datetime.fromisoformat(job["submitTime"]) for job in every)]
     moved = [time + dt.timedelta(milliseconds=by) for time in times if time for by in (-1, 1)]
+    orders = (None, "Descending", "Ascending")
+    tried = 0
 
     # when they are listed by each combination of filters, then the list is what brute force finds
-    for after, before, part, status in itertools.product(
-        [*times, *moved], times, (None, "a-", "x"), (None, "Submitted", "Failed")
+    for after, before, part, status, order in itertools.product(
+        [*times, *moved], times, (None, "a-", "x"), (None, "Submitted", "Failed"), orders
     ):
         given = {
             "submitTimeAfter": after,
             "submitTimeBefore": before,
             "nameContains": part,
             "statusEquals": status,
+            "sortOrder": order,
         }
         expected = [
             job["jobName"]
-            for job in every
+            for job in (reversed(every) if order == "Ascending" else every)
             if (after is None or dt.datetime.fromisoformat(job["submitTime"]) > after)
             and (before is None or dt.datetime.fromisoformat(job["submitTime"]) < before)
             and (part is None or part in job["jobName"])
             and (status is None or job["status"] == status)
         ]
-        found = names(simulator, **{name: value for name, value in given.items() if value is not None})
-        assert found == expected, given
+        asked = {name: value for name, value in given.items() if value is not None}
+        assert through_pages(simulator, size, **asked) == expected, given
+        tried += 1
+    assert tried > 2000
 
 
 @pytest.mark.parametrize("order", ["Ascending", "Descending"])

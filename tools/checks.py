@@ -15,9 +15,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -164,21 +166,44 @@ def pytest(marker: str, *, folder: str = "tests", empty_is_fine: bool = False) -
 
 
 def pytest_in(
-    project: Path, name: str, *arguments: str, python: Path | str = sys.executable
+    project: Path,
+    name: str,
+    *arguments: str,
+    python: Path | str = sys.executable,
+    more: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
-    """Run tests of the project in a folder; return the exit code, and the counts of its report ``name``."""
+    """Run tests of the project in a folder; return the exit code, and the counts of its report ``name``.
+
+    ``more``: what the environment has besides.
+    """
     REPORTS.mkdir(parents=True, exist_ok=True)
     report = REPORTS / f"{name}.xml"
     report.unlink(missing_ok=True)
     options = [f"--junit-xml={report}", "-o", "junit_family=xunit1"]
-    code = run([str(python), "-m", "pytest", *options, *arguments], python_environment(), project)
+    code = run(
+        [str(python), "-m", "pytest", *options, *arguments], {**python_environment(), **(more or {})}, project
+    )
     return code, _counts(report)
 
 
 def simulator() -> Outcome:
-    """Run the simulator's own tests."""
-    code, counts = pytest_in(SIMULATOR, "simulator")
-    return Outcome(code == 0, counts or f"pytest ended with exit code {code}")
+    """Run the simulator's own tests on its built package, outside of the checkout."""
+    with tempfile.TemporaryDirectory(prefix="simulator-") as folder:
+        here = Path(folder)
+        build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder]
+        if run(build, cwd=SIMULATOR):
+            return Outcome(False, "the source distribution could not be built")
+        (archive,) = here.glob("*.tar.gz")
+        with tarfile.open(archive) as packed:
+            packed.extractall(here, filter="data")
+        project = here / archive.name.removesuffix(".tar.gz")
+        site = here / "site"
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+        if run([*install, "--disable-pip-version-check", "--target", str(site), str(project)]):
+            return Outcome(False, "the wheel could not be built or installed")
+        code, counts = pytest_in(project, "simulator", more={"PYTHONPATH": str(site)})
+    found = counts or f"pytest ended with exit code {code}"
+    return Outcome(code == 0, f"{found}; {project.name} from its wheel")
 
 
 def _counts(report: Path) -> str:

@@ -69,7 +69,7 @@ def through_pages(simulator: Simulator, size: int, **params: Any) -> list[str]:
 
 @pytest.mark.parametrize("size", [2, 100])
 def test_the_filters_agree_with_brute_force_over_what_get_answers(world: World, size: int) -> None:
-    # given jobs of several statuses that were submitted at odd times, some in one millisecond, and what Get says
+    # given jobs of several statuses, submitted at odd times, some in one millisecond, and what Get says
     simulator = world.simulator({"models": {"*": {"max_active_jobs": 100, "queue_seconds": 0.001}}})
     for number, pause in enumerate([0.0004, 0.0003, 0.0009, 1.00049, 0.5, 0.0001]):
         simulator.call("CreateModelInvocationJob", world.request(f"{'ab'[number % 2]}-{number}"))

@@ -31,6 +31,8 @@ NETWORK = ("--no-input", "--timeout", "30", "--retries", "5")
 #: pip settings that would put the packages somewhere else than into the environment.
 MISPLACING = ("PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_NO_DEPS")
 
+LEAN = ("--no-deps", "--no-compile")
+
 
 class InstallError(RuntimeError):
     """The environment could not be made; the message says what to do."""
@@ -55,12 +57,18 @@ def project_digest(project: Path, *, editable: bool = False) -> str:
 
 
 def ensure(
-    directory: Path, requirements: Path, project: Path | None = None, *, editable: bool = False
+    directory: Path,
+    requirements: Path,
+    project: Path | None = None,
+    *,
+    editable: bool = False,
+    lean: bool = False,
 ) -> Path:
     """Make ``directory`` hold exactly what ``requirements`` (with hashes) names, and return its Python.
 
     ``project`` is a folder with a pyproject.toml of our own that is installed on top, without dependencies;
-    ``editable``: where it lies, so that only a change of its pyproject.toml installs it anew.
+    ``editable``: where it lies, so that only a change of its pyproject.toml installs it anew. ``lean``: the
+    packages may ask for others that are left out, and are compiled only when they are imported.
     Raises InstallError when Python is not supported or the installation fails several times.
     """
     if not SUPPORTED[0] <= sys.version_info[:2] <= SUPPORTED[1]:
@@ -76,7 +84,7 @@ def ensure(
         fcntl.flock(lock, fcntl.LOCK_EX)
         stamp, wanted = directory / ".made-from", digest(requirements)
         if not (python.exists() and _reads(stamp, wanted)):
-            _make(directory, requirements)
+            _make(directory, requirements, lean=lean)
             stamp.write_text(wanted)
         if project is not None:
             stamp, wanted = directory / ".project", project_digest(project, editable=editable)
@@ -101,14 +109,15 @@ def _log(name: str) -> Path:
     return log
 
 
-def _make(directory: Path, requirements: Path) -> None:
+def _make(directory: Path, requirements: Path, *, lean: bool) -> None:
     began = time.monotonic()
     shown = directory.relative_to(ROOT) if directory.is_relative_to(ROOT) else directory
     print(f"setup: installing {requirements.name} into {shown} (once)…", file=sys.stderr, flush=True)
     log = _log(requirements.stem)
     shutil.rmtree(directory, ignore_errors=True)
     _run([sys.executable, "-m", "venv", str(directory)], log, "the virtual environment could not be made")
-    _retry([*_pip(directory), "install", "--require-hashes", "-r", str(requirements)], log)
+    options = ["--require-hashes", *(LEAN if lean else ())]
+    _retry([*_pip(directory), "install", *options, "-r", str(requirements)], log)
     print(f"setup: {shown} is ready after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 

@@ -42,6 +42,9 @@ test-unit: setup ## one module at a time: the fast loop, in seconds
 test-simulator: setup ## the Bedrock simulator's own tests
 	@$(VENV) -m tools.checks simulator
 
+test-clients: setup ## the AWS CLI, Airflow and LiteLLM on the simulator's server
+	@$(VENV) -m tools.checks clients
+
 test-flows: setup ## the functions together, in one process under a virtual clock
 	@$(VENV) -m tools.checks flows
 
@@ -123,5 +126,5 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: bench bench-docs bench-localstack clean dashboard demo docs down format help lint mutants package setup soak status test test-checkov test-client test-faults test-flows \
+.PHONY: bench bench-docs bench-localstack clean dashboard demo docs down format help lint mutants package setup soak status test test-checkov test-client test-clients test-faults test-flows \
 	test-iam test-integration test-policy test-simulator test-terraform test-unit types up

@@ -26,7 +26,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tools import terraform_env
+from tools import terraform_env, venv
 
 ROOT = terraform_env.ROOT
 BUILD = ROOT / ".build"
@@ -206,6 +206,22 @@ def simulator() -> Outcome:
     return Outcome(code == 0, f"{found}; {project.name} from its wheel")
 
 
+def clients() -> Outcome:
+    """Run other people's clients of Bedrock on the simulator's server, from a virtual environment of theirs.
+
+    The server runs from this Python: what the clients need of botocore and what it needs are two matters.
+    """
+    try:
+        python = venv.ensure(BUILD / "clients" / "venv", ROOT / "requirements" / "clients.txt", lean=True)
+    except venv.InstallError as error:
+        print(error)
+        return Outcome(False, "the clients could not be installed")
+    # What the packages have not compiled at their installation is to be kept when it is.
+    more = {"SIMULATOR_PYTHON": sys.executable, "PYTHONDONTWRITEBYTECODE": ""}
+    code, counts = pytest_in(SIMULATOR, "clients", "tests/clients", python=python, more=more)
+    return Outcome(code == 0, counts or f"pytest ended with exit code {code}")
+
+
 def _counts(report: Path) -> str:
     if not report.exists():
         return ""
@@ -256,6 +272,7 @@ PARTS: dict[str, tuple[str, Callable[[], Outcome]]] = {
     "validate": ("terraform validate", validate),
     "unit": ("unit", lambda: pytest("unit")),
     "simulator": ("simulator", simulator),
+    "clients": ("clients", clients),
     "flows": ("flows", lambda: pytest("flows")),
     "client": ("client", lambda: pytest("client")),
     "terraform": ("terraform test", terraform_test),
@@ -276,7 +293,7 @@ TERRAFORM_PARTS = {"format", "validate", "terraform", "integration", "iam"}
 LANES = (
     ("integration", "policy", "checkov"),
     ("lint", "types", "format", "validate", "unit", "simulator", "flows", "client", "terraform"),
-    ("iam", "faults"),
+    ("iam", "faults", "clients"),
 )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,13 +42,19 @@ class Servers:
 def process(*arguments: str) -> Iterator[str]:
     """Run a server with the simulator's Python; gives the URL in the first line that it prints."""
     command = ["sh", "-c", _LEASH, "sh", PYTHON, *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as started:
         try:
             yield _url(started)
         finally:
             if started.stdin is not None:
                 started.stdin.close()
-            started.wait(END_SECONDS)
+            try:
+                started.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(started.pid, signal.SIGKILL)
+                raise
 
 
 def _url(started: subprocess.Popen[str]) -> str:

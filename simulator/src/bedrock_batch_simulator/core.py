@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from . import rules
@@ -31,7 +31,8 @@ class Simulator(LifeCycle):
     `aws`: the services beside it, or an S3 client alone. `clock`: seconds since the epoch, never going
     back. `emit`: takes each event (the whole EventBridge event) when it is delivered; called from `tick`,
     never from a call. `seed`: all chance. `config`: see `Config`. `faults`, `agenda`: shared with other
-    Regions. `lock` is not taken here: whoever calls from several threads holds it (`wire.respond` does).
+    Regions. `call` takes the `lock`, but not while Create looks at IAM and S3; whoever uses anything else
+    from several threads holds it (`wire.respond` does).
     """
 
     def __init__(
@@ -58,9 +59,9 @@ class Simulator(LifeCycle):
             emit=emit,
             seed=seed,
             config=config or Config(),
+            lock=lock or threading.RLock(),
         )
         self.faults = faults or Faults(seed)
-        self.lock = lock or threading.RLock()
         self.operations = Operations(self)
 
     # --- control ---------------------------------------------------------------------------------
@@ -164,11 +165,14 @@ class Simulator(LifeCycle):
         """
         if operation in RUNTIME_OPERATIONS:
             return self.finish(self.begin(operation, params)).output
-        counts = self.calls[operation]
-        counts["total"] += 1
-        with _errors_counted(counts):
-            answer = self._call(operation, params, counts)
-        counts["ok"] += 1
+        with self.lock:
+            counts = self.calls[operation]
+            counts["total"] += 1
+            fault = self.faults.take(operation)
+        with _errors_counted(counts, self.lock):
+            answer = self._call(operation, params, fault, counts)
+        with self.lock:
+            counts["ok"] += 1
         return answer
 
     def begin(self, operation: str, params: Mapping[str, Any]) -> Invocation:
@@ -182,7 +186,7 @@ class Simulator(LifeCycle):
         known = meant if is_known_form(meant) else None
         if known is not None:
             on_demand.tally(known).calls += 1
-        with _errors_counted(counts), on_demand.counted(known):
+        with _errors_counted(counts, self.lock), on_demand.counted(known):
             fault = self.faults.take(operation)
             if fault is not None and not fault.after_effect:
                 raise fault.error()
@@ -207,7 +211,7 @@ class Simulator(LifeCycle):
     def finish(self, invocation: Invocation) -> Answer:
         """What an admitted call comes to; errors as for `call`. After a reset nothing is counted any more."""
         counts, fault = invocation.counts, invocation.fault
-        with _errors_counted(counts):
+        with _errors_counted(counts, self.lock):
             try:
                 said = invocation.home.finish(invocation)
             except ApiError:
@@ -227,19 +231,24 @@ class Simulator(LifeCycle):
         """Free the place of an admitted call that will not be finished."""
         invocation.home.abandon(invocation)
 
-    def _call(self, operation: str, params: Mapping[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
-        fault = self.faults.take(operation)
+    def _call(
+        self, operation: str, params: Mapping[str, Any], fault: Fault | None, counts: dict[str, Any]
+    ) -> dict[str, Any]:
         if fault is not None and not fault.after_effect:
             raise fault.error()
         check_request(operation, params)
+        # Create takes the lock itself, where it needs it.
+        held = nullcontext() if operation == "CreateModelInvocationJob" else self.lock
         try:
-            answer = self.operations.handlers[operation](dict(params))
+            with held:
+                answer = self.operations.handlers[operation](dict(params))
         except ApiError:
             if fault is not None:
                 raise fault.error() from None
             raise
         if fault is not None:
-            counts["effect_answer_lost"] += 1
+            with self.lock:
+                counts["effect_answer_lost"] += 1
             raise fault.error()
         return only_modelled(operation, answer)
 
@@ -252,10 +261,11 @@ class Simulator(LifeCycle):
 
 
 @contextmanager
-def _errors_counted(counts: dict[str, Any]) -> Iterator[None]:
+def _errors_counted(counts: dict[str, Any], lock: threading.RLock) -> Iterator[None]:
     try:
         yield
     except Exception as error:
         code = error.code if isinstance(error, ApiError) else type(error).__name__
-        counts["errors"][code] = counts["errors"].get(code, 0) + 1
+        with lock:
+            counts["errors"][code] = counts["errors"].get(code, 0) + 1
         raise

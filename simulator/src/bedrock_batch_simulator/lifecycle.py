@@ -10,6 +10,7 @@ import collections
 import datetime as dt
 import itertools
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +59,9 @@ class LifeCycle:
         emit: Callable[[dict[str, Any]], None] | None,
         seed: int,
         config: Config,
+        lock: threading.RLock,
     ) -> None:
+        self.lock = lock
         self.aws, self.emit, self.agenda, self.clock = aws, emit, agenda, agenda.clock
         self.account, self.region, self.partition, self.seed = account, region, partition, seed
         self.config = config

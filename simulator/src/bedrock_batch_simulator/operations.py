@@ -35,13 +35,11 @@ class Operations:
     def _create(self, params: dict[str, Any]) -> dict[str, Any]:
         life = self._life
         request = {name: value for name, value in params.items() if value is not None}
-        token = request.get("clientRequestToken")
-        if token is not None and (job := life.by_token.get(token)) is not None:
-            mismatch = life.config.token_mismatch
-            if job.request != request and mismatch != "ignore":
-                raise rules.SAME_TOKEN.error(mismatch, arn=job.arn)
-            return {"jobArn": job.arn}
-        number = life.next_number()
+        with life.lock:
+            if (earlier := self._with_same_token(request)) is not None:
+                return {"jobArn": earlier.arn}
+            number = life.next_number()
+        # What looks at IAM and S3 takes its time: the lock is free meanwhile, so that other calls go on.
         self.check_role(request)
         base_model = self._check_batch(request["modelId"])
         source = request["inputDataConfig"]["s3InputDataConfig"]
@@ -51,12 +49,23 @@ class Operations:
             self._check_bucket(s3, "Output", request["outputDataConfig"]["s3OutputDataConfig"])
         if life.config.check_input:
             self._check_input(s3, source["s3Uri"])
-        if (same := life.by_name.get(request["jobName"])) is not None:
-            raise rules.SAME_NAME.error(name=same.name, arn=same.arn)
-        quota = life.config.model(base_model).max_active_jobs
-        if life.active(base_model) >= quota:
-            raise rules.JOB_QUOTA.error(life.config.quota_error, model=base_model, quota=quota)
-        return {"jobArn": life.new_job(number, request).arn}
+        with life.lock:
+            if (earlier := self._with_same_token(request)) is not None:
+                return {"jobArn": earlier.arn}
+            if (same := life.by_name.get(request["jobName"])) is not None:
+                raise rules.SAME_NAME.error(name=same.name, arn=same.arn)
+            quota = life.config.model(base_model).max_active_jobs
+            if life.active(base_model) >= quota:
+                raise rules.JOB_QUOTA.error(life.config.quota_error, model=base_model, quota=quota)
+            return {"jobArn": life.new_job(number, request).arn}
+
+    def _with_same_token(self, request: Mapping[str, Any]) -> Job | None:
+        life, token = self._life, request.get("clientRequestToken")
+        job = life.by_token.get(token) if token is not None else None
+        mismatch = life.config.token_mismatch
+        if job is not None and job.request != request and mismatch != "ignore":
+            raise rules.SAME_TOKEN.error(mismatch, arn=job.arn)
+        return job
 
     def check_role(self, params: Mapping[str, Any]) -> None:
         """Raise `ApiError` unless Bedrock may assume the service role that a Create names."""

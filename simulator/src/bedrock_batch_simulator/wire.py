@@ -53,7 +53,7 @@ def respond(
     """Answer a request for `target` (path with query). Raises ConnectionLostError when a fault says so.
 
     `pause` lets the latency of an admitted InvokeModel or Converse pass (simulated seconds, also 0); without
-    it there is none. It is called without the simulator's lock, which is held otherwise.
+    it there is none. It is called without the simulator's lock.
     """
     parts = urlsplit(target)
     try:
@@ -64,8 +64,7 @@ def respond(
         simulator.authorize(*found, signer(headers or {})[0])
         if found[0] in RUNTIME_OPERATIONS:
             return _invoke(simulator, *found, pause)
-        with simulator.lock:
-            return response(_OK, simulator.call(*found))
+        return response(_OK, simulator.call(*found))
     except ApiError as error:
         return response(error.status, {"message": error.message}, error.code)
 

@@ -1,0 +1,85 @@
+"""Calls at once: what one of them waits for holds up no other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+import pytest
+from bedrock_batch_simulator import Aws, Config
+from bedrock_batch_simulator.server import SimulatorServer
+from botocore.config import Config as ClientConfig
+
+from .world import ACCOUNT, REGION, SMALL, World
+
+PATIENCE = 20.0
+
+
+class SlowS3:
+    """S3 that answers HeadBucket only when it is let; `asked` counts those that wait."""
+
+    def __init__(self, s3: Any) -> None:
+        self._s3 = s3
+        self.asked = threading.Semaphore(0)
+        self.let = threading.Event()
+
+    def head_bucket(self, **given: Any) -> Any:
+        self.asked.release()
+        assert self.let.wait(PATIENCE)
+        return self._s3.head_bucket(**given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+
+@pytest.fixture
+def slow(world: World) -> SlowS3:
+    return SlowS3(world.s3)
+
+
+@pytest.fixture
+def bedrock(world: World, slow: SlowS3) -> Iterator[Any]:
+    config = Config.from_dict({"check_input": False, **SMALL})
+    settings = ClientConfig(retries={"total_max_attempts": 1}, read_timeout=10)
+    with SimulatorServer(
+        Aws(slow, world.iam), account=ACCOUNT, region=REGION, config=config, speed=0
+    ) as server:
+        yield boto3.client("bedrock", region_name=REGION, endpoint_url=server.url, config=settings)
+        slow.let.set()
+
+
+def test_a_create_that_waits_for_s3_holds_no_other_call_up(world: World, slow: SlowS3, bedrock: Any) -> None:
+    with ThreadPoolExecutor() as pool:
+        # given a Create that waits for S3
+        create = pool.submit(bedrock.create_model_invocation_job, **world.request())
+        assert slow.asked.acquire(timeout=PATIENCE)
+
+        # when another call comes, then it is answered meanwhile
+        assert bedrock.list_model_invocation_jobs()["invocationJobSummaries"] == []
+        assert not create.done()
+
+        # and the Create comes to its end as well
+        slow.let.set()
+        arn = create.result(PATIENCE)["jobArn"]
+    assert bedrock.get_model_invocation_job(jobIdentifier=arn)["status"] == "Submitted"
+
+
+def test_two_creates_at_once_with_the_same_token_make_one_job(
+    world: World, slow: SlowS3, bedrock: Any
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        # given two Creates of the same job that both wait for S3
+        creates = [pool.submit(bedrock.create_model_invocation_job, **world.request()) for _ in range(2)]
+        for _ in creates:
+            assert slow.asked.acquire(timeout=PATIENCE)
+
+        # when S3 answers
+        slow.let.set()
+
+        # then both have the same job
+        first, second = (create.result(PATIENCE)["jobArn"] for create in creates)
+    assert first == second
+    assert len(bedrock.list_model_invocation_jobs()["invocationJobSummaries"]) == 1

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl
@@ -29,8 +28,9 @@ from .config import Config
 from .errors import ConfigError, ConnectionLostError
 from .events import put_events_entry
 from .faults import Fault
+from .http1 import HttpServer
 from .simulation import Simulation
-from .wire import Response, respond, response
+from .wire import Request, Response, respond, response
 
 log = logging.getLogger(__name__)
 
@@ -119,8 +119,7 @@ class SimulatorServer:
         self._interval = interval
         self._stepping = threading.Lock()
         self._ended = threading.Event()
-        handler = type("Handler", (_Handler,), {"owner": self})
-        self._http = _HTTPServer((host, port), handler)
+        self._http = HttpServer(host, port, self.answer)
         self._threads = [
             threading.Thread(target=self._http.serve_forever, args=(0.1,), name="http", daemon=True),
             threading.Thread(target=self._pass_time, name="ticker", daemon=True),
@@ -190,7 +189,36 @@ class SimulatorServer:
                 with self.lock:
                     step.finish(result)
 
+    def answer(self, request: Request) -> Response:
+        """Answer a request, whatever it asks. Raises ConnectionLostError when a fault says so."""
+        try:
+            if request.target.startswith(_CONTROL):
+                return self._answer_control(request)
+            return self._answer_api(request)
+        except ConnectionLostError:
+            raise
+        except Exception:  # the caller gets an answer whatever happens
+            log.exception("simulator: %s %s", request.method, request.target)
+            return response(500, {"message": "The simulator itself failed."}, "InternalServerException")
+
+    def _answer_api(self, request: Request) -> Response:
+        given = dict(request.headers)
+        place = self.simulation.place_of(*signer(given))
+        return respond(place, request.method, request.target, request.body, given, pause=self.pause)
+
     # --- control API -----------------------------------------------------------------------------
+
+    def _answer_control(self, request: Request) -> Response:
+        try:
+            given = json.loads(request.body) if request.body.strip() else {}
+            if not isinstance(given, dict):
+                raise ConfigError("the body must be a JSON object")
+            name, _, query = request.target.removeprefix(_CONTROL).partition("?")
+            return response(200, self.control(request.method, name, {**dict(parse_qsl(query)), **given}))
+        except ValueError as error:
+            return response(400, {"message": str(error)})
+        except LookupError as error:
+            return response(404, {"message": str(error.args[0])})
 
     def control(self, method: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One control call; raises ConfigError when it is wrong, LookupError when there is none such."""
@@ -307,60 +335,6 @@ def _number(body: Mapping[str, Any], name: str, default: float | None = None) ->
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
         raise ConfigError(f"{name}: must be a number that is not negative")
     return float(value)
-
-
-class _HTTPServer(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout = 120
-    owner: SimulatorServer
-
-    def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        try:
-            answer = self._control(body) if self.path.startswith(_CONTROL) else self._api(body)
-        except ConnectionLostError:
-            self.close_connection = True
-            return
-        except Exception:  # the caller gets an answer whatever happens
-            log.exception("simulator: %s %s", self.command, self.path)
-            answer = response(500, {"message": "The simulator itself failed."}, "InternalServerException")
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.body)))
-        try:
-            self.end_headers()
-            self.wfile.write(answer.body)
-        except ConnectionError:  # the caller went away, which is no matter of the service
-            self.close_connection = True
-
-    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 (the names that http.server calls)
-
-    def _api(self, body: bytes) -> Response:
-        owner, given = self.owner, dict(self.headers)
-        place = owner.simulation.place_of(*signer(given))
-        return respond(place, self.command, self.path, body, given, pause=owner.pause)
-
-    def _control(self, body: bytes) -> Response:
-        try:
-            given = json.loads(body) if body.strip() else {}
-            if not isinstance(given, dict):
-                raise ConfigError("the body must be a JSON object")
-            name, _, query = self.path.removeprefix(_CONTROL).partition("?")
-            return response(200, self.owner.control(self.command, name, {**dict(parse_qsl(query)), **given}))
-        except ValueError as error:
-            return response(400, {"message": str(error)})
-        except LookupError as error:
-            return response(404, {"message": str(error.args[0])})
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing for each request; the state has the counts."""
 
 
 def clients(endpoint_url: str, region: str) -> dict[str, Any]:

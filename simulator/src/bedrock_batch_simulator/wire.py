@@ -25,12 +25,27 @@ _OK, _REDIRECTION = 200, 300
 
 
 @dataclass(frozen=True)
+class Request:
+    """An HTTP request: method, path with query, headers as they came, the whole body."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True)
 class Response:
-    """An HTTP response: status, headers, body."""
+    """An HTTP response: status, headers, body; `frames`: the body in the parts that it is sent in, if any."""
 
     status: int
     headers: dict[str, str]
     body: bytes
+    frames: tuple[bytes, ...] = ()
+
+    def has(self, name: str) -> bool:
+        """Whether there is a header of that name, whatever its case."""
+        return name.lower() in map(str.lower, self.headers)
 
 
 def response(status: int, body: Mapping[str, Any], error: str | None = None) -> Response:

@@ -291,12 +291,23 @@ def test_an_input_that_goes_away_fails_the_job_in_words(world: World) -> None:
     world.put("in/a.jsonl", records(100))
     simulator = world.simulator(SLOW)
     arn = create(simulator, world)
-    simulator.advance(70)
+    simulator.advance(50)
     world.s3.delete_object(Bucket=BUCKET, Key="in/a.jsonl")
     simulator.advance(600)
     job = get(simulator, arn)
     assert job["status"] == "Failed"
     assert "NoSuchKey" in job["message"]
+
+
+def test_an_input_that_changes_before_its_records_are_processed_fails_the_job(world: World) -> None:
+    world.put("in/a.jsonl", records(100))
+    simulator = world.simulator(SLOW)
+    arn = create(simulator, world)
+    simulator.advance(50)
+    world.put("in/a.jsonl", records(99))
+    simulator.advance(600)
+    job = get(simulator, arn)
+    assert (job["status"], "a.jsonl changed" in job["message"]) == ("Failed", True)
 
 
 def test_passing_faults_of_s3_are_tried_again(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -208,6 +209,102 @@ def test_permanent_faults_strike_the_same_inputs_in_every_job(world: World) -> N
     foreseen = (f"number {n}" for n in range(300))
     faults = simulator.config.record_faults
     assert failed[0] == {text for text in foreseen if fails_for_good(simulator.seed, faults, message(text))}
+
+
+SLOWLY: dict[str, Any] = {
+    "models": {"*": {"min_records": 1, "records_per_second": 1, "start_seconds": 7}},
+}
+"""InProgress begins after 3 s, its first record after 10, and each takes one."""
+
+
+def versions(world: World, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bytes]]:
+    """The objects that are put from now on, in order."""
+    put: list[tuple[str, bytes]] = []
+    real = world.s3.put_object
+
+    def note(**request: Any) -> Any:
+        put.append((request["Key"].rpartition("/")[2], request["Body"]))
+        return real(**request)
+
+    monkeypatch.setattr(world.s3, "put_object", note)
+    return put
+
+
+def test_the_results_grow_while_the_job_is_in_progress(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a job of 200 seconds over two files
+    world.put("in/a.jsonl", records(120))
+    world.put("in/b.jsonl", records(80, first=120))
+    put = versions(world, monkeypatch)
+
+    # when it runs
+    run(world, SLOWLY)
+
+    # then the manifest was brought up to date each minute, and at the end
+    counts = [json.loads(body)["processedRecordCount"] for name, body in put if name == "manifest.json.out"]
+    assert counts == [60, 120, 180, 200]
+
+    # and each version of an output begins with the one before, in whole lines
+    for name in ("a.jsonl.out", "b.jsonl.out"):
+        bodies = [body for each, body in put if each == name]
+        assert len(bodies) == 4
+        for before, after in itertools.pairwise(bodies):
+            assert before.endswith(b"\n")
+            assert after.startswith(before)
+
+
+def test_the_manifest_counts_the_outputs_beside_it(world: World) -> None:
+    # given a job in the middle of its work, with records that fail
+    world.put("in/a.jsonl", jsonl(*(message("x") if n % 3 else {} for n in range(200))))
+    simulator = world.simulator(SLOWLY)
+    arn = simulator.call("CreateModelInvocationJob", world.request())["jobArn"]
+    simulator.advance(10 + 61)
+
+    # when the results are read
+    folder = f"out/{arn[-12:]}/"
+    lines, counted = world.results(f"{folder}a.jsonl.out"), manifest(world, folder)
+
+    # then manifest and outputs agree
+    assert (counted["totalRecordCount"], counted["processedRecordCount"], len(lines)) == (200, 60, 60)
+    assert counted["successRecordCount"] == sum("modelOutput" in line for line in lines)
+    usage = [line["modelOutput"]["usage"] for line in lines if "modelOutput" in line]
+    assert counted["outputTokenCount"] == sum(each["output_tokens"] for each in usage)
+
+
+@pytest.mark.parametrize(("setting", "seconds", "writes"), [(60, 50, 1), (0, 900, 1), (60, 6000, 10)])
+def test_how_often_the_results_are_written(
+    world: World, monkeypatch: pytest.MonkeyPatch, setting: int, seconds: int, writes: int
+) -> None:
+    world.put("in/a.jsonl", records(100))
+    put = versions(world, monkeypatch)
+    models = {"*": {"min_records": 1, "records_per_second": 100 / seconds}}
+    run(world, {"models": models, "result_update_seconds": setting})
+    assert [name for name, _ in put].count("manifest.json.out") == writes
+
+
+def test_nothing_new_is_not_written_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a job of two records of 300 seconds each
+    world.put("in/a.jsonl", records(2))
+    put = versions(world, monkeypatch)
+    run(world, {"models": {"*": {"min_records": 1, "records_per_second": 1 / 300}}})
+    counts = [json.loads(body)["processedRecordCount"] for name, body in put if name == "manifest.json.out"]
+    assert counts == [1, 2]
+
+
+def test_a_stopped_job_keeps_what_it_had(world: World) -> None:
+    # given a job that had written some of its results
+    world.put("in/a.jsonl", records(200))
+    simulator = world.simulator(SLOWLY)
+    arn = simulator.call("CreateModelInvocationJob", world.request())["jobArn"]
+    simulator.advance(10 + 100)
+
+    # when it is stopped
+    simulator.call("StopModelInvocationJob", {"jobIdentifier": arn})
+    simulator.advance(600)
+
+    # then all it had processed is there
+    job = simulator.call("GetModelInvocationJob", {"jobIdentifier": arn})
+    assert (job["status"], job["processedRecordCount"]) == ("Stopped", 100)
+    assert len(world.results(f"out/{arn[-12:]}/a.jsonl.out")) == 100
 
 
 def test_outputs_too_big_for_one_put_are_uploaded_whole(

@@ -132,6 +132,8 @@ class Config:
     - `check_role`, `check_buckets`, `check_input`: look in Create at the service role in IAM, at the buckets,
       and whether the input has an object. Without the last, a job without an object fails in Validating.
     - `bucket_owners`: bucket → the account that owns it, where that is not the simulator's own.
+    - `result_update_seconds`: how often the results in S3 are brought up to date while a job is InProgress
+      (simulated seconds; at most ten times a job, and when records were processed since); 0: only at its end.
     - `inference_profiles`: id or ARN of an application inference profile → base model id.
     """
 
@@ -150,6 +152,7 @@ class Config:
     check_role: bool = True
     check_buckets: bool = True
     check_input: bool = True
+    result_update_seconds: float = 60.0
     bucket_owners: Mapping[str, str] = field(default_factory=dict)
     inference_profiles: Mapping[str, str] = field(default_factory=dict)
 

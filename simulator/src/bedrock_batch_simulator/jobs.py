@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import rules
-from .records import SUCCESS, JobFiles, Spec, Written
+from .records import Answers, JobFiles, Spec
 
 ACTIVE: tuple[str, ...] = rules.STATUSES.value
 TERMINAL: tuple[str, ...] = rules.ENDS.value
@@ -41,7 +41,8 @@ class Job:
     outcome: str = "Completed"
     outcome_message: str = ""
     stopped_at: int | None = None
-    written: Written | None = None
+    answers: Answers | None = None
+    updated: int = 0
     sealed: bool = False
     running: bool = False
     epoch: int = 0
@@ -52,22 +53,20 @@ class Job:
         return self.status in ACTIVE
 
     def processed(self, now: float) -> int:
-        """How many records are done at `now`."""
-        if self.written is not None:
-            return self.written.processed
+        """How many records are done at `now`: what time allows for, of those that have their answer."""
         if self.stopped_at is not None:
             return self.stopped_at
-        if self.started is None or self.files is None:
+        if self.started is None or self.answers is None:
             return 0
         elapsed = now - self.started - self.start_seconds
-        return max(0, min(self.planned, int(elapsed * self.rate + 1e-6)))
+        return max(0, min(self.answers.made, int(elapsed * self.rate + 1e-6)))
 
     def counts(self, now: float) -> dict[str, int]:
         """The counts that Get and List tell; none before validation."""
         if self.files is None:
             return {}
         processed = self.processed(now)
-        success = self.files.outcomes.count(SUCCESS, 0, processed)
+        success = self.answers.successes(processed) if self.answers is not None else 0
         return {
             "totalRecordCount": self.files.total,
             "processedRecordCount": processed,

@@ -25,9 +25,10 @@ from .config import Config, JobFault
 from .errors import InputError, is_passing
 from .jobs import Job
 from .models import base_model_id, model_arn
-from .records import JobFiles, Location, Spec, Written, inspect, write_results
+from .records import Answers, JobFiles, Location, Spec, inspect, process, write_results
 
 _TRIES: int = rules.S3_LOST.value
+_UPDATES: int = rules.RESULT_UPDATES.value
 _MESSAGES = {
     "Failed": rules.FAILED.text(),
     "Expired": rules.TIMED_OUT.text(),
@@ -70,6 +71,9 @@ class LifeCycle:
 
     def forget(self) -> None:
         """Forget all jobs; ids go on."""
+        for job in getattr(self, "jobs", {}).values():
+            if job.answers is not None:
+                job.answers.close()
         self.jobs: dict[str, Job] = {}
         self.by_name: dict[str, Job] = {}
         self.by_token: dict[str, Job] = {}
@@ -214,6 +218,9 @@ class LifeCycle:
     def _end(self, job: Job, status: str, message: str, at: float) -> None:
         job.message, job.ended = message, at
         job.epoch += 1
+        if job.answers is not None:
+            job.stopped_at = job.processed(at)
+            job.answers.close()
         self._active[job.base_model].discard(job.id)
         self._set_status(job, status, at)
         job.modified = at + rules.MODIFIED.value
@@ -333,7 +340,50 @@ class LifeCycle:
             job.outcome = fault.outcome
         message = fault.message if fault else None
         job.outcome_message = message if message is not None else _MESSAGES.get(job.outcome, "")
-        self._then(at + job.start_seconds + job.planned / job.rate, job, self._seal)
+        job.answers = Answers()
+        self._with_files(job, at, self._process_of(job), self._processed)
+
+    def _process_of(self, job: Job) -> Callable[[Job], None]:
+        epoch, spec, files, answers = job.epoch, job.spec, job.files, job.answers
+        assert spec is not None
+        assert files is not None
+        assert answers is not None
+
+        def work(_: Job) -> None:
+            process(self._s3_of(job), spec, files, job.planned, answers, lambda: job.epoch == epoch)
+
+        return work
+
+    def _processed(self, job: Job, _: None, at: float) -> None:
+        assert job.started is not None
+        begun, seconds = job.started + job.start_seconds, job.planned / job.rate
+        self._then(max(at, begun + seconds), job, self._seal)
+        if every := self.config.result_update_seconds:
+            self._update_results(job, begun, begun + seconds, max(every, seconds / _UPDATES))
+
+    def _update_results(self, job: Job, before: float, end: float, every: float) -> None:
+        """Let what is done by then be seen in S3, and so on until the job's `end`."""
+        due = before + every
+        if due >= end:
+            return
+
+        def work(_: Job) -> int:
+            count = job.processed(due)
+            if count > job.updated:
+                self._write(job, count)
+            return count
+
+        def after(_: Job, count: int, __: float) -> None:
+            job.updated = count
+            self._update_results(job, due, end, every)
+
+        self._with_files(job, due, work, after)
+
+    def _write(self, job: Job, count: int) -> None:
+        assert job.spec is not None
+        assert job.files is not None
+        assert job.answers is not None
+        write_results(self._s3_of(job), job.spec, job.files, job.answers, count)
 
     def _complete_foreign(self, job: Job, at: float) -> None:
         self._end(job, "Completed", "", at)
@@ -365,16 +415,14 @@ class LifeCycle:
         job.sealed = True
         job.epoch += 1
         count = job.stopped_at or 0
-        if status == "Failed" or job.spec is None or job.files is None or count == 0:
+        if status == "Failed" or count == 0:
             self._end(job, status, message, at)
             return
-        spec, files = job.spec, job.files
 
-        def ended(ending: Job, written: Written, when: float) -> None:
-            ending.written = written
+        def ended(ending: Job, _: None, when: float) -> None:
             self._end(ending, status, message, when)
 
-        self._with_files(job, at, lambda _: write_results(self._s3_of(job), spec, files, count), ended)
+        self._with_files(job, at, lambda _: self._write(job, count), ended)
 
     def _expire(self, job: Job, at: float) -> Step:
         def finish(_: None) -> None:

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import array
 import bisect
-import itertools
+import dataclasses
 import json
 import math
 import random
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from . import rules
-from .answers import RecordError, answer, check, digest
+from .answers import Answer, RecordError, answer, check, digest
 from .chance import draw, identifier
 from .config import ModelConfig, RecordFaultConfig
 from .errors import InputError
 
 _SPOOL = 64 * 1024 * 1024
 _READ = 1024 * 1024
-
-SUCCESS, REFUSED, PERMANENT, PASSING = 0, 1, 2, 3
-"""What becomes of a record, in one byte; PASSING + n fails with the n-th configured passing code."""
 
 _PASSING_MESSAGES = {
     408: "Model has timed out in processing the request. Try your request again.",
@@ -79,15 +76,14 @@ class InputFile:
 
 @dataclass(frozen=True)
 class JobFiles:
-    """What validation found: the files by key, and each record's outcome in the order of processing."""
+    """What validation found: the files by key."""
 
     files: tuple[InputFile, ...]
-    outcomes: bytes
 
     @property
     def total(self) -> int:
         """The number of records of the job."""
-        return len(self.outcomes)
+        return sum(each.records for each in self.files)
 
 
 @dataclass(frozen=True)
@@ -113,15 +109,64 @@ class Spec:
         return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.encryption_key}
 
 
-@dataclass(frozen=True)
-class Written:
-    """What the manifest says."""
+class Answers:
+    """What a job's records came to, in the order of processing: their output lines, and what is counted.
 
-    processed: int
-    success: int
-    error: int
-    input_tokens: int
-    output_tokens: int
+    The lines are in a file of its own once they have 64 MiB. One thread adds, others may count meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._lines = tempfile.SpooledTemporaryFile(max_size=_SPOOL)  # noqa: SIM115 (`close` ends it)
+        self._ends = array.array("Q", [0])
+        self._tokens = (array.array("Q", [0]), array.array("Q", [0]))
+        self._files = array.array("L")
+        self._successes = bytearray()
+
+    @property
+    def made(self) -> int:
+        """How many records have their answer."""
+        return len(self._successes)
+
+    def add(self, file: int, line: bytes, said: Answer | None) -> None:
+        """Add the output line of the next record, of the `file` with that number; `said` None is an error."""
+        self._lines.seek(self._ends[-1])
+        self._lines.write(line)
+        self._ends.append(self._ends[-1] + len(line))
+        self._files.append(file)
+        for counted, more in zip(
+            self._tokens, (said.input_tokens, said.output_tokens) if said else (0, 0), strict=True
+        ):
+            counted.append(counted[-1] + more)
+        self._successes.append(said is not None)
+
+    def successes(self, count: int) -> int:
+        """How many of the first `count` records have an output rather than an error."""
+        return self._successes.count(1, 0, count)
+
+    def tokens(self, count: int) -> tuple[int, int]:
+        """The tokens in and out of the first `count` records."""
+        return self._tokens[0][count], self._tokens[1][count]
+
+    def of_file(self, file: int, count: int) -> tuple[int, Iterator[bytes]]:
+        """The size of the lines of one file that are among the first `count`, and those lines in pieces."""
+        ends, runs = self._ends, list[tuple[int, int]]()
+        for position in range(count):
+            if self._files[position] == file:
+                if runs and runs[-1][1] == ends[position]:
+                    runs[-1] = (runs[-1][0], ends[position + 1])
+                else:
+                    runs.append((ends[position], ends[position + 1]))
+        return sum(end - start for start, end in runs), self._read(runs)
+
+    def _read(self, runs: list[tuple[int, int]]) -> Iterator[bytes]:
+        for start, end in runs:
+            self._lines.seek(start)
+            for size in (min(_READ, end - at) for at in range(start, end, _READ)):
+                yield self._lines.read(size)
+
+    def close(self) -> None:
+        """Give up the lines; the counts stay."""
+        self._lines.close()
 
 
 def fails_for_good(seed: int, record_faults: RecordFaultConfig, model_input: Mapping[str, Any]) -> bool:
@@ -207,7 +252,7 @@ def _find_files(s3: Any, spec: Spec) -> list[InputFile]:
 def inspect(s3: Any, spec: Spec) -> JobFiles:
     """Read every input file and hold it against the format and the quotas; raises InputError at a fault.
 
-    `modelInput` is not looked into for that: what the model will say of it is noted as the record's outcome.
+    `modelInput` is not looked into: a record that the model refuses is one for its results.
     """
     limits, uri = spec.limits, f"s3://{spec.source.bucket}/{spec.source.key}"
     files = _find_files(s3, spec)
@@ -215,30 +260,27 @@ def inspect(s3: Any, spec: Spec) -> JobFiles:
         raise rules.NO_FILE.failure(uri=uri)
     if (size := sum(each.size for each in files)) > limits.max_job_bytes:
         raise rules.JOB_BYTES.failure(arn=spec.job_arn, size=size, limit=limits.max_job_bytes)
-    outcomes = bytearray()
+    total = 0
     counted: list[InputFile] = []
     for each in files:
         if each.size > limits.max_file_bytes:
             raise rules.FILE_BYTES.failure(name=each.name, size=each.size, limit=limits.max_file_bytes)
-        before = len(outcomes)
+        number = 0
         body = s3.get_object(Bucket=spec.source.bucket, Key=each.key)["Body"]
         for number, line in enumerate(_lines(body), start=1):
             try:
-                record_id, model_input = _record(line)
+                _record(line)
             except InputError as fault:
                 raise rules.LINE.failure(line=number, name=each.name, fault=fault) from None
-            outcomes.append(_outcome(spec, _record_id(spec, each, number, record_id), model_input, line))
-        records = len(outcomes) - before
-        if records > limits.max_records_per_file:
-            raise rules.FILE_RECORDS.failure(name=each.name, count=records, limit=limits.max_records_per_file)
-        counted.append(InputFile(each.key, each.name, each.size, records))
-    if len(outcomes) > limits.max_records_per_job:
-        raise rules.JOB_RECORDS.failure(
-            arn=spec.job_arn, count=len(outcomes), limit=limits.max_records_per_job
-        )
-    if len(outcomes) < limits.min_records:
-        raise rules.MIN_RECORDS.failure(arn=spec.job_arn, count=len(outcomes), limit=limits.min_records)
-    return JobFiles(tuple(counted), bytes(outcomes[index] for index in _order(spec, len(outcomes))))
+        if number > limits.max_records_per_file:
+            raise rules.FILE_RECORDS.failure(name=each.name, count=number, limit=limits.max_records_per_file)
+        counted.append(dataclasses.replace(each, records=number))
+        total += number
+    if total > limits.max_records_per_job:
+        raise rules.JOB_RECORDS.failure(arn=spec.job_arn, count=total, limit=limits.max_records_per_job)
+    if total < limits.min_records:
+        raise rules.MIN_RECORDS.failure(arn=spec.job_arn, count=total, limit=limits.min_records)
+    return JobFiles(tuple(counted))
 
 
 def _record_id(spec: Spec, file: InputFile, number: int, given: str | None) -> str:
@@ -257,28 +299,20 @@ def _order(spec: Spec, total: int) -> list[int]:
     return order
 
 
-def _outcome(spec: Spec, record_id: str, model_input: dict[str, Any], line: bytes) -> int:
+def _check_media(spec: Spec, model_input: dict[str, Any]) -> None:
+    folder = f"s3://{spec.source.bucket}/{spec.source.folder}"
+    for uri in media_uris(model_input):
+        if spec.source.is_file or not uri.startswith(folder):
+            raise RecordError(400, rules.LINKED_MEDIA.text(uri=uri))
+
+
+def _check_chances(spec: Spec, record_id: str, model_input: dict[str, Any]) -> None:
     chances = spec.record_faults
-    if _refusal(spec, model_input, line) is not None:
-        return REFUSED
     if fails_for_good(spec.seed, chances, model_input):
-        return PERMANENT
+        raise RecordError(chances.permanent_code, PERMANENT_MESSAGE)
     if chances.passing_rate and draw(spec.seed, "passing", spec.job_id, record_id) < chances.passing_rate:
-        return PASSING + int(draw(spec.seed, "code", spec.job_id, record_id) * len(chances.passing_codes))
-    return SUCCESS
-
-
-def _refusal(spec: Spec, model_input: dict[str, Any], line: bytes) -> RecordError | None:
-    try:
-        check(spec.base_model, spec.invocation_type, model_input)
-    except RecordError as error:
-        return error
-    if b"s3Location" in line:
-        folder = f"s3://{spec.source.bucket}/{spec.source.folder}"
-        for uri in media_uris(model_input):
-            if spec.source.is_file or not uri.startswith(folder):
-                return RecordError(400, rules.LINKED_MEDIA.text(uri=uri))
-    return None
+        number = int(draw(spec.seed, "code", spec.job_id, record_id) * len(chances.passing_codes))
+        raise passing_error(chances.passing_codes[number])
 
 
 def media_uris(value: Any) -> Iterator[str]:
@@ -294,29 +328,72 @@ def media_uris(value: Any) -> Iterator[str]:
             yield from media_uris(each)
 
 
-def write_results(s3: Any, spec: Spec, job: JobFiles, processed: int) -> Written:
+def process(
+    s3: Any, spec: Spec, job: JobFiles, planned: int, answers: Answers, going: Callable[[], bool]
+) -> None:
+    """Answer the first `planned` records in the order of processing, each once, as long as it is `going`.
+
+    What `answers` has already is not done again, so that a try after a fault goes on. Raises InputError when
+    an input file changed or went away since it was validated.
+    """
+    if planned == answers.made:
+        return
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as source:
+        ends, starts = array.array("Q", [0]), [0]
+        for file in job.files:
+            for line in _lines(s3.get_object(Bucket=spec.source.bucket, Key=file.key)["Body"]):
+                source.write(line)
+                ends.append(ends[-1] + len(line))
+            starts.append(len(ends) - 1)
+            if starts[-1] - starts[-2] != file.records:
+                raise rules.CHANGED.failure(name=file.name)
+        for index in _order(spec, job.total)[answers.made : planned]:
+            if not going():
+                return
+            number = bisect.bisect_right(starts, index) - 1
+            source.seek(ends[index])
+            line = source.read(ends[index + 1] - ends[index])
+            try:
+                given, model_input = _record(line)
+            except InputError:
+                raise rules.CHANGED.failure(name=job.files[number].name) from None
+            record_id = _record_id(spec, job.files[number], index - starts[number] + 1, given)
+            answers.add(number, *_result(spec, record_id, model_input, line))
+
+
+def _result(
+    spec: Spec, record_id: str, model_input: dict[str, Any], line: bytes
+) -> tuple[bytes, Answer | None]:
+    """The output line of a record, and its answer where it has no error."""
+    result: dict[str, Any] = {"recordId": record_id, "modelInput": model_input}
+    said = None
+    try:
+        check(spec.base_model, spec.invocation_type, model_input)
+        if b"s3Location" in line:
+            _check_media(spec, model_input)
+        _check_chances(spec, record_id, model_input)
+        said = answer(spec.base_model, spec.invocation_type, model_input)
+        result["modelOutput"] = said.output
+    except RecordError as error:
+        result["error"] = error.as_error()
+    return _encode(result) + b"\n", said
+
+
+def write_results(s3: Any, spec: Spec, job: JobFiles, answers: Answers, processed: int) -> None:
     """Write the output files and the manifest for the first `processed` records in the order of processing.
 
-    With none processed nothing is written, and a file without a processed record gets no output file. Raises
-    InputError when an input file changed or went away since it was validated.
+    With none processed nothing is written, and a file without a processed record gets no output file. Each
+    object is put whole, in the place of the one before.
     """
     if processed == 0:
-        return Written(0, 0, 0, 0, 0)
-    starts = [0, *itertools.accumulate(each.records for each in job.files)]
-    chosen: list[list[tuple[int, int]]] = [[] for _ in job.files]
-    for position, index in enumerate(_order(spec, job.total)[:processed]):
-        number = bisect.bisect_right(starts, index) - 1
-        chosen[number].append((index - starts[number], job.outcomes[position]))
+        return
     folder = f"{spec.target.prefix}{spec.job_id}/"
-    success = tokens_in = tokens_out = 0
-    for file, picks in zip(job.files, chosen, strict=True):
-        if picks:
-            counts = _write_file(s3, spec, file, picks, f"{folder}{file.name}.out")
-            success, tokens_in, tokens_out = (
-                success + counts[0],
-                tokens_in + counts[1],
-                tokens_out + counts[2],
-            )
+    for number, file in enumerate(job.files):
+        size, pieces = answers.of_file(number, processed)
+        if size:
+            _write_file(s3, spec, size, pieces, f"{folder}{file.name}.out")
+    success = answers.successes(processed)
+    tokens_in, tokens_out = answers.tokens(processed)
     manifest = {
         "totalRecordCount": job.total,
         "processedRecordCount": processed,
@@ -331,63 +408,24 @@ def write_results(s3: Any, spec: Spec, job: JobFiles, processed: int) -> Written
         Body=json.dumps(manifest).encode(),
         **spec.encryption,
     )
-    return Written(processed, success, processed - success, tokens_in, tokens_out)
 
 
-def _write_file(
-    s3: Any, spec: Spec, file: InputFile, picks: list[tuple[int, int]], key: str
-) -> tuple[int, int, int]:
-    success = tokens_in = tokens_out = 0
-    with (
-        tempfile.SpooledTemporaryFile(max_size=_SPOOL) as source,
-        tempfile.SpooledTemporaryFile(max_size=_SPOOL) as target,
-    ):
-        offsets = array.array("Q", [0])
-        for line in _lines(s3.get_object(Bucket=spec.source.bucket, Key=file.key)["Body"]):
-            source.write(line)
-            offsets.append(offsets[-1] + len(line))
-        if len(offsets) - 1 != file.records:
-            raise rules.CHANGED.failure(name=file.name)
-        for index, outcome in picks:
-            source.seek(offsets[index])
-            line = source.read(offsets[index + 1] - offsets[index])
-            given, model_input = _record(line)
-            record_id = _record_id(spec, file, index + 1, given)
-            result: dict[str, Any] = {"recordId": record_id, "modelInput": model_input}
-            if outcome == SUCCESS:
-                said = answer(spec.base_model, spec.invocation_type, model_input)
-                result["modelOutput"] = said.output
-                success, tokens_in, tokens_out = (
-                    success + 1,
-                    tokens_in + said.input_tokens,
-                    tokens_out + said.output_tokens,
-                )
-            else:
-                result["error"] = _error(spec, outcome, model_input, line)
-            target.write(_encode(result) + b"\n")
-        size = target.tell()
-        target.seek(0)
-        if size <= _SPOOL:
-            s3.put_object(Bucket=spec.target.bucket, Key=key, Body=target.read(), **spec.encryption)
-        else:
-            s3.upload_fileobj(target, spec.target.bucket, key, ExtraArgs=spec.encryption)
-    return success, tokens_in, tokens_out
+def _write_file(s3: Any, spec: Spec, size: int, pieces: Iterator[bytes], key: str) -> None:
+    if size <= _SPOOL:
+        s3.put_object(Bucket=spec.target.bucket, Key=key, Body=b"".join(pieces), **spec.encryption)
+        return
+    with tempfile.TemporaryFile() as whole:
+        whole.writelines(pieces)
+        whole.seek(0)
+        s3.upload_fileobj(whole, spec.target.bucket, key, ExtraArgs=spec.encryption)
 
 
-def _error(spec: Spec, outcome: int, model_input: dict[str, Any], line: bytes) -> dict[str, Any]:
-    chances = spec.record_faults
-    if outcome == REFUSED:
-        refusal = _refusal(spec, model_input, line)
-        if refusal is None:
-            raise InputError("An input file changed while the job was running.")
-        return refusal.as_error()
-    if outcome == PERMANENT:
-        return RecordError(chances.permanent_code, PERMANENT_MESSAGE).as_error()
-    return passing_error(chances.passing_codes[outcome - PASSING]).as_error()
+_LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_ESCAPED_LINE = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def _encode(result: dict[str, Any]) -> bytes:
     try:
-        return json.dumps(result, ensure_ascii=False, separators=(",", ":")).encode()
+        return _LINE.encode(result).encode()
     except UnicodeEncodeError:  # a lone surrogate, which only the escaped form can carry
-        return json.dumps(result, separators=(",", ":")).encode()
+        return _ESCAPED_LINE.encode(result).encode()

@@ -372,6 +372,15 @@ KEPT_RESULTS = Rule(
     DOCUMENTED,
     f"{_GUIDE}“Stop a batch inference job”; the latter is guessed",
 )
+RESULT_UPDATES = Rule(
+    "The manifest and the outputs in S3 grow while the job is InProgress: once in 60 seconds, at most ten"
+    " times.",
+    DOCUMENTED,
+    f"{_GUIDE}“Monitor batch inference jobs” has the progress in the manifest; that the outputs come with it,"
+    " and how often, is guessed",
+    value=10,
+    setting="result_update_seconds",
+)
 CONVERSE_TOOLS = Rule(
     "toolConfig in a record of a Converse job fails that record.",
     DOCUMENTED,

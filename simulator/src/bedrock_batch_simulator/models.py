@@ -49,6 +49,19 @@ def model_arn(model_id: str, region: str, account: str, partition: str = "aws") 
     return f"arn:{partition}:bedrock:{region}::foundation-model/{model_id}"
 
 
+def geography(model_id: str) -> str:
+    """The geography of a system-defined inference profile by its id, such as "us"; "" for any other id."""
+    found = _GEOGRAPHY.match(model_id)
+    return found[0].rstrip(".") if found else ""
+
+
+def system_profile_id(model_id: str) -> str:
+    """The id of a system-defined inference profile that `model_id` is, by id or ARN; "" for anything else."""
+    arn = _ARN.match(model_id)
+    name = model_id if arn is None else arn["id"] if arn["kind"] == "inference-profile" else ""
+    return name if geography(name) else ""
+
+
 def is_profile(model_id: str, profiles: Mapping[str, str] | None = None) -> bool:
     """Whether `model_id` is an inference profile: a system one by id or ARN, or an application's."""
     if profiles and model_id in profiles:
@@ -67,6 +80,12 @@ def arn_region(model_id: str) -> str | None:
     """The Region in a model's ARN, None for an id."""
     arn = _ARN.match(model_id)
     return arn["region"] if arn else None
+
+
+def arn_account(model_id: str) -> str | None:
+    """The account in a model's ARN ("" in that of a foundation model), None for an id."""
+    arn = _ARN.match(model_id)
+    return arn["account"] if arn else None
 
 
 def family(base_model: str) -> str:

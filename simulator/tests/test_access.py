@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from bedrock_batch_simulator import ApiError, Check, Principal
+from bedrock_batch_simulator import ApiError, Check, Config, Principal
 from bedrock_batch_simulator.access import Access, signer
 from bedrock_batch_simulator.errors import InputError
 
@@ -78,6 +78,7 @@ def test_on_demand_through_a_profile_needs_its_models_and_the_media() -> None:
     assert told.checks == [
         ("bedrock:InvokeModel", f"arn:aws:bedrock:us-east-1:000000000000:{profile}"),
         ("bedrock:InvokeModel", f"arn:aws:bedrock:us-east-1::{models}"),
+        ("bedrock:InvokeModel", f"arn:aws:bedrock:us-east-2::{models}"),
         ("bedrock:InvokeModel", f"arn:aws:bedrock:us-west-2::{models}"),
         ("s3:GetObject", "arn:aws:s3:::bucket/a b.png"),
     ]
@@ -95,6 +96,52 @@ def test_a_refusal_is_an_access_denied_exception() -> None:
 def test_a_role_that_may_not_invoke_the_profile_fails_the_job() -> None:
     with pytest.raises(InputError, match="bedrock:InvokeModel"):
         Told(refused="bedrock:InvokeModel").access.check_role(ROLE, "us.amazon.nova-lite-v1:0")
+
+
+@pytest.mark.parametrize(
+    ("model_id", "regions"),
+    [
+        ("global.anthropic.claude-haiku-4-5-20251001-v1:0", ["us-east-1", ""]),
+        ("us.newest.model-v1:0", ["us-east-1", "us-west-2"]),
+        ("mine", ["us-east-1", "us-east-2", "us-west-2"]),
+        ("plain", ["us-east-1"]),
+        ("us.added.model-v1:0", ["us-east-1", "ca-west-1"]),
+    ],
+    ids=["global", "unknown", "application, of a profile", "application, of a model", "added"],
+)
+def test_a_profile_needs_its_model_wherever_it_routes_to(model_id: str, regions: list[str]) -> None:
+    # given a configuration with profiles of its own
+    config = Config.from_dict(
+        {
+            "inference_profiles": {"mine": "us.amazon.nova-lite-v1:0", "plain": "amazon.nova-lite-v1:0"},
+            "system_inference_profiles": {"us.added.model-v1:0": ["us-east-1", "ca-west-1"]},
+        }
+    )
+    told = Told()
+
+    # when a job's role is checked for it
+    Access(told, "us-east-1", ACCOUNT, "aws", config).check_role(ROLE, model_id)
+
+    # then the profile is asked about, and the model in each Region
+    (_, profile), *models = told.checks
+    assert profile.startswith(f"arn:aws:bedrock:us-east-1:{ACCOUNT}:")
+    assert profile.endswith(f"inference-profile/{model_id}")
+    assert [arn.split(":")[3] for _, arn in models] == regions
+    assert len({arn.rpartition("/")[2] for _, arn in models}) == 1
+
+
+def test_an_application_profile_by_its_arn_leads_to_the_model() -> None:
+    # given an application profile that the settings name by its ARN
+    arn = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:application-inference-profile/abcdefghijkl"
+    config = Config.from_dict({"inference_profiles": {arn: "amazon.nova-lite-v1:0"}})
+    told = Told()
+
+    # when a call through it is checked
+    Access(told, "us-east-1", ACCOUNT, "aws", config).check("Converse", {"modelId": arn}, WHO)
+
+    # then the profile is asked about, and the model
+    model = "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0"
+    assert [resource for _, resource in told.checks] == [arn, model]
 
 
 def test_a_role_needs_nothing_for_a_model_without_a_profile() -> None:

@@ -147,7 +147,7 @@ def test_a_lost_connection_is_closed_without_an_answer(
 
 def test_an_unknown_path_is_no_operation(bedrock: Any) -> None:
     with pytest.raises(ClientError, match="UnknownOperationException"):
-        bedrock.list_foundation_models()
+        bedrock.list_guardrails()
 
 
 def test_parallel_creates_never_pass_the_quota(world: World, server: SimulatorServer, bedrock: Any) -> None:

@@ -45,7 +45,8 @@ ROUTES: dict[str, dict[str, Any]] = {
         "min_records_per_job": MANY,
     },
 }
-SIMULATOR = {
+SIMULATOR: dict[str, Any] = {
+    "check_models": False,
     "models": {
         "*": {
             "min_records": 1,
@@ -56,7 +57,7 @@ SIMULATOR = {
             "stopping_seconds": 0.1,
             "records_per_second": 2000.0,
         }
-    }
+    },
 }
 #: Seconds that a feature may take; it takes some two.
 PATIENCE = 40.0

@@ -429,7 +429,7 @@ class World:
             region=REGION,
             emit=self._bedrock_event,
             seed=seed,
-            config=Config.from_dict({"check_role": False, **config}),
+            config=Config.from_dict({"check_role": False, "check_models": False, **config}),
         )
         self._wire()
 

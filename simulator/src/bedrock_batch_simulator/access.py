@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from . import rules
+from .availability import Availability
 from .aws import Authorizer, Check, Principal
+from .config import Config
 from .models import base_model_id, is_profile, model_arn
 from .records import media_uris
 
 PASSED_TO = "bedrock.amazonaws.com"
-#: Where the simulated inference profiles route to, beside the job's own Region.
-DESTINATIONS = ("us-east-1", "us-west-2")
 _CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/[^/]*/(?P<region>[^/]*)/")
 
 
@@ -34,8 +34,10 @@ def signer(headers: Mapping[str, str]) -> tuple[Principal, str]:
 class Access:
     """Asks an authorizer about the calls in one account and Region."""
 
-    def __init__(self, authorize: Authorizer, region: str, account: str, partition: str) -> None:
-        self._authorize = authorize
+    def __init__(
+        self, authorize: Authorizer, region: str, account: str, partition: str, config: Config | None = None
+    ) -> None:
+        self._authorize, self._config = authorize, config or Config()
         self._region, self._account, self._partition = region, account, partition
 
     def check(self, operation: str, params: Mapping[str, Any], who: Principal) -> None:
@@ -45,7 +47,7 @@ class Access:
 
     def check_role(self, role_arn: str, model_id: str) -> None:
         """Raise InputError unless the service role may invoke the profile that a job runs through."""
-        if not is_profile(model_id):
+        if not is_profile(model_id, self._config.inference_profiles):
             return
         checks = [Check("bedrock:InvokeModel", arn, {}) for arn in self._models(model_id)]
         if refusal := self._authorize(Principal(role_arn=role_arn), checks):
@@ -73,12 +75,19 @@ class Access:
             )
 
     def _models(self, model_id: str) -> list[str]:
-        arn = model_arn(model_id, self._region, self._account, self._partition)
-        if not is_profile(model_id):
+        arn = self._arn(model_id)
+        if not is_profile(model_id, self._config.inference_profiles):
             return [arn]
-        base = base_model_id(model_id)
-        regions = dict.fromkeys((self._region, *DESTINATIONS))
+        base = base_model_id(model_id, self._config.inference_profiles)
+        routes = Availability(self._config, self._region, self._account).destinations(model_id)
+        regions = dict.fromkeys((self._region, *routes))
         return [arn, *(f"arn:{self._partition}:bedrock:{each}::foundation-model/{base}" for each in regions)]
+
+    def _arn(self, model_id: str) -> str:
+        if model_id in self._config.inference_profiles and not model_id.startswith("arn:"):
+            kind = f"application-inference-profile/{model_id}"
+            return f"arn:{self._partition}:bedrock:{self._region}:{self._account}:{kind}"
+        return model_arn(model_id, self._region, self._account, self._partition)
 
 
 def _body(operation: str, params: Mapping[str, Any]) -> Any:

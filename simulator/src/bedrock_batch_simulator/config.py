@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from . import rules
 from .errors import ConfigError
-from .models import base_model_id
+from .models import base_model_id, geography
 
 _SHARES = ("_rate", ".rate", ".fraction")
 
@@ -27,11 +27,13 @@ class ModelConfig:
     - `queue_seconds` in Submitted, `validation_seconds` in Validating, `schedule_seconds` at least in
       Scheduled, `start_seconds` in InProgress before the first record, then `records_per_second`;
       `stopping_seconds` in Stopping.
-    - `batch` false: the model runs no batch jobs. `batch_by_id` false: only through an inference profile.
+    - `batch`: whether the model runs batch jobs. `batch_by_id`: whether by its id too, and not through an
+      inference profile alone. None: as the table of models says (see `check_models`).
     - On demand (InvokeModel and Converse): `max_concurrent_invocations` at once, `invocations_per_minute`
       admitted in any minute of simulated time (None: no limit, 0: none is let in); each takes
       `invoke_seconds` when a server is asked. `on_demand_by_id` false: the model runs by inference profile
-      alone, and its bare id is refused. `service_tiers`: those that it has; any other is refused.
+      alone, and its bare id is refused; None: as the table of models says. `service_tiers`: those that it
+      has; any other is refused.
     """
 
     max_active_jobs: int = rules.JOB_QUOTA.value
@@ -47,12 +49,12 @@ class ModelConfig:
     start_seconds: float = 0.0
     records_per_second: float = 100.0
     stopping_seconds: float = 1.0
-    batch: bool = True
-    batch_by_id: bool = True
+    batch: bool | None = None
+    batch_by_id: bool | None = None
     max_concurrent_invocations: int | None = None
     invocations_per_minute: int | None = None
     invoke_seconds: float = 0.0
-    on_demand_by_id: bool = True
+    on_demand_by_id: bool | None = None
     service_tiers: tuple[str, ...] = ("default", "flex", "priority")
 
     def __post_init__(self) -> None:
@@ -134,7 +136,13 @@ class Config:
     - `bucket_owners`: bucket → the account that owns it, where that is not the simulator's own.
     - `result_update_seconds`: how often the results in S3 are brought up to date while a job is InProgress
       (simulated seconds; at most ten times a job, and when records were processed since); 0: only at its end.
-    - `inference_profiles`: id or ARN of an application inference profile → base model id.
+    - `inference_profiles`: id or ARN of an application inference profile → base model id, or the id of the
+      system-defined profile that it was made from.
+    - `check_models`: hold a model's id against the package's table of models, Regions and profiles (see
+      data/README.md). `unknown_models`: whether a model is taken that is not in the table and has no entry in
+      `models`, or of which the table does not know whether it runs batch jobs.
+    - `system_inference_profiles`: id of a system-defined profile → the Regions in which it can be called, to
+      each of which it routes; in addition to those of the table.
     """
 
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -155,10 +163,24 @@ class Config:
     result_update_seconds: float = 60.0
     bucket_owners: Mapping[str, str] = field(default_factory=dict)
     inference_profiles: Mapping[str, str] = field(default_factory=dict)
+    check_models: bool = True
+    unknown_models: Literal["allow", "refuse"] = rules.UNKNOWN_MODEL.value
+    system_inference_profiles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for model in self.models:
             self.model(model)
+        for profile, regions in self.system_inference_profiles.items():
+            path = f"system_inference_profiles.{profile}"
+            _need(
+                bool(geography(profile)), path, "must begin with a geography, as in us.amazon.nova-lite-v1:0"
+            )
+            listed = isinstance(regions, (list, tuple)) and all(isinstance(each, str) for each in regions)
+            _need(
+                listed and bool(regions),
+                path,
+                'must be a list of Regions, such as ["us-east-1", "us-west-2"]',
+            )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Config:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from . import rules
 from .access import Access
 from .agenda import Agenda
 from .answers import Answer
@@ -19,7 +18,7 @@ from .errors import ApiError, ConfigError
 from .faults import Fault, Faults
 from .jobs import Job
 from .lifecycle import LifeCycle
-from .models import is_custom, is_known_form, is_profile
+from .models import is_known_form
 from .operations import Operations
 from .runtime import Invocation, OnDemand
 from .validation import OPERATIONS, RUNTIME_OPERATIONS, check_request, only_modelled
@@ -149,7 +148,7 @@ class Simulator(LifeCycle):
         self._access(self.aws.authorize).check(operation, params, who)
 
     def _access(self, authorize: Any) -> Access:
-        return Access(authorize, self.region, self.account, self.partition)
+        return Access(authorize, self.region, self.account, self.partition, self.config)
 
     def check_access_of_role(self, job: Job) -> None:
         """Raise InputError unless a job's service role may invoke the profile that the job runs through."""
@@ -192,7 +191,7 @@ class Simulator(LifeCycle):
                 raise fault.error()
             try:
                 check_request(operation, params)
-                base_model = self._check_on_demand(params["modelId"])
+                base_model = self.operations.models.check_on_demand(params["modelId"])
                 invocation = on_demand.begin(
                     operation,
                     params,
@@ -251,13 +250,6 @@ class Simulator(LifeCycle):
                 counts["effect_answer_lost"] += 1
             raise fault.error()
         return only_modelled(operation, answer)
-
-    def _check_on_demand(self, model_id: str) -> str:
-        base_model = self.operations.check_model(model_id)
-        by_id = not is_profile(model_id, self.config.inference_profiles)
-        if is_custom(model_id) or (by_id and not self.config.model(base_model).on_demand_by_id):
-            raise rules.PROFILE_NEEDED.error(model=model_id)
-        return base_model
 
 
 @contextmanager

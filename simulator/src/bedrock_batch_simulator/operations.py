@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import datetime as dt
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from . import rules
+from .availability import Availability
 from .errors import is_passing
 from .jobs import Job
 from .lifecycle import LifeCycle, iso
-from .models import arn_region, is_known_form, is_profile, model_arn
+from .models import model_arn
+from .paging import read_token, write_token
 from .records import Location
 from .roles import check_role
 
@@ -41,7 +41,7 @@ class Operations:
             number = life.next_number()
         # What looks at IAM and S3 takes its time: the lock is free meanwhile, so that other calls go on.
         self.check_role(request)
-        base_model = self._check_batch(request["modelId"])
+        base_model = self.models.check_batch(request["modelId"])
         source = request["inputDataConfig"]["s3InputDataConfig"]
         s3 = life.aws.s3_of(request["roleArn"])
         if life.config.check_buckets:
@@ -74,22 +74,10 @@ class Operations:
             arn = life.job_arn(life.job_id(0))
             check_role(life.aws.iam, str(params.get("roleArn")), life.account, arn)
 
-    def _check_batch(self, model_id: str) -> str:
-        base_model = self.check_model(model_id)
-        config = self._life.config
-        limits = config.model(base_model)
-        by_id = not is_profile(model_id, config.inference_profiles)
-        if not limits.batch or (by_id and not limits.batch_by_id):
-            raise rules.NO_BATCH.error()
-        return base_model
-
-    def check_model(self, model_id: str) -> str:
-        """The base model of an identifier; raises `ApiError` where it names none of this Region."""
-        base_model = self._life.base_model(model_id)
-        region = arn_region(model_id)
-        if not is_known_form(base_model) or region not in (None, self._life.region):
-            raise rules.MODEL_ID.error()
-        return base_model
+    @property
+    def models(self) -> Availability:
+        """The models that can be called here, under the configuration of now."""
+        return Availability(self._life.config, self._life.region, self._life.account)
 
     def _check_bucket(self, s3: Any, side: str, place: Mapping[str, Any]) -> None:
         bucket = Location.parse(place["s3Uri"]).bucket
@@ -143,7 +131,7 @@ class Operations:
         descending = params.get("sortOrder", "Descending") == "Descending"
         filters = [str(params.get(name)) for name in ("submitTimeAfter", "submitTimeBefore", "statusEquals",
                                                       "nameContains", "sortOrder")]  # fmt: skip
-        start = _read_token(params["nextToken"], filters) if params.get("nextToken") else None
+        start = read_token(params["nextToken"], filters) if params.get("nextToken") else None
         limit = params.get("maxResults") or self._life.config.default_max_results
         jobs = list(self._life.jobs.values())
         found: list[Job] = []
@@ -166,7 +154,7 @@ class Operations:
             found.append(job)
         answer: dict[str, Any] = {"invocationJobSummaries": [self._summary(job) for job in found]}
         if more:
-            answer["nextToken"] = _write_token(found[-1].number, filters)
+            answer["nextToken"] = write_token(found[-1].number, filters)
         return answer
 
     def _describe(self, job: Job) -> dict[str, Any]:
@@ -221,17 +209,3 @@ class Operations:
 def _aware(time: dt.datetime | None) -> dt.datetime | None:
     """A time in UTC unless it says otherwise."""
     return time.replace(tzinfo=dt.UTC) if time is not None and time.tzinfo is None else time
-
-
-def _write_token(number: int, filters: list[str]) -> str:
-    return base64.urlsafe_b64encode(json.dumps([number, filters]).encode()).decode()
-
-
-def _read_token(token: str, filters: list[str]) -> int:
-    try:
-        number, given = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (ValueError, TypeError):
-        raise rules.BAD_PAGE.error(what="is not valid") from None
-    if given != filters or not isinstance(number, int):
-        raise rules.BAD_PAGE.error(what="belongs to a request with other filters")
-    return number

@@ -140,12 +140,12 @@ MODEL_ID = Rule(
     "The provided model identifier is invalid.",
 )
 NO_BATCH = Rule(
-    "A model that runs no batch inference is refused, or one by its id that needs an inference profile.",
+    "A model that runs no batch inference in the Region is refused.",
     SEEN,
-    "four independent users' reports",
+    "four independent users' reports; which models those are: data/README.md",
     _INVALID,
     "Batch inference is not supported for the requested model.",
-    setting="models.….batch, batch_by_id",
+    setting="models.….batch, check_models",
 )
 BUCKET_MISSING = Rule(
     "The buckets must exist.",
@@ -481,7 +481,7 @@ PROFILE_NEEDED = Rule(
     _INVALID,
     "Invocation of model ID {model} with on-demand throughput isn’t supported. Retry your request with the"
     " ID or ARN of an inference profile that contains this model.",
-    setting="models.….on_demand_by_id",
+    setting="models.….on_demand_by_id, check_models",
 )
 MALFORMED = Rule(
     "A body of InvokeModel that is no JSON object is refused.",
@@ -489,6 +489,44 @@ MALFORMED = Rule(
     "users' reports",
     _INVALID,
     "Malformed input request{what}, please reformat your input and try again.",
+)
+
+# --- models and inference profiles --------------------------------------------------------------
+
+ELSEWHERE = Rule(
+    "A model that cannot be called in the Region, by its id or through a profile, is refused; so is a"
+    " system-defined inference profile of another geography, or of a model that has none in this one.",
+    SEEN,
+    "users' reports; which models and profiles are where: data/README.md",
+    _INVALID,
+    "The provided model identifier is invalid.",
+    setting="check_models, system_inference_profiles",
+)
+OTHER_ACCOUNT = Rule(
+    "The ARN of an inference profile of another account is refused.",
+    GUESSED,
+    "that Bedrock looks, and the words",
+    _INVALID,
+    "The provided model identifier is invalid.",
+)
+UNKNOWN_MODEL = Rule(
+    "A model that is not in the table of models is taken, and so is one of which the table does not know"
+    " whether it runs batch inference.",
+    GUESSED,
+    "AWS adds models each week",
+    _INVALID,
+    "The provided model identifier is invalid.",
+    value="allow",
+    setting="unknown_models",
+)
+BATCH_NEEDS_PROFILE = Rule(
+    "A model that runs batch inference through an inference profile alone is refused by its id.",
+    GUESSED,
+    f"{_GUIDE}“Supported Regions and models for batch inference”, which tells both apart; the words are"
+    " those for a model that runs none",
+    _INVALID,
+    "Batch inference is not supported for the requested model.",
+    setting="models.….batch_by_id, check_models",
 )
 
 # --- access -------------------------------------------------------------------------------------
@@ -512,6 +550,7 @@ _SECTIONS = {
     "Get, List and Stop": NO_JOB,
     "Events": EVENTS,
     "On demand": THROTTLED,
+    "Models and inference profiles": ELSEWHERE,
     "Access": DENIED,
 }
 """The first rule of each section of the page."""

@@ -144,6 +144,33 @@ def test_an_application_profile_by_its_arn_leads_to_the_model() -> None:
     assert [resource for _, resource in told.checks] == [arn, model]
 
 
+@pytest.mark.parametrize(
+    ("operation", "params", "resource"),
+    [
+        ("ListFoundationModels", {}, "*"),
+        ("ListInferenceProfiles", {}, "*"),
+        (
+            "GetFoundationModel",
+            {"modelIdentifier": HAIKU},
+            f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}",
+        ),
+        (
+            "GetInferenceProfile",
+            {"inferenceProfileIdentifier": f"us.{HAIKU}"},
+            f"arn:aws:bedrock:us-east-1:000000000000:inference-profile/us.{HAIKU}",
+        ),
+    ],
+)
+def test_to_read_about_models_takes_the_action_of_that_name(
+    operation: str, params: dict[str, str], resource: str
+) -> None:
+    told = Told()
+
+    told.access.check(operation, params, WHO)
+
+    assert told.checks == [(f"bedrock:{operation}", resource)]
+
+
 def test_a_role_needs_nothing_for_a_model_without_a_profile() -> None:
     Told(refused="bedrock:InvokeModel").access.check_role(ROLE, HAIKU)
 

@@ -1,17 +1,22 @@
-"""Which models a Region takes, by id and by profile, and how it refuses the others."""
+"""Which models a Region takes, by id and by profile, and what the operations on them answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import boto3
 import pytest
 from bedrock_batch_simulator import (
     ApiError,
     Config,
     ConfigError,
+    Fault,
     Simulator,
+    attach,
+    mock_bedrock_batch,
 )
+from moto import mock_aws
 
 from .world import ACCOUNT, World
 
@@ -251,3 +256,272 @@ def test_on_demand_a_setting_overrides_the_table(make: Make) -> None:
     assert invoke(make(models={HAIKU: {"on_demand_by_id": True}}), HAIKU) == "ok"
     assert invoke(make(models={NOVA: {"on_demand_by_id": False}}), NOVA).startswith("Invocation of model ID")
     assert invoke(make(check_models=False), HAIKU) == "ok"
+
+
+# --- the operations ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bedrock(make: Make) -> Any:
+    """A client in us-east-1, with two application profiles."""
+    profiles = {APPLICATION: f"us.{NOVA}", "plainprofile": NOVA}
+    return client(make(inference_profiles=profiles))
+
+
+def client(simulator: Simulator) -> Any:
+    return attach(simulator, boto3.client("bedrock", region_name=simulator.region))
+
+
+def test_a_model_is_told_in_the_service_s_shape(bedrock: Any) -> None:
+    # when a model is asked about by its id, and by its ARN
+    arn = f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA}"
+    by_id, by_arn = (
+        bedrock.get_foundation_model(modelIdentifier=each)["modelDetails"] for each in (NOVA, arn)
+    )
+
+    # then both tell the same
+    assert by_id == by_arn
+    assert by_id == {
+        "modelArn": arn,
+        "modelId": NOVA,
+        "modelName": "Nova Lite",
+        "providerName": "Amazon",
+        "inputModalities": ["IMAGE", "TEXT", "VIDEO"],
+        "outputModalities": ["TEXT"],
+        "responseStreamingSupported": True,
+        "customizationsSupported": [],
+        "inferenceTypesSupported": ["ON_DEMAND", "INFERENCE_PROFILE"],
+        "modelLifecycle": {"status": "ACTIVE"},
+    }
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "newest.model-v1:0",
+        f"us.{NOVA}",
+        "mistral.mistral-large-2407-v1:0",
+        f"arn:aws:bedrock:us-west-2::foundation-model/{NOVA}",
+    ],
+    ids=["unknown", "a profile", "not in the Region", "ARN of another Region"],
+)
+def test_a_model_that_is_not_here_is_not_found(bedrock: Any, asked: str) -> None:
+    with pytest.raises(bedrock.exceptions.ResourceNotFoundException, match="Could not resolve"):
+        bedrock.get_foundation_model(modelIdentifier=asked)
+
+
+def listed(bedrock: Any, **filters: str) -> dict[str, dict[str, Any]]:
+    return {each["modelId"]: each for each in bedrock.list_foundation_models(**filters)["modelSummaries"]}
+
+
+def test_the_list_of_models_is_that_of_the_region(make: Make) -> None:
+    # given clients in two Regions
+    here, there = listed(client(make("us-east-1"))), listed(client(make("eu-west-1")))
+
+    # when models are listed, then each Region has its own
+    assert "mistral.mistral-small-2402-v1:0" in here
+    assert "mistral.mistral-small-2402-v1:0" not in there
+    assert here[HAIKU]["inferenceTypesSupported"] == ["INFERENCE_PROFILE"]
+    assert there[NOVA]["modelArn"] == f"arn:aws:bedrock:eu-west-1::foundation-model/{NOVA}"
+
+
+@pytest.mark.parametrize(
+    ("filters", "member", "value"),
+    [
+        ({"byProvider": "anthropic"}, "providerName", "Anthropic"),
+        ({"byProvider": "Mistral AI"}, "providerName", "Mistral AI"),
+        ({"byOutputModality": "EMBEDDING"}, "outputModalities", "EMBEDDING"),
+        ({"byInferenceType": "ON_DEMAND"}, "inferenceTypesSupported", "ON_DEMAND"),
+    ],
+)
+def test_the_list_of_models_is_filtered(
+    bedrock: Any, filters: dict[str, str], member: str, value: str
+) -> None:
+    # when models are listed with a filter, then all that fit are there, and no other
+    fitting = {id_ for id_, each in listed(bedrock).items() if value in each[member]}
+    assert 0 < len(fitting) < len(listed(bedrock))
+    assert set(listed(bedrock, **filters)) == fitting
+
+
+def test_filters_add_up_and_may_leave_nothing(bedrock: Any) -> None:
+    assert set(listed(bedrock, byProvider="amazon", byOutputModality="EMBEDDING")) == {
+        "amazon.nova-2-multimodal-embeddings-v1:0",
+        "amazon.titan-embed-g1-text-02",
+        "amazon.titan-embed-image-v1",
+        "amazon.titan-embed-text-v1",
+        "amazon.titan-embed-text-v2:0",
+    }
+    assert listed(bedrock, byInferenceType="PROVISIONED") == {}
+    assert listed(bedrock, byCustomizationType="DISTILLATION") == {}
+
+
+def test_a_model_of_the_settings_is_listed(make: Make) -> None:
+    found = listed(client(make(models={"newest.model-v1:0": {"min_records": 1}, "*": {"min_records": 1}})))
+    assert found["newest.model-v1:0"] == {
+        "modelId": "newest.model-v1:0",
+        "modelArn": "arn:aws:bedrock:us-east-1::foundation-model/newest.model-v1:0",
+    }
+    assert "*" not in found
+
+
+def test_a_system_defined_profile_is_told_by_id_and_by_arn(bedrock: Any) -> None:
+    # when a profile is asked about
+    arn = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:inference-profile/us.{NOVA}"
+    by_id, by_arn = (
+        bedrock.get_inference_profile(inferenceProfileIdentifier=each) for each in (f"us.{NOVA}", arn)
+    )
+
+    # then it has its model in each Region that it routes to
+    told = {name: value for name, value in by_id.items() if name != "ResponseMetadata"}
+    assert told == {name: value for name, value in by_arn.items() if name != "ResponseMetadata"}
+    assert told == {
+        "inferenceProfileName": "US Amazon Nova Lite",
+        "description": "Routes requests to Amazon Nova Lite in us-east-1, us-east-2 and us-west-2.",
+        "inferenceProfileArn": arn,
+        "models": [
+            {"modelArn": f"arn:aws:bedrock:{region}::foundation-model/{NOVA}"}
+            for region in ("us-east-1", "us-east-2", "us-west-2")
+        ],
+        "inferenceProfileId": f"us.{NOVA}",
+        "status": "ACTIVE",
+        "type": "SYSTEM_DEFINED",
+    }
+
+
+def test_where_a_profile_routes_to_depends_on_the_region_of_the_call(make: Make) -> None:
+    # given the profile that AWS's documentation has as the example
+    def routes(region: str) -> list[str]:
+        told = client(make(region)).get_inference_profile(inferenceProfileIdentifier=f"us.{OLD_HAIKU}")
+        return [each["modelArn"].split(":")[3] for each in told["models"]]
+
+    # when it is asked about in two Regions, then it routes elsewhere
+    assert routes("us-east-2") == ["us-east-1", "us-east-2", "us-west-2"]
+    assert routes("us-west-2") == ["us-east-1", "us-west-2"]
+
+
+def test_a_global_profile_has_its_model_in_the_region_and_without_one(bedrock: Any) -> None:
+    told = bedrock.get_inference_profile(inferenceProfileIdentifier=f"global.{HAIKU}")
+    assert [each["modelArn"] for each in told["models"]] == [
+        f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}",
+        f"arn:aws:bedrock:::foundation-model/{HAIKU}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "regions"),
+    [
+        (APPLICATION, ["us-east-1", "us-east-2", "us-west-2"]),
+        ("abcdefghijkl", ["us-east-1", "us-east-2", "us-west-2"]),
+        ("plainprofile", ["us-east-1"]),
+        (f"arn:aws:bedrock:us-east-1:{ACCOUNT}:application-inference-profile/plainprofile", ["us-east-1"]),
+    ],
+)
+def test_an_application_profile_leads_to_its_model(bedrock: Any, asked: str, regions: list[str]) -> None:
+    # when an application profile is asked about, as clients do to find the model behind it
+    told = bedrock.get_inference_profile(inferenceProfileIdentifier=asked)
+
+    # then its models are those of what it was made from
+    assert told["type"] == "APPLICATION"
+    assert [each["modelArn"] for each in told["models"]] == [
+        f"arn:aws:bedrock:{region}::foundation-model/{NOVA}" for region in regions
+    ]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "us.newest.model-v1:0",
+        f"eu.{NOVA}",
+        f"arn:aws:bedrock:us-west-2:{ACCOUNT}:inference-profile/us.{NOVA}",
+        f"arn:aws:bedrock:us-east-1:999999999999:inference-profile/us.{NOVA}",
+        "zzzzzzzzzzzz",
+    ],
+)
+def test_a_profile_that_is_not_here_is_not_found(bedrock: Any, asked: str) -> None:
+    with pytest.raises(bedrock.exceptions.ResourceNotFoundException, match="Inference profile not found"):
+        bedrock.get_inference_profile(inferenceProfileIdentifier=asked)
+
+
+def test_the_list_of_profiles_comes_in_pages(bedrock: Any) -> None:
+    # when the profiles are listed a few at a time
+    paginator = bedrock.get_paginator("list_inference_profiles")
+    pages = list(paginator.paginate(PaginationConfig={"PageSize": 7}))
+    sizes = [len(page["inferenceProfileSummaries"]) for page in pages]
+    found = [each["inferenceProfileId"] for page in pages for each in page["inferenceProfileSummaries"]]
+
+    # then all of them come, each once
+    whole = bedrock.list_inference_profiles(maxResults=1000)["inferenceProfileSummaries"]
+    assert set(sizes[:-1]) == {7}
+    assert found == [each["inferenceProfileId"] for each in whole]
+    assert len(found) == len(set(found)) > 7
+    assert f"us.{NOVA}" in found
+    assert f"eu.{NOVA}" not in found
+
+
+@pytest.mark.parametrize(
+    ("filters", "kinds"),
+    [({}, {"SYSTEM_DEFINED"}), ({"typeEquals": "SYSTEM_DEFINED"}, {"SYSTEM_DEFINED"}),
+     ({"typeEquals": "APPLICATION"}, {"APPLICATION"})],
+)  # fmt: skip
+def test_unless_told_the_system_defined_profiles_are_listed(
+    bedrock: Any, filters: dict[str, str], kinds: set[str]
+) -> None:
+    found = bedrock.list_inference_profiles(**filters)["inferenceProfileSummaries"]
+    assert {each["type"] for each in found} == kinds
+
+
+def test_a_token_of_another_type_is_refused(bedrock: Any) -> None:
+    token = bedrock.list_inference_profiles(maxResults=1)["nextToken"]
+    with pytest.raises(bedrock.exceptions.ValidationException, match="other filters"):
+        bedrock.list_inference_profiles(nextToken=token, typeEquals="APPLICATION")
+
+
+def test_an_added_profile_is_listed(make: Make) -> None:
+    added = {"us.newest.model-v1:0": ["us-east-1", "ca-west-1"]}
+    bedrock = client(make(system_inference_profiles=added))
+    told = bedrock.get_inference_profile(inferenceProfileIdentifier="us.newest.model-v1:0")
+    assert told["inferenceProfileName"] == "us.newest.model-v1:0"
+    assert [each["modelArn"].split(":")[3] for each in told["models"]] == ["us-east-1", "ca-west-1"]
+
+
+def test_they_meet_faults_and_are_counted(make: Make) -> None:
+    # given a fault for one of the operations
+    simulator = make()
+    simulator.add_fault(Fault.from_dict({"kind": "throttling", "operation": "GetInferenceProfile"}))
+    bedrock = client(simulator)
+
+    # when it is called twice, then the first call meets the fault, and both are counted
+    with pytest.raises(bedrock.exceptions.ThrottlingException):
+        bedrock.get_inference_profile(inferenceProfileIdentifier=f"us.{NOVA}")
+    bedrock.get_inference_profile(inferenceProfileIdentifier=f"us.{NOVA}")
+    assert simulator.state()["calls"]["GetInferenceProfile"] == {
+        "total": 2,
+        "ok": 1,
+        "errors": {"ThrottlingException": 1},
+        "effect_answer_lost": 0,
+    }
+
+
+# --- beside moto ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_BEDROCK", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    with mock_aws(), mock_bedrock_batch(inference_profiles={"abcdefghijkl": f"us.{HAIKU}"}):
+        yield boto3.client("bedrock", "us-west-2")
+
+
+def test_beside_moto_they_are_answered_here(mocked: Any) -> None:
+    # given clients of code under test, when they ask as LangChain and LiteLLM do to resolve a profile
+    arn = "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/abcdefghijkl"
+    told = mocked.get_inference_profile(inferenceProfileIdentifier=arn)
+
+    # then the model behind it is told, and the others of the four are answered too
+    assert told["models"][0]["modelArn"].endswith(f"::foundation-model/{HAIKU}")
+    assert mocked.get_foundation_model(modelIdentifier=HAIKU)["modelDetails"]["providerName"] == "Anthropic"
+    assert mocked.list_inference_profiles()["inferenceProfileSummaries"]
+    assert len(listed(mocked)) > 50

@@ -57,6 +57,13 @@ class Access:
         jobs = f"arn:{self._partition}:bedrock:{self._region}:{self._account}:model-invocation-job/"
         if operation == "ListModelInvocationJobs":
             yield Check("bedrock:ListModelInvocationJobs", "*", {})
+        elif operation in ("ListFoundationModels", "ListInferenceProfiles"):
+            yield Check(f"bedrock:{operation}", "*", {})
+        elif operation == "GetFoundationModel":
+            yield Check("bedrock:GetFoundationModel", self._arn(str(params.get("modelIdentifier"))), {})
+        elif operation == "GetInferenceProfile":
+            asked = self._arn(str(params.get("inferenceProfileIdentifier")))
+            yield Check("bedrock:GetInferenceProfile", asked, {})
         elif operation == "CreateModelInvocationJob":
             tags = {f"aws:RequestTag/{each['key']}": str(each["value"]) for each in params.get("tags") or []}
             for arn in (f"{jobs}new", *self._models(str(params.get("modelId")))):

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from . import rules
 from .availability import Availability
+from .catalog_operations import CatalogOperations
 from .errors import is_passing
 from .jobs import Job
 from .lifecycle import LifeCycle, iso
@@ -30,6 +31,7 @@ class Operations:
             "GetModelInvocationJob": self._get,
             "ListModelInvocationJobs": self._list,
             "StopModelInvocationJob": self._stop,
+            **CatalogOperations(life).handlers,
         }
 
     def _create(self, params: dict[str, Any]) -> dict[str, Any]:

@@ -528,6 +528,50 @@ BATCH_NEEDS_PROFILE = Rule(
     "Batch inference is not supported for the requested model.",
     setting="models.….batch_by_id, check_models",
 )
+NO_MODEL = Rule(
+    "GetFoundationModel finds the models that can be called in the Region, and none by the id of a profile.",
+    SEEN,
+    "a public project's notes; the words are those that InvokeModel had",
+    "ResourceNotFoundException",
+    "Could not resolve the foundation model from the provided model identifier.",
+)
+INFERENCE_TYPES = Rule(
+    "A model that can be called through an inference profile has INFERENCE_PROFILE among its"
+    " inferenceTypesSupported, which the service model does not declare; byInferenceType does not take it.",
+    SEEN,
+    "answers of ListFoundationModels in users' reports",
+    value=("ON_DEMAND", "INFERENCE_PROFILE"),
+)
+BY_PROVIDER = Rule(
+    "byProvider finds the provider's name in any case.",
+    GUESSED,
+    "AWS's examples write anthropic, and answers Anthropic",
+)
+NO_PROFILE = Rule(
+    "GetInferenceProfile finds the profiles of the account that can be called from the Region.",
+    DECLARED,
+    f"{_MODEL}; the words are those of CreateInferenceProfile in a public project's notes",
+    "ResourceNotFoundException",
+    "Inference profile not found",
+)
+PROFILE_TYPE = Rule(
+    "ListInferenceProfiles without typeEquals lists the system-defined profiles alone.",
+    SEEN,
+    "issue 9728 of aws/aws-cli",
+    value="SYSTEM_DEFINED",
+)
+PROFILE_MODELS = Rule(
+    "A profile has the model's ARN in each Region that it routes to from the Region of the call; a global one"
+    " has that of the Region, and one without a Region.",
+    SEEN,
+    "answers saved in public repositories",
+)
+PROFILE_WORDS = Rule(
+    "A system-defined profile is described by its model and its Regions; a global one is not described here.",
+    SEEN,
+    "answers saved in public repositories",
+    says="Routes requests to {model} in {regions}.",
+)
 
 # --- access -------------------------------------------------------------------------------------
 

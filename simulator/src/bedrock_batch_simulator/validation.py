@@ -22,6 +22,10 @@ JOB_OPERATIONS = (
     "GetModelInvocationJob",
     "ListModelInvocationJobs",
     "StopModelInvocationJob",
+    "ListFoundationModels",
+    "GetFoundationModel",
+    "ListInferenceProfiles",
+    "GetInferenceProfile",
 )
 """Those of the service `bedrock`."""
 
@@ -186,6 +190,8 @@ def _join(path: str, name: str, by: str = ".") -> str:
 _IN_THE_PATH = {
     "GetModelInvocationJob": "jobIdentifier",
     "StopModelInvocationJob": "jobIdentifier",
+    "GetFoundationModel": "modelIdentifier",
+    "GetInferenceProfile": "inferenceProfileIdentifier",
     "InvokeModel": "modelId",
     "Converse": "modelId",
 }

@@ -108,6 +108,8 @@ def test_each_model_is_found_by_its_arn_and_its_context_length(model_id: str) ->
         ("anthropic.claude-opus-4-8", "us-east-1", "id", False),
         ("openai.gpt-5.6-sol", "us-east-1", "id", False),
         ("openai.gpt-oss-20b-1:0", "us-west-2", "id", True),
+        ("openai.gpt-oss-20b-1:0", "eu-west-1", "id", True),
+        ("openai.gpt-oss-20b-1:0", "ca-west-1", "id", False),
         ("amazon.nova-micro-v1:0", "us-west-2", "profile", True),
         ("amazon.nova-micro-v1:0", "us-west-2", "id", False),
         ("amazon.nova-lite-v1:0", "us-east-1", "id", True),

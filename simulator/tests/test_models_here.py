@@ -86,6 +86,8 @@ def invoke(simulator: Simulator, model_id: str) -> str:
         ("us-east-1", NOVA, "ok"),
         ("us-west-2", NOVA, NO_BATCH),
         ("us-west-2", f"us.{NOVA}", "ok"),
+        ("us-east-1", OLD_HAIKU, "ok"),
+        ("us-east-1", f"us.{OLD_HAIKU}", NO_BATCH),
         ("us-east-1", f"us.{SONNET_5}", NO_BATCH),
         ("us-east-1", SONNET_5, NO_BATCH),
         ("us-east-1", "us.anthropic.claude-opus-4-8", NO_BATCH),
@@ -264,7 +266,9 @@ def test_on_demand_a_setting_overrides_the_table(make: Make) -> None:
 @pytest.fixture
 def bedrock(make: Make) -> Any:
     """A client in us-east-1, with two application profiles."""
-    profiles = {APPLICATION: f"us.{NOVA}", "plainprofile": NOVA}
+    elsewhere = APPLICATION.replace("us-east-1", "eu-west-1").replace("abcdef", "region")
+    of_another = APPLICATION.replace(ACCOUNT, "999999999999").replace("abcdef", "others")
+    profiles = {APPLICATION: f"us.{NOVA}", "plainprofile": NOVA, elsewhere: NOVA, of_another: NOVA}
     return client(make(inference_profiles=profiles))
 
 
@@ -482,6 +486,22 @@ def test_an_added_profile_is_listed(make: Make) -> None:
     told = bedrock.get_inference_profile(inferenceProfileIdentifier="us.newest.model-v1:0")
     assert told["inferenceProfileName"] == "us.newest.model-v1:0"
     assert [each["modelArn"].split(":")[3] for each in told["models"]] == ["us-east-1", "ca-west-1"]
+
+
+def test_an_added_profile_brings_its_model_into_the_region(make: Make) -> None:
+    # given a model that has no profile, and is not in the Region
+    model_id = "mistral.mistral-large-2407-v1:0"
+    assert model_id not in listed(client(make()))
+
+    # when a profile of it is added, then the model is there, through a profile alone
+    added = {f"us.{model_id}": ["us-east-1", "us-west-2"]}
+    found = listed(client(make(system_inference_profiles=added)))
+    assert found[model_id]["inferenceTypesSupported"] == ["INFERENCE_PROFILE"]
+
+
+def test_the_application_profiles_are_those_of_the_account_and_region(bedrock: Any) -> None:
+    found = bedrock.list_inference_profiles(typeEquals="APPLICATION")["inferenceProfileSummaries"]
+    assert [each["inferenceProfileId"] for each in found] == ["abcdefghijkl", "plainprofile"]
 
 
 def test_they_meet_faults_and_are_counted(make: Make) -> None:

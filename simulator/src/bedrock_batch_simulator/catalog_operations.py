@@ -9,7 +9,6 @@ from . import rules
 from .availability import Availability, ProfileHere
 from .catalog import Model, catalog
 from .lifecycle import LifeCycle
-from .models import arn_region
 from .paging import read_token, write_token
 
 _LONGEST_DESCRIPTION = 200
@@ -52,10 +51,9 @@ class CatalogOperations:
 
     def _get_model(self, params: dict[str, Any]) -> dict[str, Any]:
         asked = params["modelIdentifier"]
-        if arn_region(asked) in (None, self._life.region):
-            for each in self._summaries():
-                if asked in (each["modelId"], each["modelArn"]):
-                    return {"modelDetails": each}
+        for each in self._summaries():
+            if asked in (each["modelId"], each["modelArn"]):
+                return {"modelDetails": each}
         raise rules.NO_MODEL.error()
 
     def _summaries(self) -> Iterator[dict[str, Any]]:

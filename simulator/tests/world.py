@@ -44,6 +44,39 @@ def create_role(iam: Any, name: str, policy: str | None = None) -> str:
     return str(answer["Role"]["Arn"])
 
 
+def allow(*actions: str, on: str | list[str] = "*", **more: Any) -> dict[str, Any]:
+    """A statement of a policy."""
+    return {"Effect": "Allow", "Action": list(actions), "Resource": on, **more}
+
+
+def deny(*actions: str, on: str | list[str] = "*", **more: Any) -> dict[str, Any]:
+    """A statement of a policy."""
+    return {**allow(*actions, on=on, **more), "Effect": "Deny"}
+
+
+def policy(*statements: dict[str, Any]) -> str:
+    """A policy of some statements, as JSON."""
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def rights(bucket: str = BUCKET) -> str:
+    """The policy of a service role as the documentation has it: its data, and the models behind profiles."""
+    data = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    return policy(
+        allow("s3:GetObject", "s3:PutObject", "s3:ListBucket", on=data), allow("bedrock:InvokeModel")
+    )
+
+
+def delete_role(iam: Any, name: str) -> None:
+    """Delete a role with its policies."""
+    for each in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=name, PolicyName=each)
+    for each in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
+        iam.detach_role_policy(RoleName=name, PolicyArn=each["PolicyArn"])
+        iam.delete_policy(PolicyArn=each["PolicyArn"])
+    iam.delete_role(RoleName=name)
+
+
 def message(text: str, **more: Any) -> dict[str, Any]:
     """An InvokeModel body of Anthropic's messages."""
     return {

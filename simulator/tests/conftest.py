@@ -8,7 +8,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from .world import ACCOUNT, BUCKET, REGION, World, create_role
+from .world import ACCOUNT, BUCKET, REGION, World, create_role, delete_role, rights
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,9 @@ def aws() -> Iterator[World]:
         with mock_aws(config={"core": {"passthrough": {"urls": [r"http://127\.0\.0\.1:"]}}}):
             s3, iam = boto3.client("s3"), boto3.client("iam")
             s3.create_bucket(Bucket=BUCKET)
-            yield World(s3=s3, iam=iam, role_arn=create_role(iam, "bedrock"))
+            role_arn = create_role(iam, "bedrock")
+            iam.put_role_policy(RoleName="bedrock", PolicyName="data", PolicyDocument=rights())
+            yield World(s3=s3, iam=iam, role_arn=role_arn)
 
 
 @pytest.fixture
@@ -38,4 +40,4 @@ def world(aws: World) -> Iterator[World]:
         aws.s3.delete_object(Bucket=BUCKET, Key=key)
     for role in aws.iam.list_roles()["Roles"]:
         if role["Arn"] != aws.role_arn:
-            aws.iam.delete_role(RoleName=role["RoleName"])
+            delete_role(aws.iam, role["RoleName"])

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from bedrock_batch_simulator import ApiError, Check, Config, Principal
 from bedrock_batch_simulator.access import Access, signer
-from bedrock_batch_simulator.errors import InputError
 
 from .world import ACCOUNT, World
 
@@ -93,9 +92,10 @@ def test_a_refusal_is_an_access_denied_exception() -> None:
     assert (raised.value.code, raised.value.status) == ("AccessDeniedException", 403)
 
 
-def test_a_role_that_may_not_invoke_the_profile_fails_the_job() -> None:
-    with pytest.raises(InputError, match="bedrock:InvokeModel"):
-        Told(refused="bedrock:InvokeModel").access.check_role(ROLE, "us.amazon.nova-lite-v1:0")
+def test_a_role_that_may_not_invoke_the_profile_is_refused_by_the_models() -> None:
+    access = Told(refused="bedrock:InvokeModel").access
+    assert "permissions to invokeModel" in access.refusal_of_role(ROLE, "us.amazon.nova-lite-v1:0")
+    assert Told().access.refusal_of_role(ROLE, "us.amazon.nova-lite-v1:0") == ""
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_to_read_about_models_takes_the_action_of_that_name(
 
 
 def test_a_role_needs_nothing_for_a_model_without_a_profile() -> None:
-    Told(refused="bedrock:InvokeModel").access.check_role(ROLE, HAIKU)
+    assert Told(refused="bedrock:InvokeModel").access.refusal_of_role(ROLE, HAIKU) == ""
 
 
 def test_the_service_role_comes_before_the_caller(world: World) -> None:

@@ -159,28 +159,6 @@ def test_a_bucket_that_does_not_exist_is_refused(world: World, side: str) -> Non
     assert "no-such-bucket" in error.message
 
 
-@pytest.mark.parametrize("side", ["inputDataConfig", "outputDataConfig"])
-def test_a_bucket_of_another_account_needs_its_owner(world: World, side: str) -> None:
-    inner = "s3InputDataConfig" if side == "inputDataConfig" else "s3OutputDataConfig"
-    owner = "999999999999"
-
-    # given the one account's bucket, the other's is told
-    told = {side: {inner: {"s3Uri": f"s3://{BUCKET}/in/", "s3BucketOwner": owner}}}
-    assert "not owned by the expected account" in refused(world, **told).message
-
-    # given the other account's bucket, it has to be told
-    simulator = world.simulator({"bucket_owners": {BUCKET: owner}})
-    bedrock = world.client(simulator)
-    both = {
-        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": f"s3://{BUCKET}/in/", "s3BucketOwner": owner}},
-        "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": f"s3://{BUCKET}/out/", "s3BucketOwner": owner}},
-    }
-    half = {**both, side: {inner: {"s3Uri": f"s3://{BUCKET}/in/"}}}
-    with pytest.raises(bedrock.exceptions.ValidationException):
-        bedrock.create_model_invocation_job(**world.request("half", **half))
-    assert bedrock.create_model_invocation_job(**world.request("both", **both))["jobArn"]
-
-
 def test_the_name_of_an_ended_job_is_taken(world: World) -> None:
     # given a job that has ended
     world.put("in/a.jsonl", records(1))

@@ -44,8 +44,7 @@ def submit(bedrock: Any, name: str = "job", **change: Any) -> str:
             roleArn="arn:aws:iam::123456789012:role/bedrock",
             modelId=CLAUDE,
             inputDataConfig={"s3InputDataConfig": {"s3Uri": "s3://data/in/a.jsonl"}},
-            outputDataConfig={"s3OutputDataConfig": {"s3Uri": "s3://data/out/"}},
-            **change,
+            **{"outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://data/out/"}}, **change},
         )["jobArn"]
     )
 
@@ -114,6 +113,27 @@ def test_the_account_of_an_assumed_role_is_that_of_moto(simulation: Simulation) 
     session = boto3.Session(made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
     # When it creates a job, then the job is of that account
     assert ":444455556666:" in submit(session.client("bedrock"))
+
+
+def test_roles_and_keys_of_another_account_are_not_looked_for() -> None:
+    # Given a job of another account with a key that is not in that of the test
+    with mock_aws(), mock_bedrock_batch(check_role=True) as simulation:
+        bedrock = boto3.client("bedrock", aws_access_key_id="111122223333", aws_secret_access_key="test")
+        result = {"s3Uri": "s3://data/out/", "s3EncryptionKeyId": "alias/theirs"}
+        arn = submit(bedrock, outputDataConfig={"s3OutputDataConfig": result})
+        # When it runs, then it completes, and says what was not checked
+        simulation.clock.advance(hours=1)
+        assert status(bedrock, arn) == "Completed"
+        (job,) = simulation.jobs
+        assert job.unchecked == ("KMS key: there is no AWS KMS", "service role: there is no IAM")
+
+
+def test_a_key_that_moto_does_not_have_fails_the_job(simulation: Simulation) -> None:
+    bedrock = boto3.client("bedrock")
+    result = {"s3Uri": "s3://data/out/", "s3EncryptionKeyId": "alias/none"}
+    arn = submit(bedrock, outputDataConfig={"s3OutputDataConfig": result})
+    simulation.clock.advance(hours=1)
+    assert "alias/none" in bedrock.get_model_invocation_job(jobIdentifier=arn)["message"]
 
 
 def test_without_an_s3_it_says_what_to_do() -> None:

@@ -45,13 +45,12 @@ class Access:
         if refusal := self._authorize(who, list(self._checks(operation, params))):
             raise rules.DENIED.error(refusal=refusal)
 
-    def check_role(self, role_arn: str, model_id: str) -> None:
-        """Raise InputError unless the service role may invoke the profile that a job runs through."""
+    def refusal_of_role(self, role_arn: str, model_id: str) -> str:
+        """Why the models will refuse a service role: it may not invoke the profile of its job."""
         if not is_profile(model_id, self._config.inference_profiles):
-            return
+            return ""
         checks = [Check("bedrock:InvokeModel", arn, {}) for arn in self._models(model_id)]
-        if refusal := self._authorize(Principal(role_arn=role_arn), checks):
-            raise rules.DENIED.failure(refusal=refusal)
+        return rules.ROLE_INVOKE.text() if self._authorize(Principal(role_arn=role_arn), checks) else ""
 
     def _checks(self, operation: str, params: Mapping[str, Any]) -> Iterator[Check]:
         jobs = f"arn:{self._partition}:bedrock:{self._region}:{self._account}:model-invocation-job/"

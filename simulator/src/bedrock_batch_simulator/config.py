@@ -133,6 +133,8 @@ class Config:
     - `default_timeout_hours`, `default_max_results`: when the request has none.
     - `check_role`, `check_buckets`, `check_input`: look in Create at the service role in IAM, at the buckets,
       and whether the input has an object. Without the last, a job without an object fails in Validating.
+    - `check_surroundings`: look in Validating at the owners and Regions of the buckets, at the KMS key and
+      the VPC; and with `check_role` at what the policies of the service role let it do.
     - `bucket_owners`: bucket → the account that owns it, where that is not the simulator's own.
     - `result_update_seconds`: how often the results in S3 are brought up to date while a job is InProgress
       (simulated seconds; at most ten times a job, and when records were processed since); 0: only at its end.
@@ -161,6 +163,7 @@ class Config:
     check_buckets: bool = True
     check_input: bool = True
     result_update_seconds: float = 60.0
+    check_surroundings: bool = True
     bucket_owners: Mapping[str, str] = field(default_factory=dict)
     inference_profiles: Mapping[str, str] = field(default_factory=dict)
     check_models: bool = True

@@ -21,6 +21,7 @@ from .lifecycle import LifeCycle
 from .models import is_known_form
 from .operations import Operations
 from .runtime import Invocation, OnDemand
+from .surroundings import Found
 from .validation import OPERATIONS, RUNTIME_OPERATIONS, check_request, only_modelled
 
 
@@ -150,10 +151,15 @@ class Simulator(LifeCycle):
     def _access(self, authorize: Any) -> Access:
         return Access(authorize, self.region, self.account, self.partition, self.config)
 
-    def check_access_of_role(self, job: Job) -> None:
-        """Raise InputError unless a job's service role may invoke the profile that the job runs through."""
-        if self.aws.authorize is not None:
-            self._access(self.aws.authorize).check_role(job.request["roleArn"], job.model_id)
+    def look_around(self, job: Job) -> Found:
+        """As of `LifeCycle`; an authorizer decides of the role's models too."""
+        found = super().look_around(job)
+        if self.aws.authorize is None or found.refusal:
+            return found
+        access = self._access(self.aws.authorize)
+        return dataclasses.replace(
+            found, refusal=access.refusal_of_role(job.request["roleArn"], job.model_id)
+        )
 
     def call(self, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """One call of the API.

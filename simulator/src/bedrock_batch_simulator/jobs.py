@@ -14,7 +14,10 @@ TERMINAL: tuple[str, ...] = rules.ENDS.value
 
 @dataclass
 class Job:
-    """One batch inference job; times are seconds since the epoch."""
+    """One batch inference job; times are seconds since the epoch.
+
+    `unchecked`: what of its surroundings could not be checked. `refusal`: why the models refuse its role.
+    """
 
     number: int
     id: str
@@ -33,6 +36,8 @@ class Job:
     ended: float | None = None
     timeline: list[tuple[str, float]] = field(default_factory=list)
     spec: Spec | None = None
+    unchecked: tuple[str, ...] = ()
+    refusal: str = ""
     files: JobFiles | None = None
     started: float | None = None
     rate: float = 1.0

@@ -26,6 +26,7 @@ from .errors import InputError, is_passing
 from .jobs import Job
 from .models import base_model_id, model_arn
 from .records import Answers, JobFiles, Location, Spec, inspect, process, write_results
+from .surroundings import Found, Surroundings
 
 _TRIES: int = rules.S3_LOST.value
 _UPDATES: int = rules.RESULT_UPDATES.value
@@ -247,7 +248,7 @@ class LifeCycle:
             record_faults=self.config.record_faults,
             seed=self.seed,
         )
-        self._with_files(job, at + limits.validation_seconds, self._inspect, self._inspected)
+        self._with_files(job, at + limits.validation_seconds, self.look_around, self._looked_around)
 
     def _with_files(
         self,
@@ -290,13 +291,18 @@ class LifeCycle:
 
         self._at_of(job, due, step)
 
+    def look_around(self, job: Job) -> Found:
+        """What Validating finds beside the input; raises InputError at a fault of a job's surroundings."""
+        where = {"account": self.account, "region": self.region, "partition": self.partition}
+        return Surroundings(self.aws, self.config, **where).check(job)
+
+    def _looked_around(self, job: Job, found: Found, at: float) -> None:
+        job.unchecked, job.refusal = found.unchecked, found.refusal
+        self._with_files(job, at, self._inspect, self._inspected)
+
     def _inspect(self, job: Job) -> JobFiles:
         assert job.spec is not None
-        self.check_access_of_role(job)
         return inspect(self._s3_of(job), job.spec)
-
-    def check_access_of_role(self, job: Job) -> None:
-        """Raise InputError unless a job's service role may do what the job needs."""
 
     def _s3_of(self, job: Job) -> Any:
         return self.aws.s3_of(job.request["roleArn"])
@@ -338,7 +344,9 @@ class LifeCycle:
         if fault is not None:
             job.planned = int(job.files.total * fault.fraction)
             job.outcome = fault.outcome
-        message = fault.message if fault else None
+        if job.refusal:
+            job.planned, job.outcome = 0, "Failed"
+        message = job.refusal or (fault.message if fault else None)
         job.outcome_message = message if message is not None else _MESSAGES.get(job.outcome, "")
         job.answers = Answers()
         self._with_files(job, at, self._process_of(job), self._processed)

@@ -55,7 +55,7 @@ def mock_bedrock_batch(
     clock = SpeedClock(speed) if speed else VirtualClock(time.time())
     own = account or os.environ.get("MOTO_ACCOUNT_ID", "123456789012")
     simulation = Simulation(
-        lambda _, region: _beside(s3, region),
+        lambda account, region: _beside(s3, region, at_home=account == own),
         clock=clock,
         account=own,
         account_of=_account_of,
@@ -101,13 +101,15 @@ def _account_of(who: Principal) -> str:
     return found if known and found != known.DEFAULT_ACCOUNT_ID else account_in_key(who)
 
 
-def _beside(s3: Any, region: str) -> Aws:
+def _beside(s3: Any, region: str, *, at_home: bool) -> Aws:
     if s3 is None and not _moto_is_on() and not _emulated():
         raise ConfigError(_NO_S3)
     if s3 is not None:
         return Aws(s3)
-    made: Any = {name: boto3.client(name, region_name=region) for name in ("s3", "iam", "kms", "ec2")}
-    return Aws(**made)
+    # Roles, keys and networks of another account are not where these clients look; buckets are everybody's.
+    names = ("s3", "iam", "kms", "ec2") if at_home else ("s3",)
+    client: Any = boto3.client
+    return Aws(**{name: client(name, region_name=region) for name in names})
 
 
 def _emulated() -> bool:

@@ -83,11 +83,6 @@ class Operations:
 
     def _check_bucket(self, s3: Any, side: str, place: Mapping[str, Any]) -> None:
         bucket = Location.parse(place["s3Uri"]).bucket
-        # Without the owner, Bedrock takes the job's own account, whatever the policy of the bucket says.
-        life = self._life
-        owner = life.config.bucket_owners.get(bucket, life.account)
-        if place.get("s3BucketOwner", life.account) != owner:
-            raise rules.BUCKET_OWNER.error(side=side, bucket=bucket)
         try:
             s3.head_bucket(Bucket=bucket)
         except ClientError as error:
@@ -202,6 +197,7 @@ class Operations:
             "foreign": job.foreign_seconds is not None,
             "inputUri": job.request["inputDataConfig"]["s3InputDataConfig"]["s3Uri"],
             "outputUri": job.request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"],
+            "unchecked": list(job.unchecked),
             "files": [dataclasses.asdict(each) for each in job.files.files] if job.files else [],
             "timeline": [{"status": status, "at": at, "time": iso(at)} for status, at in job.timeline],
             **job.counts(now),

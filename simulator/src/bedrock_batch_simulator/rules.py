@@ -155,14 +155,6 @@ BUCKET_MISSING = Rule(
     "{side} bucket {bucket} does not exist or the service role has no access to it.",
     setting="check_buckets",
 )
-BUCKET_OWNER = Rule(
-    "A bucket must be of the account in s3BucketOwner, or else of the job's, whatever its policy says.",
-    SEEN,
-    "users' reports; the words are guessed",
-    _INVALID,
-    "{side} bucket {bucket} is not owned by the expected account.",
-    setting="bucket_owners",
-)
 INPUT_MISSING = Rule(
     "The input must have an object.",
     SEEN,
@@ -270,6 +262,88 @@ S3_LOST = Rule(
     "no source",
     says="Amazon S3 could not be reached: {error}",
     value=10,
+)
+
+# --- surroundings -------------------------------------------------------------------------------
+
+BUCKET_OWNER = Rule(
+    "A job fails in Validating when a bucket is not of the account in s3BucketOwner, or else of the job's,"
+    " whatever its policy says.",
+    SEEN,
+    "users' reports; the words are guessed",
+    says="{side} bucket {bucket} is not owned by the expected account.",
+    setting="check_surroundings, bucket_owners",
+)
+INPUT_REGION = Rule(
+    "A job fails when its input bucket is in another Region.",
+    SEEN,
+    "two projects on GitHub, langasync and vouchington, whose words end at S3URI",
+    says="Could not validate ListBucket permissions for S3URI: {uri}",
+    setting="check_surroundings",
+)
+OUTPUT_REGION = Rule(
+    "A job fails when its output bucket is in another Region.",
+    GUESSED,
+    "as the input",
+    says="Could not validate PutObject permissions to access S3 bucket: {bucket} at key {key}",
+    setting="check_surroundings",
+)
+ROLE_LIST = Rule(
+    "The service role needs s3:ListBucket on the input bucket. Its inline and attached policies decide, its"
+    " permissions boundary, and the policy of the bucket.",
+    SEEN,
+    f"four projects on GitHub, whose words end at S3URI; {_GUIDE}“Create a custom service role for batch"
+    " inference”, for the permission",
+    says="Could not validate ListBucket permissions for S3URI: {uri}",
+    setting="check_role, check_surroundings",
+)
+ROLE_GET = Rule(
+    "The service role needs s3:GetObject on each input file, and kms:Decrypt on the customer managed key that"
+    " encrypts it.",
+    DOCUMENTED,
+    f"{_GUIDE}“Create a custom service role for batch inference”, for the rule; “Troubleshooting model"
+    " customization issues”, for the words, seen of batch inference too",
+    says="Could not validate GetObject permissions to access S3 bucket: {bucket} at key {key}",
+    setting="check_role, check_surroundings",
+)
+ROLE_PUT = Rule(
+    "The service role needs s3:PutObject on the results, and kms:GenerateDataKey on the key in"
+    " s3EncryptionKeyId.",
+    DOCUMENTED,
+    f"{_GUIDE}“Create a custom service role for batch inference”, for the rule; “Troubleshooting model"
+    " customization issues”, for the words",
+    says="Could not validate PutObject permissions to access S3 bucket: {bucket} at key {key}",
+    setting="check_role, check_surroundings",
+)
+ROLE_INVOKE = Rule(
+    "A job through an inference profile fails in progress, without results, when the service role may not"
+    " invoke the profile.",
+    SEEN,
+    f"six projects on GitHub; {_GUIDE}“Create a custom service role for batch inference”, for the permission",
+    says="Customer doesn't have permissions to invokeModel",
+    setting="check_role, check_surroundings",
+)
+UNEVALUATED = Rule(
+    "A condition, operator or policy variable that cannot be evaluated lets an Allow apply, and no Deny.",
+    GUESSED,
+    "so that no job fails here for what AWS lets pass; the job's state tells of it as unchecked",
+    setting="check_role, check_surroundings",
+)
+KEY_UNUSABLE = Rule(
+    "The KMS key in s3EncryptionKeyId must be there, in the job's Region, enabled, and a symmetric one for"
+    " encryption.",
+    GUESSED,
+    "Amazon S3 User Guide, “Using server-side encryption with AWS KMS keys”, asks for it of every object;"
+    " that Validating looks, and the words, are guessed",
+    says="The KMS key {key} cannot encrypt the output: it {fault}.",
+    setting="check_surroundings",
+)
+VPC_UNUSABLE = Rule(
+    "The subnets and security groups of vpcConfig must be there, and of one VPC.",
+    GUESSED,
+    "no source for when Bedrock looks, and for the words",
+    says="The VPC configuration cannot be used: {fault}",
+    setting="check_surroundings",
 )
 
 # --- input --------------------------------------------------------------------------------------
@@ -589,6 +663,7 @@ _SECTIONS = {
     "Requests": CONSTRAINTS,
     "Create": ORDER_OF_CHECKS,
     "The life of a job": STATUSES,
+    "Surroundings": BUCKET_OWNER,
     "Input": NO_FILE,
     "Results": RESULT_KEYS,
     "Get, List and Stop": NO_JOB,

@@ -338,7 +338,7 @@ def _number(body: Mapping[str, Any], name: str, default: float | None = None) ->
 
 
 def clients(endpoint_url: str, region: str) -> dict[str, Any]:
-    """S3, IAM and EventBridge clients for an emulator at `endpoint_url`, with dummy credentials."""
+    """S3, IAM, KMS, EC2 and EventBridge clients for an emulator at `endpoint_url`, with dummy credentials."""
     session = boto3.session.Session(
         aws_access_key_id="test",
         aws_secret_access_key="test",  # noqa: S106 (no emulator looks at it)
@@ -346,7 +346,7 @@ def clients(endpoint_url: str, region: str) -> dict[str, Any]:
     )
     return {
         name: session.client(name, endpoint_url=endpoint_url, config=_CLIENT)
-        for name in ("s3", "iam", "events")
+        for name in ("s3", "iam", "kms", "ec2", "events")
     }
 
 
@@ -406,8 +406,11 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except ConfigError as error:
         parser.error(str(error))
+    beside: dict[str, Any] = {name: aws[name] for name in ("s3", "iam", "kms", "ec2")} | more
+    if options.no_role_check:
+        beside["iam"] = None
     server = SimulatorServer(
-        Aws(aws["s3"], None if options.no_role_check else aws["iam"], **more),
+        Aws(**beside),
         port=options.port,
         speed=options.speed,
         emitter=None if options.no_events else Emitter(aws["events"]),

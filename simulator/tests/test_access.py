@@ -120,7 +120,7 @@ def test_a_profile_needs_its_model_wherever_it_routes_to(model_id: str, regions:
     told = Told()
 
     # when a job's role is checked for it
-    Access(told, "us-east-1", ACCOUNT, "aws", config).check_role(ROLE, model_id)
+    Access(told, "us-east-1", ACCOUNT, "aws", config).refusal_of_role(ROLE, model_id)
 
     # then the profile is asked about, and the model in each Region
     (_, profile), *models = told.checks

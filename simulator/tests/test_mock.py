@@ -145,6 +145,26 @@ def test_what_is_not_simulated_goes_on_to_moto(simulation: Simulation) -> None:
     assert boto3.client("bedrock").list_custom_models()["modelSummaries"] == []
 
 
+def test_tags_of_other_resources_are_those_of_moto(simulation: Simulation) -> None:
+    # Given a job and a custom model with tags
+    bedrock = boto3.client("bedrock")
+    role = boto3.client("iam").create_role(RoleName="tuner", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    arn = submit(bedrock, tags=[{"key": "team", "value": "a"}])
+    made = bedrock.create_model_customization_job(
+        jobName="tune",
+        customModelName="tuned",
+        roleArn=role,
+        baseModelIdentifier="amazon.titan-text-lite-v1",
+        trainingDataConfig={"s3Uri": "s3://data/in/a.jsonl"},
+        outputDataConfig={"s3Uri": "s3://data/out/"},
+        hyperParameters={},
+        jobTags=[{"key": "team", "value": "b"}],
+    )["jobArn"]
+    # When the tags of both are read, then each has its own
+    assert bedrock.list_tags_for_resource(resourceARN=arn)["tags"] == [{"key": "team", "value": "a"}]
+    assert bedrock.list_tags_for_resource(resourceARN=made)["tags"] == [{"key": "team", "value": "b"}]
+
+
 def test_a_wrong_setting_is_told_at_once() -> None:
     with pytest.raises(ConfigError, match="unknown key 'min_record'"), mock_bedrock_batch(min_record=1):
         pass

@@ -18,6 +18,7 @@ from .aws import Authorizer, Check, Principal
 from .config import Config
 from .models import base_model_id, is_profile, model_arn
 from .records import media_uris
+from .validation import TAG_OPERATIONS
 
 PASSED_TO = "bedrock.amazonaws.com"
 _CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/[^/]*/(?P<region>[^/]*)/")
@@ -54,7 +55,9 @@ class Access:
 
     def _checks(self, operation: str, params: Mapping[str, Any]) -> Iterator[Check]:
         jobs = f"arn:{self._partition}:bedrock:{self._region}:{self._account}:model-invocation-job/"
-        if operation == "ListModelInvocationJobs":
+        if operation in TAG_OPERATIONS:
+            yield Check(f"bedrock:{operation}", str(params.get("resourceARN")), _request_tags(params))
+        elif operation == "ListModelInvocationJobs":
             yield Check("bedrock:ListModelInvocationJobs", "*", {})
         elif operation in ("ListFoundationModels", "ListInferenceProfiles"):
             yield Check(f"bedrock:{operation}", "*", {})
@@ -64,7 +67,7 @@ class Access:
             asked = self._arn(str(params.get("inferenceProfileIdentifier")))
             yield Check("bedrock:GetInferenceProfile", asked, {})
         elif operation == "CreateModelInvocationJob":
-            tags = {f"aws:RequestTag/{each['key']}": str(each["value"]) for each in params.get("tags") or []}
+            tags = _request_tags(params)
             for arn in (f"{jobs}new", *self._models(str(params.get("modelId")))):
                 yield Check("bedrock:CreateModelInvocationJob", arn, tags)
             if tags:
@@ -94,6 +97,10 @@ class Access:
             kind = f"application-inference-profile/{model_id}"
             return f"arn:{self._partition}:bedrock:{self._region}:{self._account}:{kind}"
         return model_arn(model_id, self._region, self._account, self._partition)
+
+
+def _request_tags(params: Mapping[str, Any]) -> dict[str, str]:
+    return {f"aws:RequestTag/{each['key']}": str(each["value"]) for each in params.get("tags") or []}
 
 
 def _body(operation: str, params: Mapping[str, Any]) -> Any:

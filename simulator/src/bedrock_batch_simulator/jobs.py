@@ -36,6 +36,7 @@ class Job:
     ended: float | None = None
     timeline: list[tuple[str, float]] = field(default_factory=list)
     spec: Spec | None = None
+    tags: dict[str, str] = field(default_factory=dict)
     unchecked: tuple[str, ...] = ()
     refusal: str = ""
     files: JobFiles | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -19,7 +20,7 @@ from .clock import SpeedClock, VirtualClock
 from .config import Config
 from .errors import ConfigError
 from .simulation import Simulation, account_in_key
-from .validation import OPERATIONS
+from .validation import OPERATIONS, TAG_OPERATIONS
 from .wire import answered
 
 _SERVICES = ("bedrock", "bedrock-runtime")
@@ -68,7 +69,8 @@ def mock_bedrock_batch(
     def make_request(
         client: Any, model: OperationModel, request: Mapping[str, Any], context: Any
     ) -> tuple[Any, Any]:
-        if client.meta.service_model.service_name not in _SERVICES or model.name not in OPERATIONS:
+        ours = client.meta.service_model.service_name in _SERVICES and model.name in OPERATIONS
+        if not ours or _is_of_another_resource(model, request):
             given: tuple[Any, Any] = passed_on(client, model, request, context)
             return given
         who = _principal(client)
@@ -79,6 +81,13 @@ def mock_bedrock_batch(
 
     with patch.object(BaseClient, "_make_request", make_request):
         yield simulation
+
+
+def _is_of_another_resource(model: OperationModel, request: Mapping[str, Any]) -> bool:
+    """Whether an operation on tags is about a resource that is no job."""
+    if model.name not in TAG_OPERATIONS:
+        return False
+    return ":model-invocation-job/" not in str(json.loads(request["body"]).get("resourceARN"))
 
 
 def _principal(client: Any) -> Principal:

@@ -19,6 +19,7 @@ from .models import model_arn
 from .paging import read_token, write_token
 from .records import Location
 from .roles import check_role
+from .tags import Tags, check_count, tags_of
 
 
 class Operations:
@@ -32,6 +33,7 @@ class Operations:
             "ListModelInvocationJobs": self._list,
             "StopModelInvocationJob": self._stop,
             **CatalogOperations(life).handlers,
+            **Tags(life).handlers,
         }
 
     def _create(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -41,6 +43,8 @@ class Operations:
             if (earlier := self._with_same_token(request)) is not None:
                 return {"jobArn": earlier.arn}
             number = life.next_number()
+        tags = tags_of(request.get("tags", []))
+        check_count(tags, "the job", "ValidationException")
         # What looks at IAM and S3 takes its time: the lock is free meanwhile, so that other calls go on.
         self.check_role(request)
         base_model = self.models.check_batch(request["modelId"])
@@ -59,7 +63,9 @@ class Operations:
             quota = life.config.model(base_model).max_active_jobs
             if life.active(base_model) >= quota:
                 raise rules.JOB_QUOTA.error(life.config.quota_error, model=base_model, quota=quota)
-            return {"jobArn": life.new_job(number, request).arn}
+            job = life.new_job(number, request)
+            job.tags = tags
+            return {"jobArn": job.arn}
 
     def _with_same_token(self, request: Mapping[str, Any]) -> Job | None:
         life, token = self._life, request.get("clientRequestToken")
@@ -197,6 +203,7 @@ class Operations:
             "foreign": job.foreign_seconds is not None,
             "inputUri": job.request["inputDataConfig"]["s3InputDataConfig"]["s3Uri"],
             "outputUri": job.request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"],
+            "tags": job.tags,
             "unchecked": list(job.unchecked),
             "files": [dataclasses.asdict(each) for each in job.files.files] if job.files else [],
             "timeline": [{"status": status, "at": at, "time": iso(at)} for status, at in job.timeline],

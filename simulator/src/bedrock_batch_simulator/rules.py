@@ -520,6 +520,39 @@ STOP_SEALED = Rule(
     "The results of {arn} are being written.",
 )
 
+# --- tags ---------------------------------------------------------------------------------------
+
+TAGS_GONE = Rule(
+    "The tags of a job that is not there, or has ended, cannot be read or changed.",
+    SEEN,
+    "users' reports, of reading the tags of ended jobs; the error and the words are guessed",
+    "ResourceNotFoundException",
+    "Could not find resource {arn}.",
+)
+TAG_LIMIT = Rule(
+    "A resource has at most 50 tags. Create, which declares no TooManyTagsException, refuses more of them"
+    " with a ValidationException.",
+    DECLARED,
+    f"{_MODEL}, TooManyTagsException; the words, and the code of Create, are guessed",
+    "TooManyTagsException",
+    "The number of tags exceeds the limit of {limit} for {arn}.",
+    value=50,
+)
+TAG_TWICE = Rule(
+    "A tag key comes once in a request.",
+    GUESSED,
+    "AWS General Reference, “Tagging AWS resources”, has each key once on a resource; the rest is guessed",
+    _INVALID,
+    "Duplicate tag key: {key}",
+)
+TAG_RESERVED = Rule(
+    "Tag keys that begin with aws: are AWS's own.",
+    DOCUMENTED,
+    "AWS General Reference, “Tagging AWS resources”; the words are guessed",
+    _INVALID,
+    "The tag key {key} must not begin with aws:.",
+)
+
 # --- events -------------------------------------------------------------------------------------
 
 EVENTS = Rule(
@@ -667,6 +700,7 @@ _SECTIONS = {
     "Input": NO_FILE,
     "Results": RESULT_KEYS,
     "Get, List and Stop": NO_JOB,
+    "Tags": TAGS_GONE,
     "Events": EVENTS,
     "On demand": THROTTLED,
     "Models and inference profiles": ELSEWHERE,

@@ -17,6 +17,9 @@ from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Sh
 
 from . import rules
 
+TAG_OPERATIONS = ("ListTagsForResource", "TagResource", "UntagResource")
+"""Those of the service `bedrock` that are about a resource of any kind."""
+
 JOB_OPERATIONS = (
     "CreateModelInvocationJob",
     "GetModelInvocationJob",
@@ -26,6 +29,7 @@ JOB_OPERATIONS = (
     "GetFoundationModel",
     "ListInferenceProfiles",
     "GetInferenceProfile",
+    *TAG_OPERATIONS,
 )
 """Those of the service `bedrock`."""
 

@@ -172,7 +172,7 @@ def test_the_name_of_an_ended_job_is_taken(world: World) -> None:
         bedrock.create_model_invocation_job(**world.request("same", clientRequestToken="other"))
 
     # then it conflicts
-    assert "already exists" in str(caught.value)
+    assert "currently in use" in str(caught.value)
 
 
 def test_the_same_token_gives_the_first_job(world: World) -> None:

@@ -58,8 +58,8 @@ class Operations:
         with life.lock:
             if (earlier := self._with_same_token(request)) is not None:
                 return {"jobArn": earlier.arn}
-            if (same := life.by_name.get(request["jobName"])) is not None:
-                raise rules.SAME_NAME.error(name=same.name, arn=same.arn)
+            if request["jobName"] in life.by_name:
+                raise rules.SAME_NAME.error()
             quota = life.config.model(base_model).max_active_jobs
             if life.active(base_model) >= quota:
                 raise rules.JOB_QUOTA.error(life.config.quota_error, model=base_model, quota=quota)

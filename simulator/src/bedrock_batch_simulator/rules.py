@@ -181,9 +181,10 @@ S3_DOWN = Rule(
 SAME_NAME = Rule(
     "A job name is used once in an account and Region.",
     SEEN,
-    "users' reports",
+    "users' reports; the words in one project's table of troubleshooting, and of model customization in"
+    " Airflow's Amazon provider, which has them as a ValidationException",
     "ConflictException",
-    "A batch inference job with the name {name} already exists: {arn}",
+    "The provided job name is currently in use.",
 )
 JOB_QUOTA = Rule(
     "More active jobs of a model than the quota are refused; all jobs of the account count.",

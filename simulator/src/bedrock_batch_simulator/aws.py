@@ -34,7 +34,7 @@ class Aws:
     """What the simulated Bedrock asks of other services.
 
     - `s3`: a boto3 client (list_objects_v2, get_object, put_object, head_bucket, and upload_fileobj for
-      results above 64 MiB).
+      results above 64 MiB; for the rights of the service role also head_object and get_bucket_policy).
     - `iam`, `kms`, `ec2`: boto3 clients; what would be asked of one that is None is taken as it is.
     - `authorize`: decides who may do what; None lets everybody do everything.
     - `s3_as`: gives the S3 client with which a job's service role, by its ARN, reaches the job's data; None

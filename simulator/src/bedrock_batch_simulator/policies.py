@@ -70,15 +70,25 @@ def effects(policies: Iterable[Document], request: Request, principals: Principa
     perhaps: dict[str, set[str]] = {"Allow": set(), "Deny": set()}
     for statement in (each for policy in policies for each in _list(policy.get("Statement"))):
         effect = statement.get("Effect")
-        parts = list(_parts(statement, request, principals))
-        if effect not in perhaps or any(fits is False for fits, _ in parts):
+        untold = _untold(statement, request, principals)
+        if effect not in perhaps or untold is None:
             continue
-        untold = {part for fits, part in parts if fits is None}
         perhaps[effect] |= untold
         allowed = allowed or (effect == "Allow" and not untold)
         denied = denied or (effect == "Deny" and not untold)
     untold = perhaps["Deny"] | (set() if allowed else perhaps["Allow"])
     return Effects(allowed or bool(perhaps["Allow"]), denied, frozenset(untold))
+
+
+def _untold(statement: Document, request: Request, principals: Principals | None) -> set[str] | None:
+    """The parts of a statement of which cannot be told whether they fit; None when one does not."""
+    untold = set()
+    for fits, part in _parts(statement, request, principals):
+        if fits is False:
+            return None
+        if fits is None:
+            untold.add(part)
+    return untold
 
 
 def _parts(statement: Document, request: Request, principals: Principals | None) -> Iterator[_Told]:
@@ -177,6 +187,8 @@ _TESTS: dict[str, Callable[[str, str, Request], bool | None]] = {
 
 def _filled(text: str, request: Request, *, wild: bool = False) -> str | None:
     """`text` with its policy variables filled in, None where one has no value; `wild`: for fnmatch."""
+    if "${" not in text:
+        return _literal(text, wild)
     filled, rest = "", 0
     for found in _VARIABLE.finditer(text):
         name = found[1].strip()

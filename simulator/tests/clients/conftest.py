@@ -44,16 +44,18 @@ class Aws:
     model_id: str = CLAUDE
     bucket: str = BUCKET
 
-    def put(self, key: str, count: int) -> str:
-        """Store an input of `count` records; returns its URI."""
+    def records(self, count: int) -> bytes:
+        """An input of `count` records, r0, r1 and so on."""
         body = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 20}
         lines = [
             {"recordId": f"r{n}", "modelInput": {**body, "messages": [{"role": "user", "content": f"Q{n}"}]}}
             for n in range(count)
         ]
-        text = "".join(f"{json.dumps(line)}\n" for line in lines)
-        self.objects.put_object(Bucket=BUCKET, Key=key, Body=text.encode())
-        return f"s3://{BUCKET}/{key}"
+        return "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+
+    def put(self, key: str, count: int) -> None:
+        """Store an input of `count` records."""
+        self.objects.put_object(Bucket=BUCKET, Key=key, Body=self.records(count))
 
     def boto3(self) -> Any:
         """A boto3 client of Bedrock."""
@@ -96,6 +98,7 @@ def aws(running: Servers) -> Iterator[Aws]:
     control.clock(mode="manual", speed=1)
     objects = boto3.client("s3", endpoint_url=running.s3)
     yield Aws(running.bedrock, running.s3, control, objects)
+    control.reset()
     for page in objects.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
         for each in page.get("Contents", []):
             objects.delete_object(Bucket=BUCKET, Key=each["Key"])

@@ -66,20 +66,24 @@ def names(answer: Any) -> list[str]:
     return [each["jobName"] for each in answer["invocationJobSummaries"]]
 
 
-def test_a_job_from_create_to_its_results(aws: Aws, run: Cli, bedrock: Callable[..., Any]) -> None:
-    # given a job that the CLI created and that has ended
-    aws.put("in/a.jsonl", 3)
+def test_a_job_from_its_input_to_its_results(
+    aws: Aws, run: Cli, bedrock: Callable[..., Any], tmp_path: Path
+) -> None:
+    # given a job over an input that the CLI copied, which has ended
+    (tmp_path / "a.jsonl").write_bytes(aws.records(3))
+    run("s3", "cp", str(tmp_path / "a.jsonl"), f"s3://{aws.bucket}/in/")
     arn = bedrock(*creation(aws))["jobArn"]
     aws.control.advance(60)
 
     # when the CLI gets it, and copies its results
     job = bedrock("get-model-invocation-job", "--job-identifier", arn)
-    folder = f"s3://{aws.bucket}/out/{arn[-12:]}"
-    results = run("s3", "cp", "--no-progress", f"{folder}/a.jsonl.out", "-")
+    run("s3", "cp", "--recursive", f"s3://{aws.bucket}/out/{arn[-12:]}/", str(tmp_path / "out"))
 
     # then all records are in both
     assert (job["jobArn"], job["status"], job["successRecordCount"]) == (arn, "Completed", 3)
-    assert sorted(json.loads(line)["recordId"] for line in results.stdout.splitlines()) == ["r0", "r1", "r2"]
+    results = (tmp_path / "out" / "a.jsonl.out").read_text().splitlines()
+    assert sorted(json.loads(line)["recordId"] for line in results) == ["r0", "r1", "r2"]
+    assert json.loads((tmp_path / "out" / "manifest.json.out").read_text())["successRecordCount"] == 3
 
 
 def test_create_sends_all_that_it_can(aws: Aws, bedrock: Callable[..., Any]) -> None:

@@ -176,6 +176,23 @@ def test_the_files_of_a_batch(
     assert found[batch.output_file_id] == "batch_output"
 
 
+def test_the_output_file_is_retrieved(aws: Aws, settings: dict[str, Any], create: Callable[..., Any]) -> None:
+    # given a batch that has ended
+    created = create()
+    aws.control.advance(60)
+    batch = litellm.retrieve_batch(batch_id=created.id, **settings)
+
+    # when its output file is retrieved, then it has the size of the content
+    file = litellm.file_retrieve(file_id=batch.output_file_id, **settings)
+    content = litellm.file_content(file_id=batch.output_file_id, **settings)
+    assert (file.status, file.bytes) == ("processed", len(content.content))
+
+
+def test_the_input_file_is_deleted(settings: dict[str, Any], upload: Any) -> None:
+    assert litellm.file_delete(file_id=upload.id, **settings).deleted
+    assert litellm.file_list(**settings) == []
+
+
 def test_the_model_refuses_batches(aws: Aws, create: Callable[..., Any]) -> None:
     aws.control.configure(models={"*": {"batch": False}})
     with pytest.raises(BedrockError, match="Batch inference is not supported"):

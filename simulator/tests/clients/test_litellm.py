@@ -176,6 +176,13 @@ def test_the_files_of_a_batch(
     assert found[batch.output_file_id] == "batch_output"
 
 
+def test_the_model_of_a_batch_is_named_by_its_arn(
+    aws: Aws, settings: dict[str, Any], create: Callable[..., Any]
+) -> None:
+    batch = litellm.retrieve_batch(batch_id=create().id, **settings)
+    assert batch.metadata["model_arn"] == f"arn:aws:bedrock:{REGION}::foundation-model/{aws.model_id}"
+
+
 def test_the_output_file_is_retrieved(aws: Aws, settings: dict[str, Any], create: Callable[..., Any]) -> None:
     # given a batch that has ended
     created = create()

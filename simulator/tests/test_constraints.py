@@ -1,4 +1,4 @@
-"""Each constraint of botocore's model on the four requests: refused when broken, taken at its border.
+"""Each constraint of botocore's model on the requests: refused when broken, taken at its border.
 
 The constraints are read from the model. Only values that are right are written down here.
 """
@@ -22,13 +22,17 @@ from .world import ACCOUNT, BUCKET, CLAUDE, REGION, World
 
 #: A value by the name of the member, where the model alone does not give one.
 GOOD: dict[str, Any] = {
+    "byProvider": "Amazon",
     "clientRequestToken": "token-1",
+    "inferenceProfileIdentifier": f"us.{CLAUDE}",
     "jobIdentifier": f"arn:aws:bedrock:{REGION}:{ACCOUNT}:model-invocation-job/abcdefghijkl",
     "jobName": "job-1",
     "key": "team",
+    "modelIdentifier": CLAUDE,
     "modelId": f"arn:aws:bedrock:{REGION}:{ACCOUNT}:inference-profile/us.{CLAUDE}",
     "nameContains": "job",
     "nextToken": "token",
+    "resourceARN": f"arn:aws:bedrock:{REGION}:{ACCOUNT}:model-invocation-job/abcdefghijkl",
     "roleArn": f"arn:aws:iam::{ACCOUNT}:role/batch",
     "s3BucketOwner": ACCOUNT,
     "s3EncryptionKeyId": "alias/batch",
@@ -37,6 +41,7 @@ GOOD: dict[str, Any] = {
     "subnetIds": "subnet-1",
     "submitTimeAfter": "2026-01-01T00:00:00Z",
     "submitTimeBefore": "2026-01-02T00:00:00Z",
+    "tagKeys": "team",
     "value": "search",
 }
 ABSENT = object()

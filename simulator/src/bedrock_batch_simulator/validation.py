@@ -248,7 +248,7 @@ def _routes() -> list[tuple[str, re.Pattern[str], str]]:
     routes = []
     for operation in OPERATIONS:
         http = operation_model(operation).http
-        part = r"(?P<\1>.+?)" if operation in JOB_OPERATIONS else r"(?P<\1>[^/]+)"
+        part = r"(?P<\1>.*?)" if operation in JOB_OPERATIONS else r"(?P<\1>[^/]+)"
         path = re.sub(r"\{(\w+)\}", part, http["requestUri"])
         routes.append((http["method"], re.compile(path), operation))
     # A path with more after the identifier is the more special one.

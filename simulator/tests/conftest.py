@@ -8,6 +8,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from .program import Program
 from .world import ACCOUNT, BUCKET, REGION, World, create_role, delete_role, rights
 
 
@@ -30,6 +31,13 @@ def aws() -> Iterator[World]:
             role_arn = create_role(iam, "bedrock")
             iam.put_role_policy(RoleName="bedrock", PolicyName="data", PolicyDocument=rights())
             yield World(s3=s3, iam=iam, role_arn=role_arn)
+
+
+@pytest.fixture(scope="session")
+def own() -> Iterator[Program]:
+    """The program with an AWS of its own; a test that uses it takes buckets and accounts of its own."""
+    with Program.started("--speed", "200") as program:
+        yield program
 
 
 @pytest.fixture

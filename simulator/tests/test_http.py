@@ -48,10 +48,12 @@ def address(echo: Echo) -> Iterator[tuple[str, int]]:
     with HttpServer("127.0.0.1", 0, echo) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        yield "127.0.0.1", server.server_port
-        echo.let.set()
-        server.shutdown()
-        thread.join(PATIENCE)
+        try:
+            yield "127.0.0.1", server.server_port
+        finally:
+            echo.let.set()
+            server.shutdown()
+            thread.join(PATIENCE)
 
 
 @pytest.fixture

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -237,50 +231,3 @@ def test_events_that_the_bus_refuses_are_sent_again(bus: Bus, control: Simulator
     control.wait_for(
         lambda state: state["events"]["retried"] == 2 and state["events"]["sent"] == 1, timeout=10
     )
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """The program itself, over an AWS that nobody answers for."""
-    settings = tmp_path / "config.json"
-    settings.write_text(json.dumps({"quota_error": "ValidationException"}))
-    command = [sys.executable, "-m", "bedrock_batch_simulator", "--endpoint-url", "http://127.0.0.1:9"]
-    command += ["--config", str(settings), "--no-events", "--account", ACCOUNT]
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        yield started
-    finally:
-        if started.poll() is None:
-            started.kill()
-        started.wait(10)
-        if started.stdout is not None:
-            started.stdout.close()
-
-
-def test_the_program_says_where_it_listens_and_ends_on_sigterm(process: subprocess.Popen[str]) -> None:
-    # given the program, when it has said its line
-    assert process.stdout is not None
-    line = process.stdout.readline()
-
-    # then it listens there with the configuration of its file
-    control = SimulatorControl(line.split()[-1])
-    assert control.health()["status"] == "ok"
-    assert control.state()["config"]["quota_error"] == "ValidationException"
-
-    # and ends cleanly when asked to
-    began = time.monotonic()
-    os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(15) == 0
-    assert time.monotonic() - began < 10
-    assert process.stdout.read() == ""
-
-
-def test_a_wrong_configuration_file_is_named(tmp_path: Path) -> None:
-    settings = tmp_path / "config.json"
-    settings.write_text('{"modles": {}}')
-    command = [sys.executable, "-m", "bedrock_batch_simulator", "--endpoint-url", "http://x", "--config"]
-    answer = subprocess.run(
-        [*command, str(settings)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert answer.returncode == 2
-    assert "unknown key 'modles'" in answer.stderr

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import logging
+import os
 import queue
 import random
 import signal
@@ -15,40 +15,41 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
-import boto3
-from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from .access import signer
 from .aws import Aws
 from .clock import SpeedClock
 from .config import Config
+from .emulator import Emulator
 from .errors import ConfigError, ConnectionLostError
 from .events import put_events_entry
 from .faults import Fault
 from .http1 import HttpServer
+from .own_aws import OwnAws, signed_for
 from .simulation import Simulation
+from .validation import has_route, service_model
 from .wire import Request, Response, respond, response
 
 log = logging.getLogger(__name__)
 
 _CONTROL = "/_simulator/"
 _EMIT_TRIES = 8
-_CLIENT = ClientConfig(
-    s3={"addressing_style": "path"},
-    retries={"mode": "standard", "max_attempts": 5},
-    connect_timeout=5,
-    read_timeout=60,
-)
+_PROGRAM = "bedrock-batch-simulator"
+_LOOPBACK = "127.0.0.1"
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 (compared with, not bound)
 
 
 class Emitter:
-    """Sends events with PutEvents in a thread of its own: a slow or absent EventBridge holds nothing up."""
+    """Sends events with PutEvents in a thread of its own: a slow or absent EventBridge holds nothing up.
+
+    `client`: of EventBridge, or what gives one for an account and a Region.
+    """
 
     def __init__(self, client: Any) -> None:
-        self._client = client
+        self._client_of = client if callable(client) else lambda *_: client
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._ended = threading.Event()
         self.sent = 0
@@ -85,7 +86,8 @@ class Emitter:
 
     def _send(self, event: dict[str, Any]) -> bool:
         try:
-            answer = self._client.put_events(Entries=[put_events_entry(event)])
+            client = self._client_of(event["account"], event["region"])
+            answer = client.put_events(Entries=[put_events_entry(event)])
         except (BotoCoreError, ClientError):
             return False
         return not answer.get("FailedEntryCount")
@@ -95,9 +97,10 @@ class SimulatorServer:
     """A simulation behind HTTP, with a thread that lets time pass.
 
     `aws`: the services beside it (see `Aws`, or an S3 client alone), or what gives them for an account and a
-    Region. `host` and `port`: where it listens; port 0 takes a free one. `speed`: simulated seconds in each
-    real one. `interval`: real seconds between looks at the clock. `simulation`: as of `Simulation`. Use as a
-    context manager, or `start` and `close`.
+    Region; an `OwnAws` answers at the same port whatever is not Bedrock's. `host` and `port`: where it
+    listens; port 0 takes a free one. `speed`: simulated seconds in each real one. `interval`: real seconds
+    between looks at the clock. `simulation`: as of `Simulation`. Use as a context manager, or `start` and
+    `close`.
     """
 
     def __init__(
@@ -113,6 +116,9 @@ class SimulatorServer:
     ) -> None:
         self.clock = SpeedClock(speed)
         self.emitter = emitter
+        self._own = aws if isinstance(aws, OwnAws) else None
+        if self._own is not None:
+            simulation["account_of"] = self._own.account_of
         beside = aws if callable(aws) else lambda *_: aws if isinstance(aws, Aws) else Aws(aws)
         self.simulation = Simulation(beside, clock=self.clock, emit=emitter, **simulation)
         self.lock = self.simulation.lock
@@ -120,6 +126,8 @@ class SimulatorServer:
         self._stepping = threading.Lock()
         self._ended = threading.Event()
         self._http = HttpServer(host, port, self.answer)
+        if self._own is not None:
+            self._own.url = self.local_url
         self._threads = [
             threading.Thread(target=self._http.serve_forever, args=(0.1,), name="http", daemon=True),
             threading.Thread(target=self._pass_time, name="ticker", daemon=True),
@@ -130,6 +138,12 @@ class SimulatorServer:
         """Where it listens: `http://HOST:PORT`."""
         host, port = self._http.server_address[:2]
         return f"http://{host!s}:{port}"
+
+    @property
+    def local_url(self) -> str:
+        """How this machine reaches it, also where it listens on all addresses."""
+        host, port = self._http.server_address[:2]
+        return f"http://{_LOOPBACK if host == _EVERYWHERE else host!s}:{port}"
 
     def start(self) -> Self:
         """Listen and let time pass."""
@@ -194,6 +208,8 @@ class SimulatorServer:
         try:
             if request.target.startswith(_CONTROL):
                 return self._answer_control(request)
+            if self._own is not None and not _is_bedrocks(request):
+                return self._own.answer(request)
             return self._answer_api(request)
         except ConnectionLostError:
             raise
@@ -317,6 +333,12 @@ class SimulatorServer:
             return {"status": "ok"}
 
 
+def _is_bedrocks(request: Request) -> bool:
+    """Whether a request is one that is simulated: signed for Bedrock, or not signed (also a bearer token)."""
+    path = urlsplit(request.target).path
+    return signed_for(request)[1] in ("bedrock", "") and has_route(request.method, path)
+
+
 def _where(body: Mapping[str, Any]) -> tuple[str, str]:
     account, region = body.get("account", ""), body.get("region", "")
     if not isinstance(account, str) or not isinstance(region, str):
@@ -337,89 +359,124 @@ def _number(body: Mapping[str, Any], name: str, default: float | None = None) ->
     return float(value)
 
 
-def clients(endpoint_url: str, region: str) -> dict[str, Any]:
-    """S3, IAM, KMS, EC2 and EventBridge clients for an emulator at `endpoint_url`, with dummy credentials."""
-    session = boto3.session.Session(
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 (no emulator looks at it)
-        region_name=region,
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        description="Amazon Bedrock batch inference, simulated behind HTTP. Without --endpoint-url it brings"
+        " an AWS of its own (S3, IAM and others, by moto) at the same port.",
     )
-    return {
-        name: session.client(name, endpoint_url=endpoint_url, config=_CLIENT)
-        for name in ("s3", "iam", "kms", "ec2", "events")
-    }
-
-
-def plugged(name: str, endpoint_url: str, region: str, account: str) -> dict[str, Any]:
-    """What `module:function` gives for an emulator: members of `Aws`, such as `authorize` and `s3_as`.
-
-    Raises ConfigError where there is no such function.
-    """
-    module, _, function = name.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        made: dict[str, Any] = getattr(importlib.import_module(module), function)(
-            endpoint_url=endpoint_url, region=region, account=account
-        )
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"--plug {name}: {error}; write module:function") from None
-    return made
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the server until SIGTERM or SIGINT; prints one line when it listens."""
-    parser = argparse.ArgumentParser(prog="bedrock-batch-simulator", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one (default)")
+    parser.add_argument("--host", default=_LOOPBACK, help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--endpoint-url", required=True, help="AWS with S3, IAM and EventBridge, such as LocalStack"
-    )
-    parser.add_argument("--region", default="us-east-1")
-    parser.add_argument("--account", default="000000000000")
-    parser.add_argument("--config", type=Path, help="JSON file with the configuration")
-    parser.add_argument(
-        "--speed", type=float, default=1.0, help="simulated seconds for each real one (default 1)"
+        "--port", type=int, default=8765, help="port to listen on; 0 takes a free one (default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=int, help="seed of all chance (default: a new one; the state shows it)"
+        "--endpoint-url", metavar="URL", help="an emulator of AWS with S3, IAM and EventBridge to use instead"
     )
-    parser.add_argument("--no-events", action="store_true", help="send no state-change events")
-    parser.add_argument("--no-role-check", action="store_true", help="do not look at the service role in IAM")
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=30,
+        metavar="SECONDS",
+        help="how long that may take to come up (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--region", default="us-east-1", help="of requests that are not signed (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--account",
+        help="of callers whose access key is no account of twelve digits (default: MOTO_ACCOUNT_ID or"
+        " 123456789012; with --endpoint-url 000000000000)",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="JSON file with the configuration")
+    parser.add_argument(
+        "--speed", type=float, default=1.0, help="simulated seconds for each real one (default: 1)"
+    )
+    parser.add_argument("--seed", type=int, help="of all chance (default: a new one; the state shows it)")
+    parser.add_argument("--no-events", action="store_true", help="send no state-change events to EventBridge")
+    parser.add_argument(
+        "--check-role",
+        action=argparse.BooleanOptionalAction,
+        help="look at the service role in IAM (default: with --endpoint-url)",
+    )
     parser.add_argument(
         "--plug",
         metavar="MODULE:FUNCTION",
         help="what gives `authorize` and `s3_as` (see Aws) for the endpoint, the Region and the account",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def _configuration(options: argparse.Namespace) -> Config:
+    """The settings of the file, or else of the options and the mode. Raises ConfigError."""
+    given: Any = {}
+    if options.config is not None:
+        try:
+            given = json.loads(options.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"--config {options.config}: {error}") from None
+    if not isinstance(given, dict):
+        raise ConfigError(f"--config {options.config}: must be a JSON object")
+    if options.check_role is not None:
+        given = {**given, "check_role": options.check_role}
     try:
-        config = Config.from_dict(json.loads(options.config.read_text()) if options.config else {})
-    except (OSError, ValueError) as error:
-        parser.error(f"--config {options.config}: {error}")
-    aws = clients(options.endpoint_url, options.region)
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    try:
-        more = (
-            plugged(options.plug, options.endpoint_url, options.region, options.account)
-            if options.plug
-            else {}
-        )
+        return Config.from_dict({"check_role": options.endpoint_url is not None, **given})
     except ConfigError as error:
-        parser.error(str(error))
-    beside: dict[str, Any] = {name: aws[name] for name in ("s3", "iam", "kms", "ec2")} | more
-    if options.no_role_check:
-        beside["iam"] = None
-    server = SimulatorServer(
-        Aws(**beside),
+        raise ConfigError(f"--config {options.config}: {error}") from None
+
+
+def _server(options: argparse.Namespace, ended: threading.Event) -> SimulatorServer:
+    """The server that the options ask for, listening. Raises ConfigError, OSError or RuntimeError."""
+    service_model()
+    config, beside = _configuration(options), _beside(options, ended)
+    return SimulatorServer(
+        beside,
+        host=options.host,
         port=options.port,
         speed=options.speed,
-        emitter=None if options.no_events else Emitter(aws["events"]),
-        account=options.account,
+        emitter=None if options.no_events else Emitter(beside.events),
+        account=beside.account,
         region=options.region,
         seed=random.SystemRandom().randrange(2**31) if options.seed is None else options.seed,
         config=config,
     )
+
+
+def _beside(options: argparse.Namespace, ended: threading.Event) -> Emulator:
+    if options.endpoint_url is None:
+        if options.plug:
+            raise ConfigError("--plug: needs --endpoint-url")
+        return OwnAws(options.account or os.environ.get("MOTO_ACCOUNT_ID") or "123456789012")
+    emulator = Emulator(options.endpoint_url, options.account or "000000000000", plug=options.plug)
+    emulator.wait(options.wait, ended)
+    emulator(emulator.account, options.region)  # so that a wrong plug is told now
+    return emulator
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the server until SIGTERM or SIGINT; prints one line when it listens.
+
+    Returns the exit code: 2 when it could not start, with the reason in one line on stderr.
+    """
+    options = _parser().parse_args(arguments)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        server = _server(options, ended)
+    except (ConfigError, RuntimeError) as error:
+        return _refused(error)
+    except (OSError, OverflowError) as error:
+        return _refused(
+            f"cannot listen on {options.host}, port {options.port}: {error}; choose others with --host and"
+            " --port, where 0 is a free port"
+        )
     with server:
-        print(f"Amazon Bedrock batch simulator listening on {server.url}", flush=True)
+        if not ended.is_set():
+            print(f"Amazon Bedrock batch simulator listening on {server.url}", flush=True)
         ended.wait()
     return 0
+
+
+def _refused(reason: object) -> int:
+    print(f"{_PROGRAM}: {' '.join(str(reason).split())}", file=sys.stderr)
+    return 2

@@ -255,6 +255,11 @@ def _routes() -> list[tuple[str, re.Pattern[str], str]]:
     return sorted(routes, key=lambda route: -len(route[1].pattern))
 
 
+def has_route(method: str, path: str) -> bool:
+    """Whether an operation has that method and path."""
+    return any(wanted == method and pattern.fullmatch(path) for wanted, pattern, _ in _routes())
+
+
 def route(
     method: str, path: str, query: str, body: bytes, headers: Mapping[str, str] | None = None
 ) -> tuple[str, dict[str, Any]] | None:

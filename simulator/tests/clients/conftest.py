@@ -84,7 +84,7 @@ class Aws:
 @pytest.fixture(scope="session")
 def running() -> Iterator[Servers]:
     """Both servers, and the bucket."""
-    with servers("--account", ACCOUNT, "--region", REGION, "--no-events", "--no-role-check") as both:
+    with servers("--account", ACCOUNT, "--region", REGION, "--no-events", "--no-check-role") as both:
         boto3.client("s3", endpoint_url=both.s3).create_bucket(Bucket=BUCKET)
         yield both
 

@@ -21,5 +21,7 @@ def test_the_page_is_that_of_the_table() -> None:
 def test_the_code_uses_each_rule_that_has_words_or_a_value(name: str) -> None:
     rule = rules()[name]
     if rule.says or rule.value is not None:
-        used = [file.name for file in CODE.glob("*.py") if re.search(rf"\brules\.{name}\b", file.read_text())]
+        used = [
+            file.name for file in CODE.rglob("*.py") if re.search(rf"\brules\.{name}\b", file.read_text())
+        ]
         assert used

@@ -183,7 +183,8 @@ def test_converse_takes_tools_on_demand_though_not_in_a_batch(runtime: Any) -> N
         (NOVA, {"prompt": "x"}),
         (TITAN, {"inputText": "x", "dimensions": 3}),
         (LLAMA, {}),
-        ("cohere.command-r-v1:0", {"message": "x"}),
+        ("cohere.command-r-v1:0", {"messages": []}),
+        ("nobody.new-model-v1:0", {"prompt": "x"}),
     ],
 )
 def test_a_body_that_the_model_refuses_is_invalid_with_the_record_s_words(

@@ -86,19 +86,3 @@ def arn_account(model_id: str) -> str | None:
     """The account in a model's ARN ("" in that of a foundation model), None for an id."""
     arn = _ARN.match(model_id)
     return arn["account"] if arn else None
-
-
-def family(base_model: str) -> str:
-    """The family whose request and response bodies the model speaks, "" when none is known here."""
-    for prefix, name in (
-        ("anthropic.", "anthropic"),
-        ("amazon.nova", "nova"),
-        ("amazon.titan-embed", "titan-embed"),
-        ("amazon.titan-text", "titan-text"),
-        ("amazon.titan-tg1", "titan-text"),
-        ("meta.llama", "llama"),
-        ("mistral.", "mistral"),
-    ):
-        if base_model.startswith(prefix):
-            return name
-    return ""

@@ -692,6 +692,63 @@ DENIED = Rule(
     "{refusal}",
 )
 
+# --- bodies and answers -------------------------------------------------------------------------
+
+BODIES = Rule(
+    "The bodies of InvokeModel are those of the model's provider: Anthropic, Amazon Nova and Titan, Meta,"
+    " Mistral, Cohere, AI21, DeepSeek and OpenAI as AWS documents them.",
+    DOCUMENTED,
+    f"{_GUIDE}“Inference request parameters and response fields for foundation models”; the words of most"
+    " refusals are guessed",
+)
+OPEN_BODIES = Rule(
+    "Gemma, GLM, Kimi, MiniMax, Nemotron, Palmyra, Qwen and newer Mistral models, and any model that is not"
+    " known here, take the body of OpenAI's chat completions.",
+    GUESSED,
+    "documented for OpenAI's models; others saw it for some of these",
+)
+NO_BODY = Rule(
+    "A body without messages of a model that is not known here has no built-in answer.",
+    GUESSED,
+    "there is nothing to answer",
+    "400 of the record",
+    "The simulator knows no InvokeModel body of {model}; use Converse, or bring answers of your own",
+)
+TOOL_CHOICE = Rule(
+    "A choice of tools without tools is refused.",
+    SEEN,
+    "users' reports of Anthropic's models; guessed for the others",
+    "400 of the record",
+    "tool_choice: may only be specified while providing tools",
+)
+NO_TOOL = Rule(
+    "A choice of a tool that is not among the tools is refused.",
+    GUESSED,
+    "no source for the words",
+    "400 of the record",
+    "Tool '{name}' not found in provided tools",
+)
+FORCED_TOOLS = Rule(
+    "Where the choice of tools forces one, the answer uses it (the first where any may be used), with an"
+    " instance of its schema as the input; without force the answer is a text.",
+    DOCUMENTED,
+    "API reference of `bedrock-runtime`, ToolChoice; which tool and which input is guessed",
+)
+SCHEMA = Rule(
+    "A schema that the simulator can make no instance of is refused.",
+    GUESSED,
+    "a limit of the simulator",
+    "400 of the record",
+    "The simulator can make no instance of the schema of {what}: {why}",
+)
+NO_MEDIA = Rule(
+    "What cannot be said to a real model that answers is refused.",
+    GUESSED,
+    "a limit of the simulator",
+    "400 of the record",
+    "The model that answers for the simulator does not take {what}.",
+)
+
 
 _SECTIONS = {
     "Requests": CONSTRAINTS,
@@ -706,6 +763,7 @@ _SECTIONS = {
     "On demand": THROTTLED,
     "Models and inference profiles": ELSEWHERE,
     "Access": DENIED,
+    "Bodies and answers": BODIES,
 }
 """The first rule of each section of the page."""
 

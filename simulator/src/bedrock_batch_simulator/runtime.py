@@ -199,7 +199,10 @@ class OnDemand:
         self.abandon(invocation)
         if invocation.error is not None:
             raise invocation.error
-        said = answer(invocation.base_model, invocation.operation, invocation.body)
+        try:
+            said = answer(invocation.base_model, invocation.operation, invocation.body)
+        except RecordError as error:
+            raise api_error(error) from None
         self._answered[invocation.key] += 1
         self.tiers[invocation.tier] += 1
         self._tokens[0] += said.input_tokens

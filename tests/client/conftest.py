@@ -55,7 +55,7 @@ class Session:
             return Lambda(self._world)
         # moto gives the copy of an object that was sent in parts the checksum of its parts.
         without = Config(request_checksum_calculation="when_required")
-        made = worlds._session().client("s3", region_name=REGION, config=(config or Config()).merge(without))
+        made = worlds.plain_s3((config or Config()).merge(without))
         for operation in ("PutObject", "CompleteMultipartUpload"):
             made.meta.events.register(f"after-call.s3.{operation}", self._uploaded)
         return made

@@ -170,7 +170,7 @@ def test_records_that_would_run_again_do_not_once_their_upload_is_cancelled() ->
     # Given a job that expires in its middle, of an upload that is cancelled while it runs
     config = {**ANY_SIZE, "job_faults": [{"outcome": "Expired", "fraction": 0.5, "times": 1}]}
     packed = configured("default", HAIKU, max_active_jobs=1, min_records_per_job=2)
-    with World.open(packed, config=config) as world:
+    with World.open(packed, config=config, seed=1) as world:  # two or more records of the other are left
         first = world.upload("a.jsonl", lines(records(4, "a")))
         second = world.upload("b.jsonl", lines(records(4, "b")))
         world.run(running(world))

@@ -1,6 +1,7 @@
 """The whole queue in one process, under a virtual clock: the real handlers, and AWS as tests need it.
 
-S3 is moto's, DynamoDB a table in memory (``memory_table.py``), and Bedrock the simulator's core.
+S3 is moto's without HTTP (``direct_s3.py``), DynamoDB a table in memory (``memory_table.py``), and Bedrock
+the simulator's core.
 
 Nothing sleeps and nothing runs by itself: events wait in ``World.events`` until ``World.run`` delivers them.
 Every AWS call of a handler passes ``World.before`` and ``World.after``, so that a test can fail it, take its
@@ -60,7 +61,7 @@ from moto.moto_api._internal import mock_random
 from moto.s3 import models as moto_s3
 from moto.s3.models import s3_backends
 
-from tests.support import lifecycle
+from tests.support import direct_s3, lifecycle
 from tests.support.memory_table import MemoryTable
 from tests.support.routes import configured
 from tests.support.told import Told
@@ -305,10 +306,17 @@ def _session() -> Any:
     return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test")
 
 
+def plain_s3(config: ClientConfig) -> Any:
+    """A new client that sees and arranges the world without passing the hooks."""
+    client = _session().client("s3", region_name=REGION, config=config)
+    direct_s3.install(client, ACCOUNT)
+    return client
+
+
 @cache
 def _plain_s3() -> Any:
     """A client that sees and arranges the world without passing the hooks."""
-    return _session().client("s3", region_name=REGION, config=CLIENT_CONFIG)
+    return plain_s3(CLIENT_CONFIG)
 
 
 @cache
@@ -335,6 +343,7 @@ def _client(service: str) -> Any:
     if service == "s3":
         for operation in ("CopyObject", "UploadPartCopy"):
             client.meta.events.register(f"before-call.s3.{operation}", _if_match)
+        direct_s3.install(client, ACCOUNT)
     elif service == "dynamodb":
         MemoryTable.install(client, _memory)
     elif service == "lambda":
@@ -361,7 +370,7 @@ def _hook(client: Any) -> None:
     client.meta.events.register_last(f"after-call.{service}.*", _after)
 
 
-class _Moto(MockAWS):
+class Moto(MockAWS):
     """moto without its mock of ``requests``, whose set-up takes a tenth of a second each time."""
 
     def _enable_patching(self, reset: bool = True) -> None:
@@ -446,7 +455,7 @@ class World:
         found = (
             (configured("default", HAIKU), *routes) if "default" not in [r.name for r in routes] else routes
         )
-        with _Moto():
+        with Moto():
             mock_random.seed(seed)  # moto's version ids, and so our upload ids
             world = cls(found, config or {}, seed, media_prefixes)
             with (

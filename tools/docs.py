@@ -11,6 +11,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -200,9 +201,14 @@ def _prose(markdown: str) -> Iterator[tuple[int, str]]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    with path.open(encoding="utf-8") as file:
-        loaded: dict[str, Any] = hcl2.load(file)
-    return loaded
+    return _parsed(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _parsed(text: str) -> dict[str, Any]:
+    """The contents of a Terraform file. A long one takes a second, and each table needs several."""
+    parsed: dict[str, Any] = hcl2.loads(text)
+    return parsed
 
 
 def _split(text: str) -> list[str]:

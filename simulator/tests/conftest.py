@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import boto3
 import pytest
+from hypothesis import HealthCheck, settings
 from moto import mock_aws
 
 from .program import Program
 from .world import ACCOUNT, BUCKET, REGION, World, create_role, delete_role, rights
+
+#: With EXAMPLES=… in the environment property tests try so many new ones, else always the same few.
+EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
+settings.register_profile(
+    "simulator",
+    max_examples=EXAMPLES or 50,
+    derandomize=not EXAMPLES,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("simulator")
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from typing import Any
 
 import pytest
 from bedrock_batch_simulator import expected_output
 from bedrock_batch_simulator.families import RecordError, family_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-
-EXAMPLES = int(os.environ.get("EXAMPLES", "50"))
-"""How many bodies of each family are tried."""
 
 HELLO = [{"role": "user", "content": "Hello."}]
 BLOCKS = [{"role": "user", "content": [{"text": "Hello."}]}]
@@ -187,7 +183,6 @@ def for_a_real_model(model: str, kind: str, body: dict[str, Any]) -> dict[str, A
 
 
 @pytest.mark.parametrize(("model", "kind"), BODIES)
-@settings(max_examples=EXAMPLES, deadline=None)
 @given(data=st.data())
 def test_a_body_with_one_other_value_is_answered_or_refused(
     data: st.DataObject, model: str, kind: str

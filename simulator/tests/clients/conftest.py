@@ -1,4 +1,4 @@
-"""An AWS of two servers: the simulator's and an S3."""
+"""The simulator's server, where Bedrock and S3 answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from .isolation import REGION, isolate, refuse_connections
-from .servers import Servers, servers
+from .program import server
 
 _HOME = tempfile.TemporaryDirectory(prefix="simulator-clients-")
 # Before any client is imported, since some read their settings then.
@@ -34,10 +34,9 @@ def pytest_unconfigure() -> None:
 
 @dataclass(frozen=True)
 class Aws:
-    """The URLs of both servers, the simulator's clock and settings, and an S3 client to look with."""
+    """The URL of the server, its clock and settings, and an S3 client to look with."""
 
-    bedrock: str
-    s3: str
+    url: str
     control: SimulatorControl
     objects: Any
     role_arn: str = f"arn:aws:iam::{ACCOUNT}:role/batch"
@@ -59,7 +58,7 @@ class Aws:
 
     def boto3(self) -> Any:
         """A boto3 client of Bedrock."""
-        return boto3.client("bedrock", region_name=REGION, endpoint_url=self.bedrock)
+        return boto3.client("bedrock", region_name=REGION, endpoint_url=self.url)
 
     def create(self, *names: str) -> list[str]:
         """Create jobs over in/, ten simulated seconds apart; returns their ARNs."""
@@ -82,22 +81,22 @@ class Aws:
 
 
 @pytest.fixture(scope="session")
-def running() -> Iterator[Servers]:
-    """Both servers, and the bucket."""
-    with servers("--account", ACCOUNT, "--region", REGION, "--no-events", "--no-check-role") as both:
-        boto3.client("s3", endpoint_url=both.s3).create_bucket(Bucket=BUCKET)
-        yield both
+def running() -> Iterator[str]:
+    """The server's URL; it has the bucket."""
+    with server("--account", ACCOUNT, "--region", REGION, "--no-events") as url:
+        boto3.client("s3", endpoint_url=url).create_bucket(Bucket=BUCKET)
+        yield url
 
 
 @pytest.fixture
-def aws(running: Servers) -> Iterator[Aws]:
-    """Both servers without a job and an object, under a clock that stands and takes jobs of one record."""
-    control = SimulatorControl(running.bedrock)
+def aws(running: str) -> Iterator[Aws]:
+    """The server without a job and an object, under a clock that stands and takes jobs of one record."""
+    control = SimulatorControl(running)
     control.reset(config=True)
     control.configure(models={"*": {"min_records": 1}})
     control.clock(mode="manual", speed=1)
-    objects = boto3.client("s3", endpoint_url=running.s3)
-    yield Aws(running.bedrock, running.s3, control, objects)
+    objects = boto3.client("s3", endpoint_url=running)
+    yield Aws(running, control, objects)
     control.reset()
     for page in objects.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
         for each in page.get("Contents", []):

@@ -26,7 +26,7 @@ NOT_COMPLETED = ["Failed", "Stopped", "PartiallyCompleted", "Expired"]
 @pytest.fixture(autouse=True)
 def connection(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow's connection to AWS, and an input of one record."""
-    extra = {"region_name": REGION, "endpoint_url": aws.bedrock}
+    extra = {"region_name": REGION, "endpoint_url": aws.url}
     keys = {"conn_type": "aws", "login": "test-key", "password": "test-secret", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(keys))
     aws.put("in/a.jsonl", 1)

@@ -23,7 +23,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def run(aws: Aws) -> Cli:
     """Run `aws bedrock …` or `aws s3 …`, and return how it ended."""
-    urls = {"AWS_ENDPOINT_URL_BEDROCK": aws.bedrock, "AWS_ENDPOINT_URL_S3": aws.s3}
+    urls = {"AWS_ENDPOINT_URL": aws.url}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

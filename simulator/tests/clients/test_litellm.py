@@ -28,10 +28,10 @@ def settings(aws: Aws) -> dict[str, Any]:
     return {
         "custom_llm_provider": "bedrock",
         "aws_region_name": REGION,
-        "aws_bedrock_control_plane_endpoint": aws.bedrock,
+        "aws_bedrock_control_plane_endpoint": aws.url,
         "aws_batch_role_arn": aws.role_arn,
         "s3_bucket_name": aws.bucket,
-        "s3_endpoint_url": aws.s3,
+        "s3_endpoint_url": aws.url,
         "timeout": 30,
     }
 

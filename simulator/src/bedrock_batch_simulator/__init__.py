@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .answering import Record
     from .answers import expected_output
     from .aws import Aws, Check, Principal
     from .clock import SpeedClock, VirtualClock
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .control import ControlError, SimulatorControl
     from .core import Simulator
     from .errors import ApiError, ConfigError, ConnectionLostError
+    from .families import RecordError, Reply, ToolCall
     from .faults import Fault
     from .jobs import ACTIVE, TERMINAL
     from .mock import mock_bedrock_batch
@@ -35,10 +37,14 @@ _HOMES = {
     "ControlError": "control",
     "Fault": "faults",
     "Principal": "aws",
+    "Record": "answering",
+    "RecordError": "families",
+    "Reply": "families",
     "Simulation": "simulation",
     "Simulator": "core",
     "SimulatorControl": "control",
     "SpeedClock": "clock",
+    "ToolCall": "families",
     "VirtualClock": "clock",
     "attach": "wire",
     "expected_output": "answers",
@@ -57,10 +63,14 @@ __all__ = [
     "ControlError",
     "Fault",
     "Principal",
+    "Record",
+    "RecordError",
+    "Reply",
     "Simulation",
     "Simulator",
     "SimulatorControl",
     "SpeedClock",
+    "ToolCall",
     "VirtualClock",
     "attach",
     "expected_output",

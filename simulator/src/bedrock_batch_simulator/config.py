@@ -14,6 +14,7 @@ from . import rules
 from .errors import ConfigError
 from .models import base_model_id, geography
 
+_ERROR_STATUSES = range(400, 600)
 _SHARES = ("_rate", ".rate", ".fraction")
 
 
@@ -101,6 +102,18 @@ class RecordFaultConfig:
 
 
 @dataclass(frozen=True)
+class RecordErrorConfig:
+    """The error with which a record ends: an HTTP status, and words."""
+
+    code: int = 400
+    message: str = rules.TOLD_ERROR.text()
+
+    def __post_init__(self) -> None:
+        if self.code not in _ERROR_STATUSES:
+            raise ConfigError(f"code must be the HTTP status of an error, 400 to 599, not {self.code}")
+
+
+@dataclass(frozen=True)
 class JobFault:
     """Jobs that end otherwise than Completed.
 
@@ -136,6 +149,8 @@ class Config:
     - `check_surroundings`: look in Validating at the owners and Regions of the buckets, at the KMS key and
       the VPC; and with `check_role` at what the policies of the service role let it do.
     - `bucket_owners`: bucket → the account that owns it, where that is not the simulator's own.
+    - `record_errors`: recordId → the error with which the record ends in every batch job, an object with
+      `code` and `message`; null takes one away.
     - `result_update_seconds`: how often the results in S3 are brought up to date while a job is InProgress
       (simulated seconds; at most ten times a job, and when records were processed since); 0: only at its end.
     - `inference_profiles`: id or ARN of an application inference profile → base model id, or the id of the
@@ -162,6 +177,7 @@ class Config:
     check_role: bool = True
     check_buckets: bool = True
     check_input: bool = True
+    record_errors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     result_update_seconds: float = 60.0
     check_surroundings: bool = True
     bucket_owners: Mapping[str, str] = field(default_factory=dict)
@@ -173,6 +189,7 @@ class Config:
     def __post_init__(self) -> None:
         for model in self.models:
             self.model(model)
+        self.errors_of_records()
         for profile, regions in self.system_inference_profiles.items():
             path = f"system_inference_profiles.{profile}"
             _need(
@@ -208,6 +225,9 @@ class Config:
                 current[key] = {**current[key], **value}
             else:
                 current[key] = value
+        if isinstance(current["record_errors"], Mapping):
+            known = current["record_errors"].items()
+            current["record_errors"] = {name: each for name, each in known if each is not None}
         built: Config = _build(Config, current, "")
         return built
 
@@ -217,6 +237,11 @@ class Config:
             **{each.name: _plain(getattr(self, each.name)) for each in dataclasses.fields(self)},
             "models": {name: dict(settings) for name, settings in self.models.items()},
         }
+
+    def errors_of_records(self) -> dict[str, RecordErrorConfig]:
+        """`record_errors`, by recordId."""
+        found = self.record_errors.items()
+        return {name: _build(RecordErrorConfig, each, f"record_errors.{name}") for name, each in found}
 
     def model(self, base_model: str) -> ModelConfig:
         """The settings of one base model: the defaults, changed by "*", changed by its own."""

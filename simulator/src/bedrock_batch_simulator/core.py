@@ -10,6 +10,7 @@ from typing import Any
 
 from .access import Access
 from .agenda import Agenda
+from .answering import Answering
 from .answers import Answer
 from .aws import Aws, Principal
 from .chance import identifier
@@ -30,9 +31,9 @@ class Simulator(LifeCycle):
 
     `aws`: the services beside it, or an S3 client alone. `clock`: seconds since the epoch, never going
     back. `emit`: takes each event (the whole EventBridge event) when it is delivered; called from `tick`,
-    never from a call. `seed`: all chance. `config`: see `Config`. `faults`, `agenda`: shared with other
-    Regions. `call` takes the `lock`, but not while Create looks at IAM and S3; whoever uses anything else
-    from several threads holds it (`wire.respond` does).
+    never from a call. `seed`: all chance. `config`: see `Config`. `faults`, `agenda`, `answering`: shared
+    with other Regions. `call` takes the `lock`, but not while Create looks at IAM and S3; whoever uses
+    anything else from several threads holds it (`wire.respond` does).
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Simulator(LifeCycle):
         config: Config | None = None,
         faults: Faults | None = None,
         agenda: Agenda | None = None,
+        answering: Answering | None = None,
         lock: threading.RLock | None = None,
     ) -> None:
         super().__init__(
@@ -60,6 +62,7 @@ class Simulator(LifeCycle):
             seed=seed,
             config=config or Config(),
             lock=lock or threading.RLock(),
+            answering=answering,
         )
         self.faults = faults or Faults(seed)
         self.operations = Operations(self)
@@ -73,7 +76,7 @@ class Simulator(LifeCycle):
             operation: {"total": 0, "ok": 0, "errors": {}, "effect_answer_lost": 0}
             for operation in OPERATIONS
         }
-        self.on_demand = OnDemand(self.seed)
+        self.on_demand = OnDemand(self.seed, self.answering)
 
     def reset(self) -> None:
         """Forget jobs, counts, faults and pending events; the configuration and the clock stay, ids go on."""
@@ -212,6 +215,14 @@ class Simulator(LifeCycle):
                 raise
         invocation.fault, invocation.counts = fault, counts
         return invocation
+
+    def think(self, invocation: Invocation) -> None:
+        """Let an admitted call be answered before `finish`, which gives it; this needs no lock.
+
+        Raises what the answers of the user's own raise.
+        """
+        with _errors_counted(invocation.counts):
+            invocation.home.think(invocation)
 
     def finish(self, invocation: Invocation) -> Answer:
         """What an admitted call comes to; errors as for `call`. After a reset nothing is counted any more."""

@@ -7,6 +7,7 @@ No HTTP, no threads, no wall clock: time comes from a callable, files from an S3
 from __future__ import annotations
 
 import collections
+import dataclasses
 import datetime as dt
 import itertools
 import json
@@ -19,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from . import events, rules
 from .agenda import Agenda, Step
+from .answering import Answering
 from .aws import Aws
 from .chance import draw, identifier
 from .config import Config, JobFault
@@ -62,8 +64,10 @@ class LifeCycle:
         seed: int,
         config: Config,
         lock: threading.RLock,
+        answering: Answering | None = None,
     ) -> None:
         self.lock = lock
+        self.answering = answering or Answering()
         self.aws, self.emit, self.agenda, self.clock = aws, emit, agenda, agenda.clock
         self.account, self.region, self.partition, self.seed = account, region, partition, seed
         self.config = config
@@ -127,11 +131,15 @@ class LifeCycle:
 
     def tick(self) -> int:
         """Let everything happen that is due by now: see `Agenda.tick`."""
-        return self.agenda.tick()
+        done = self.agenda.tick()
+        self.answering.raise_raised()
+        return done
 
     def advance(self, seconds: float) -> int:
         """Move a settable clock (`VirtualClock`) from one due thing to the next; returns how many came."""
-        return self.agenda.advance(seconds)
+        done = self.agenda.advance(seconds)
+        self.answering.raise_raised()
+        return done
 
     def _at(self, due: float, step: Callable[[float], Step]) -> None:
         """At `due` take `step`, whatever happened meanwhile."""
@@ -239,6 +247,8 @@ class LifeCycle:
         job.spec = Spec(
             job_id=job.id,
             job_arn=job.arn,
+            job_name=job.name,
+            model_id=job.model_id,
             base_model=job.base_model,
             invocation_type=job.request.get("modelInvocationType", "InvokeModel"),
             source=Location.parse(job.request["inputDataConfig"]["s3InputDataConfig"]["s3Uri"]),
@@ -352,13 +362,15 @@ class LifeCycle:
         self._with_files(job, at, self._process_of(job), self._processed)
 
     def _process_of(self, job: Job) -> Callable[[Job], None]:
-        epoch, spec, files, answers = job.epoch, job.spec, job.files, job.answers
-        assert spec is not None
+        epoch, files, answers = job.epoch, job.files, job.answers
+        assert job.spec is not None
+        spec = dataclasses.replace(job.spec, record_errors=self.config.errors_of_records())
         assert files is not None
         assert answers is not None
 
         def work(_: Job) -> None:
-            process(self._s3_of(job), spec, files, job.planned, answers, lambda: job.epoch == epoch)
+            s3, going = self._s3_of(job), lambda: job.epoch == epoch
+            process(s3, spec, files, job.planned, answers, self.answering, going)
 
         return work
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import array
 import bisect
+import collections
 import dataclasses
+import itertools
 import json
 import math
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import rules
-from .answers import Answer, RecordError, answer, check, digest
+from .answering import Answering, Record
+from .answers import Answer, RecordError, check, digest
 from .chance import draw, identifier
-from .config import ModelConfig, RecordFaultConfig
+from .config import ModelConfig, RecordErrorConfig, RecordFaultConfig
 from .errors import InputError
 
 _SPOOL = 64 * 1024 * 1024
@@ -92,6 +96,8 @@ class Spec:
 
     job_id: str
     job_arn: str
+    job_name: str
+    model_id: str
     base_model: str
     invocation_type: str
     source: Location
@@ -100,6 +106,7 @@ class Spec:
     record_faults: RecordFaultConfig
     seed: int
     encryption_key: str = ""
+    record_errors: Mapping[str, RecordErrorConfig] = field(default_factory=dict)
 
     @property
     def encryption(self) -> dict[str, str]:
@@ -299,6 +306,11 @@ def _order(spec: Spec, total: int) -> list[int]:
     return order
 
 
+def _check_told(spec: Spec, record_id: str) -> None:
+    if (told := spec.record_errors.get(record_id)) is not None:
+        raise RecordError(told.code, told.message)
+
+
 def _check_media(spec: Spec, model_input: dict[str, Any]) -> None:
     folder = f"s3://{spec.source.bucket}/{spec.source.folder}"
     for uri in media_uris(model_input):
@@ -329,12 +341,18 @@ def media_uris(value: Any) -> Iterator[str]:
 
 
 def process(
-    s3: Any, spec: Spec, job: JobFiles, planned: int, answers: Answers, going: Callable[[], bool]
+    s3: Any,
+    spec: Spec,
+    job: JobFiles,
+    planned: int,
+    answers: Answers,
+    answering: Answering,
+    going: Callable[[], bool],
 ) -> None:
     """Answer the first `planned` records in the order of processing, each once, as long as it is `going`.
 
     What `answers` has already is not done again, so that a try after a fault goes on. Raises InputError when
-    an input file changed or went away since it was validated.
+    an input file changed or went away since it was validated, or the user's answers fail.
     """
     if planned == answers.made:
         return
@@ -347,9 +365,8 @@ def process(
             starts.append(len(ends) - 1)
             if starts[-1] - starts[-2] != file.records:
                 raise rules.CHANGED.failure(name=file.name)
-        for index in _order(spec, job.total)[answers.made : planned]:
-            if not going():
-                return
+
+        def read(index: int) -> tuple[int, str, dict[str, Any], bytes]:
             number = bisect.bisect_right(starts, index) - 1
             source.seek(ends[index])
             line = source.read(ends[index + 1] - ends[index])
@@ -358,21 +375,56 @@ def process(
             except InputError:
                 raise rules.CHANGED.failure(name=job.files[number].name) from None
             record_id = _record_id(spec, job.files[number], index - starts[number] + 1, given)
-            answers.add(number, *_result(spec, record_id, model_input, line))
+            return number, record_id, model_input, line
+
+        def result(number: int, *record: Any) -> tuple[int, bytes, Answer | None]:
+            return number, *_result(spec, answering, *record)
+
+        lines = (read(index) for index in _order(spec, job.total)[answers.made : planned])
+        for made in _side_by_side(result, lines, answering.concurrency):
+            answers.add(*made)
+            if not going():
+                return
+
+
+def _side_by_side(work: Callable[..., Any], given: Iterator[tuple[Any, ...]], threads: int) -> Iterator[Any]:
+    """What `work` gives for each, in order, done by as many threads, with as many more begun ahead."""
+    if threads <= 1:
+        yield from (work(*each) for each in given)
+        return
+    with ThreadPoolExecutor(threads, "answers") as pool:
+        begun = collections.deque(pool.submit(work, *each) for each in itertools.islice(given, 2 * threads))
+        try:
+            while begun:
+                yield begun.popleft().result()
+                begun.extend(pool.submit(work, *each) for each in itertools.islice(given, 1))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _result(
-    spec: Spec, record_id: str, model_input: dict[str, Any], line: bytes
+    spec: Spec, answering: Answering, record_id: str, model_input: dict[str, Any], line: bytes
 ) -> tuple[bytes, Answer | None]:
     """The output line of a record, and its answer where it has no error."""
     result: dict[str, Any] = {"recordId": record_id, "modelInput": model_input}
     said = None
     try:
+        _check_told(spec, record_id)
         check(spec.base_model, spec.invocation_type, model_input)
         if b"s3Location" in line:
             _check_media(spec, model_input)
         _check_chances(spec, record_id, model_input)
-        said = answer(spec.base_model, spec.invocation_type, model_input)
+        said = answering.answer(
+            Record(
+                record_id,
+                spec.model_id,
+                spec.base_model,
+                spec.invocation_type,
+                model_input,
+                spec.job_name,
+                spec.job_arn,
+            )
+        )
         result["modelOutput"] = said.output
     except RecordError as error:
         result["error"] = error.as_error()

@@ -741,6 +741,21 @@ SCHEMA = Rule(
     "400 of the record",
     "The simulator can make no instance of the schema of {what}: {why}",
 )
+OWN_ANSWER = Rule(
+    "Where answers of the user's own fail, so does the job, and the exception is raised where time passes; a"
+    " call on demand raises it.",
+    GUESSED,
+    "no matter of AWS",
+    says="The answers given to the simulator failed for {record}: {error}",
+)
+TOLD_ERROR = Rule(
+    "A record fails that is told to, by its recordId.",
+    GUESSED,
+    "no matter of AWS; the words are those of the example in AWS's documentation of results",
+    "400 of the record",
+    "bad request",
+    setting="record_errors",
+)
 NO_MEDIA = Rule(
     "What cannot be said to a real model that answers is refused.",
     GUESSED,

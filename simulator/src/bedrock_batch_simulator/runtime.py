@@ -14,7 +14,8 @@ from http import HTTPStatus
 from typing import Any
 
 from . import rules
-from .answers import Answer, RecordError, answer, check, digest
+from .answering import Answering, CallbackError, Record
+from .answers import Answer, RecordError, check, digest
 from .chance import draw
 from .config import ModelConfig, RecordFaultConfig
 from .errors import ApiError
@@ -78,6 +79,7 @@ class Invocation:
     fault: Fault | None = None
     counts: dict[str, Any] = field(default_factory=dict)
     tier: str = ""
+    said: Answer | RecordError | None = None
 
 
 def api_error(error: RecordError) -> ApiError:
@@ -91,7 +93,8 @@ def api_error(error: RecordError) -> ApiError:
 class OnDemand:
     """Calls of InvokeModel and Converse since the last reset, for a `seed` of all chance."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, answering: Answering | None = None) -> None:
+        self._answering = answering or Answering()
         self.tallies: dict[str, Tally] = {}
         self._seed = seed
         self._numbers = 0
@@ -194,15 +197,29 @@ class OnDemand:
         codes = chances.passing_codes
         return api_error(passing_error(codes[int(draw("on-demand-code", *drawn) * len(codes))]))
 
+    def think(self, invocation: Invocation) -> None:
+        """Let the model answer an admitted call, if it has not; raises what the user's own answers raise."""
+        if invocation.said is not None or invocation.error is not None:
+            return
+        operation, model_id, _ = invocation.key
+        record = Record("", model_id, invocation.base_model, operation, invocation.body)
+        try:
+            invocation.said = self._answering.answer(record)
+        except RecordError as error:
+            invocation.said = error
+        except CallbackError as error:
+            raise self._answering.seen(error) from None
+
     def finish(self, invocation: Invocation) -> Answer:
         """The model's answer to an admitted call, or the `ApiError` that it ends with."""
         self.abandon(invocation)
         if invocation.error is not None:
             raise invocation.error
-        try:
-            said = answer(invocation.base_model, invocation.operation, invocation.body)
-        except RecordError as error:
-            raise api_error(error) from None
+        self.think(invocation)
+        said = invocation.said
+        if isinstance(said, RecordError):
+            raise api_error(said)
+        assert said is not None
         self._answered[invocation.key] += 1
         self.tiers[invocation.tier] += 1
         self._tokens[0] += said.input_tokens

@@ -10,6 +10,7 @@ from typing import Any
 from botocore.session import get_session
 
 from .agenda import Agenda
+from .answering import Answering, Callback
 from .aws import Aws, Principal
 from .config import Config
 from .core import Simulator
@@ -23,8 +24,8 @@ _ACCOUNT_DIGITS = 12
 class Time:
     """The simulated time, which stands still or runs with the clock; what falls due happens in `advance`."""
 
-    def __init__(self, agenda: Agenda, lock: threading.RLock) -> None:
-        self._agenda, self._lock = agenda, lock
+    def __init__(self, agenda: Agenda, lock: threading.RLock, answering: Answering) -> None:
+        self._agenda, self._lock, self._answering = agenda, lock, answering
 
     @property
     def now(self) -> dt.datetime:
@@ -32,12 +33,16 @@ class Time:
         return dt.datetime.fromtimestamp(self._agenda.clock(), dt.UTC)
 
     def advance(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0) -> None:
-        """Move the time ahead, and let all happen on the way that falls due, in order."""
+        """Move the time ahead, and let all happen on the way that falls due, in order.
+
+        What `Simulation.answers` raised on the way is raised then.
+        """
         total = seconds + 60 * minutes + 3600 * hours
         if total < 0:
             raise ConfigError(f"advance: time cannot go back by {-total} seconds")
         with self._lock:
             self._agenda.advance(total)
+        self._answering.raise_raised()
 
 
 class Simulation:
@@ -64,7 +69,8 @@ class Simulation:
         self.lock = threading.RLock()
         self.account, self.region, self.seed = account, region, seed
         self.agenda = Agenda(clock)
-        self.clock = Time(self.agenda, self.lock)
+        self._answering = Answering()
+        self.clock = Time(self.agenda, self.lock, self._answering)
         self.faults = Faults(seed)
         self.initial = self.config = config or Config()
         self.events: list[dict[str, Any]] = []
@@ -88,6 +94,7 @@ class Simulation:
                     config=self.config,
                     faults=self.faults,
                     agenda=self.agenda,
+                    answering=self._answering,
                     lock=self.lock,
                 )
             return self._places[where]
@@ -132,6 +139,25 @@ class Simulation:
         made = Fault.from_dict(members if times is None else {**members, "times": times})
         with self.lock:
             self.faults.add(made)
+
+    def answers(self, callback: Callback | None) -> None:
+        """Let `callback` answer all records and calls from now on; None: the built-in answers.
+
+        It takes a `Record` and returns a text, which is said in the body of the model's family, a dictionary,
+        which is the whole `modelOutput`, or None for the built-in answer. Each record is asked for once, as
+        its job enters InProgress, in the order in which it is processed. `RecordError` refuses the record.
+        Any other exception fails the job, and is raised by the `clock.advance` that came to it, or by the
+        call; it is logged too, for a server.
+        """
+        self._answering.callback = callback
+
+    def fail(self, record_id: str, code: int | None = 400, message: str | None = None) -> None:
+        """Let the records with an id end with an error in every batch job; a `code` of None: no more.
+
+        Raises ConfigError for what is no error.
+        """
+        error = {"code": code} if message is None else {"code": code, "message": message}
+        self.configure(record_errors={record_id: None if code is None else error})
 
     def add_foreign_jobs(self, model_id: str, count: int = 1, *, hours: float = 1.0) -> list[str]:
         """Start jobs of somebody else in the account, which hold slots of the model; returns their ARNs."""

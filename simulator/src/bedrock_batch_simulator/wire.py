@@ -92,6 +92,7 @@ def _invoke(
     try:
         if pause is not None:
             pause(invocation.seconds)
+        simulator.think(invocation)
     except BaseException:
         with simulator.lock:
             simulator.abandon(invocation)

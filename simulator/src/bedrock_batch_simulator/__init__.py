@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .config import Config
     from .control import ControlError, SimulatorControl
     from .core import Simulator
+    from .endpoint import OpenAIEndpoint
     from .errors import ApiError, ConfigError, ConnectionLostError
     from .families import RecordError, Reply, ToolCall
     from .faults import Fault
@@ -36,6 +37,7 @@ _HOMES = {
     "ConnectionLostError": "errors",
     "ControlError": "control",
     "Fault": "faults",
+    "OpenAIEndpoint": "endpoint",
     "Principal": "aws",
     "Record": "answering",
     "RecordError": "families",
@@ -62,6 +64,7 @@ __all__ = [
     "ConnectionLostError",
     "ControlError",
     "Fault",
+    "OpenAIEndpoint",
     "Principal",
     "Record",
     "RecordError",

@@ -221,7 +221,7 @@ class Simulator(LifeCycle):
 
         Raises what the answers of the user's own raise.
         """
-        with _errors_counted(invocation.counts):
+        with _errors_counted(invocation.counts, self.lock):
             invocation.home.think(invocation)
 
     def finish(self, invocation: Invocation) -> Answer:

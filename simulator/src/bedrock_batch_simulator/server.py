@@ -24,6 +24,7 @@ from .aws import Aws
 from .clock import SpeedClock
 from .config import Config
 from .emulator import Emulator
+from .endpoint import OpenAIEndpoint
 from .errors import ConfigError, ConnectionLostError
 from .events import put_events_entry
 from .faults import Fault
@@ -403,6 +404,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MODULE:FUNCTION",
         help="what gives `authorize` and `s3_as` (see Aws) for the endpoint, the Region and the account",
     )
+    parser.add_argument(
+        "--answers-from",
+        metavar="URL",
+        help="a server of OpenAI's API that answers all records and calls, such as http://127.0.0.1:11434/v1",
+    )
+    parser.add_argument("--answers-model", metavar="NAME", default="", help="the model that is asked there")
+    parser.add_argument(
+        "--answers-threads", type=int, default=4, help="how many records are asked for at once (default: 4)"
+    )
     return parser
 
 
@@ -428,7 +438,12 @@ def _server(options: argparse.Namespace, ended: threading.Event) -> SimulatorSer
     """The server that the options ask for, listening. Raises ConfigError, OSError or RuntimeError."""
     service_model()
     config, beside = _configuration(options), _beside(options, ended)
-    return SimulatorServer(
+    answers = (
+        OpenAIEndpoint(options.answers_from, options.answers_model, concurrency=options.answers_threads)
+        if options.answers_from
+        else None
+    )
+    server = SimulatorServer(
         beside,
         host=options.host,
         port=options.port,
@@ -439,6 +454,8 @@ def _server(options: argparse.Namespace, ended: threading.Event) -> SimulatorSer
         seed=random.SystemRandom().randrange(2**31) if options.seed is None else options.seed,
         config=config,
     )
+    server.simulation.answers(answers)
+    return server
 
 
 def _beside(options: argparse.Namespace, ended: threading.Event) -> Emulator:

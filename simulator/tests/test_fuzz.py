@@ -66,6 +66,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}},
     },
     ("nobody.new-model-v1:0", "InvokeModel"): {"messages": HELLO, "max_tokens": 20},
+    ("mistral.mistral-small-2402-v1:0", "InvokeModel"): {"prompt": "Hello.", "max_tokens": 20},
     ("cohere.command-r-v1:0", "InvokeModel"): {
         "message": "Hello.",
         "preamble": "Be short.",

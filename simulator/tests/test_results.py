@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from bedrock_batch_simulator import Simulator, expected_output
+from bedrock_batch_simulator import Record, Simulator, expected_output
 from bedrock_batch_simulator.records import fails_for_good
 
 from .world import ACCOUNT, BUCKET, CLAUDE, NOVA, SMALL, World, converse, jsonl, message, records
@@ -305,6 +305,50 @@ def test_a_stopped_job_keeps_what_it_had(world: World) -> None:
     job = simulator.call("GetModelInvocationJob", {"jobIdentifier": arn})
     assert (job["status"], job["processedRecordCount"]) == ("Stopped", 100)
     assert len(world.results(f"out/{arn[-12:]}/a.jsonl.out")) == 100
+
+
+@pytest.mark.parametrize("end", ["Completed", "Failed", "reset"])
+def test_the_answers_are_given_up_when_the_job_ends(world: World, end: str) -> None:
+    # given a job that has its answers
+    world.put("in/a.jsonl", records(100))
+    simulator = world.simulator({**SLOWLY, "job_faults": [{"times": 1}] if end == "Failed" else []})
+    arn = simulator.call("CreateModelInvocationJob", world.request())["jobArn"]
+    simulator.advance(20)
+    job = simulator.jobs[arn[-12:]]
+    assert job.answers is not None
+
+    # when it ends
+    if end == "reset":
+        simulator.reset()
+    else:
+        simulator.advance(600)
+        assert job.status == end
+
+    # then its lines are gone, and its counts are not
+    _, pieces = job.answers.of_file(0, 10)
+    with pytest.raises(ValueError, match="closed file"):
+        next(pieces)
+    assert job.answers.successes(10) == 10
+
+
+def test_a_job_that_is_stopped_while_it_is_answered_asks_no_more(world: World) -> None:
+    # given answers during which somebody stops the job
+    world.put("in/a.jsonl", records(100))
+    simulator = world.simulator()
+    asked: list[str] = []
+
+    def answer(record: Record) -> None:
+        asked.append(record.record_id)
+        if len(asked) == 3:
+            simulator.call("StopModelInvocationJob", {"jobIdentifier": record.job_arn})
+
+    simulator.answering.callback = answer
+    arn = simulator.call("CreateModelInvocationJob", world.request())["jobArn"]
+    simulator.advance(600)
+
+    # then the others are not asked for
+    assert len(asked) == 3
+    assert simulator.call("GetModelInvocationJob", {"jobIdentifier": arn})["status"] == "Stopped"
 
 
 def test_outputs_too_big_for_one_put_are_uploaded_whole(

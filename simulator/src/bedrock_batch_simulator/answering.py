@@ -40,10 +40,7 @@ class Record:
     @property
     def prompt(self) -> str:
         """The last user's text, or what is to be embedded; "" where there is none."""
-        try:
-            return family_of(self.base_model, self.invocation_type).prompt(self.model_input)
-        except (AttributeError, KeyError, TypeError):  # a body of a model that is not known
-            return ""
+        return family_of(self.base_model, self.invocation_type).prompt(self.model_input)
 
     @property
     def where(self) -> str:

@@ -125,7 +125,7 @@ class Answers:
     def __init__(self) -> None:
         self._lines = tempfile.SpooledTemporaryFile(max_size=_SPOOL)  # noqa: SIM115 (`close` ends it)
         self._ends = array.array("Q", [0])
-        self._tokens = (array.array("Q", [0]), array.array("Q", [0]))
+        self._tokens_in, self._tokens_out = array.array("Q", [0]), array.array("Q", [0])
         self._files = array.array("L")
         self._successes = bytearray()
 
@@ -136,14 +136,13 @@ class Answers:
 
     def add(self, file: int, line: bytes, said: Answer | None) -> None:
         """Add the output line of the next record, of the `file` with that number; `said` None is an error."""
-        self._lines.seek(self._ends[-1])
+        end = self._ends[-1]
+        self._lines.seek(end)
         self._lines.write(line)
-        self._ends.append(self._ends[-1] + len(line))
+        self._ends.append(end + len(line))
         self._files.append(file)
-        for counted, more in zip(
-            self._tokens, (said.input_tokens, said.output_tokens) if said else (0, 0), strict=True
-        ):
-            counted.append(counted[-1] + more)
+        self._tokens_in.append(self._tokens_in[-1] + (said.input_tokens if said is not None else 0))
+        self._tokens_out.append(self._tokens_out[-1] + (said.output_tokens if said is not None else 0))
         self._successes.append(said is not None)
 
     def successes(self, count: int) -> int:
@@ -152,17 +151,15 @@ class Answers:
 
     def tokens(self, count: int) -> tuple[int, int]:
         """The tokens in and out of the first `count` records."""
-        return self._tokens[0][count], self._tokens[1][count]
+        return self._tokens_in[count], self._tokens_out[count]
 
     def of_file(self, file: int, count: int) -> tuple[int, Iterator[bytes]]:
         """The size of the lines of one file that are among the first `count`, and those lines in pieces."""
-        ends, runs = self._ends, list[tuple[int, int]]()
-        for position in range(count):
-            if self._files[position] == file:
-                if runs and runs[-1][1] == ends[position]:
-                    runs[-1] = (runs[-1][0], ends[position + 1])
-                else:
-                    runs.append((ends[position], ends[position + 1]))
+        ends, runs, position = self._ends, list[tuple[int, int]](), 0
+        for number, run in itertools.groupby(self._files[:count]):
+            begun, position = position, position + sum(1 for _ in run)
+            if number == file:
+                runs.append((ends[begun], ends[position]))
         return sum(end - start for start, end in runs), self._read(runs)
 
     def _read(self, runs: list[tuple[int, int]]) -> Iterator[bytes]:

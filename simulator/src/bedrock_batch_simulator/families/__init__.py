@@ -5,6 +5,8 @@ One module for the bodies that are akin. The families are found by the beginning
 
 from __future__ import annotations
 
+import functools
+
 from .amazon import NovaEmbed, TitanEmbed, TitanEmbedImage, TitanText
 from .anthropic import Anthropic
 from .base import Answer, Family, RecordError, Reply, ToolCall, digest
@@ -49,6 +51,7 @@ _UNKNOWN = Unknown()
 _CONVERSE = Converse()
 
 
+@functools.lru_cache(maxsize=256)
 def family_of(base_model: str, invocation_type: str = "InvokeModel") -> Family:
     """The family whose bodies a base model takes; a Converse body is one for all models."""
     if invocation_type == "Converse":

@@ -74,13 +74,11 @@ class Anthropic(Chat):
                 raise RecordError(400, f"{name}: Input should be a valid dictionary")
 
     def asked(self, body: Mapping[str, Any]) -> Asked:
-        choice = body.get("tool_choice") or {}
-        tools = _tools(body)
-        tool = None
-        if choice.get("type") == "any":
-            tool = tools[0]
-        elif choice.get("type") == "tool":
-            tool = tool_named(tools, choice["name"])
+        choice, tool = body.get("tool_choice"), None
+        if choice and choice["type"] == "any":
+            tool = _tools(body)[0]
+        elif choice and choice["type"] == "tool":
+            tool = tool_named(_tools(body), choice["name"])
         return Asked(*conversation(body), body["max_tokens"], tool, _schema(body))
 
     def output(self, base_model: str, body: Mapping[str, Any], said: Said) -> dict[str, Any]:
@@ -171,7 +169,8 @@ def _tools(body: Mapping[str, Any]) -> list[Tool]:
 
 
 def _schema(body: Mapping[str, Any]) -> Any:
-    for form in (body.get("output_format"), at(body, "output_config", "format")):
+    config = body.get("output_config")
+    for form in (body.get("output_format"), config.get("format") if config else None):
         if isinstance(form, dict) and form.get("type") == "json_schema":
             return form.get("schema")
     return None

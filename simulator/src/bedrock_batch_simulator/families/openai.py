@@ -184,6 +184,9 @@ class Unknown(OpenAIChat):
         if "messages" in body:
             super().check(body)
 
+    def prompt(self, body: Mapping[str, Any]) -> str:
+        return super().prompt(body) if "messages" in body else ""
+
     def answer(self, base_model: str, body: Mapping[str, Any]) -> Answer:
         self._need_messages(base_model, body)
         return super().answer(base_model, body)

@@ -427,8 +427,8 @@ def test_a_lost_answer_is_paid_for_and_asking_again_is_seen(
 
 
 def test_a_fault_for_an_unknown_operation_is_refused(control: SimulatorControl) -> None:
-    with pytest.raises(ControlError, match="InvokeModel, Converse or"):
-        control.faults({"kind": "throttling", "operation": "ConverseStream"})
+    with pytest.raises(ControlError, match="InvokeModel, Converse, "):
+        control.faults({"kind": "throttling", "operation": "ApplyGuardrail"})
 
 
 # --- counts -------------------------------------------------------------------------------------
@@ -644,9 +644,9 @@ def test_a_connection_lost_after_the_effect_is_paid_for(remote: Any, control: Si
     assert control.state()["on_demand"]["answers"] == 1
 
 
-def test_the_stream_operations_are_no_operations_here(remote: Any) -> None:
+def test_an_operation_that_is_not_simulated_is_none_here(remote: Any) -> None:
     with pytest.raises(ClientError, match="UnknownOperationException"):
-        remote.converse_stream(modelId=CLAUDE, **converse("x"))
+        remote.count_tokens(modelId=CLAUDE, input={"converse": converse("x")})
 
 
 def test_latency_passes_in_simulated_time_and_holds_nobody_up(remote: Any, control: SimulatorControl) -> None:

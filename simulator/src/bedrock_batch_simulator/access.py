@@ -18,7 +18,7 @@ from .aws import Authorizer, Check, Principal
 from .config import Config
 from .models import base_model_id, is_profile, model_arn
 from .records import media_uris
-from .validation import TAG_OPERATIONS
+from .validation import RUNTIME_OPERATIONS, STREAMS, TAG_OPERATIONS
 
 PASSED_TO = "bedrock.amazonaws.com"
 _CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/[^/]*/(?P<region>[^/]*)/")
@@ -73,10 +73,11 @@ class Access:
             if tags:
                 yield Check("bedrock:TagResource", f"{jobs}new", tags)
             yield Check("iam:PassRole", str(params.get("roleArn")), {"iam:PassedToService": PASSED_TO})
-        elif operation in ("InvokeModel", "Converse"):
+        elif operation in RUNTIME_OPERATIONS:
+            action = f"bedrock:InvokeModel{'WithResponseStream' if operation in STREAMS else ''}"
             for arn in self._models(str(params.get("modelId"))):
-                yield Check("bedrock:InvokeModel", arn, {})
-            for uri in media_uris(_body(operation, params)):
+                yield Check(action, arn, {})
+            for uri in media_uris(_body(STREAMS.get(operation, operation), params)):
                 yield Check("s3:GetObject", f"arn:{self._partition}:s3:::{uri.removeprefix('s3://')}", {})
         else:
             yield Check(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from . import rules
 from .access import Access
 from .agenda import Agenda
 from .answering import Answering
@@ -22,8 +23,9 @@ from .lifecycle import LifeCycle
 from .models import is_known_form
 from .operations import Operations
 from .runtime import Invocation, OnDemand
+from .streams import is_streamed
 from .surroundings import Found
-from .validation import OPERATIONS, RUNTIME_OPERATIONS, check_request, only_modelled
+from .validation import OPERATIONS, RUNTIME_OPERATIONS, STREAMS, check_request, only_modelled
 
 
 class Simulator(LifeCycle):
@@ -168,8 +170,9 @@ class Simulator(LifeCycle):
         """One call of the API.
 
         `params` as JSON (timestamps as datetime; InvokeModel's `body` as bytes). Returns the answer as JSON,
-        timestamps in ISO 8601, and for InvokeModel what its body says. Raises `ApiError` for an error answer
-        and `ConnectionLostError` when a fault takes the answer away after the effect.
+        timestamps in ISO 8601, for InvokeModel what its body says, and for a stream what it comes to. Raises
+        `ApiError` for an error answer and `ConnectionLostError` when a fault takes the answer away after the
+        effect.
         """
         if operation in RUNTIME_OPERATIONS:
             return self.finish(self.begin(operation, params)).output
@@ -184,7 +187,7 @@ class Simulator(LifeCycle):
         return answer
 
     def begin(self, operation: str, params: Mapping[str, Any]) -> Invocation:
-        """Admit a call of InvokeModel or Converse; it holds its place until `finish` or `abandon`.
+        """Admit a call of `RUNTIME_OPERATIONS`; it holds its place until `finish` or `abandon`.
 
         `params` and errors as for `call`.
         """
@@ -201,8 +204,10 @@ class Simulator(LifeCycle):
             try:
                 check_request(operation, params)
                 base_model = self.operations.models.check_on_demand(params["modelId"])
+                if operation in STREAMS and not is_streamed(base_model):
+                    raise rules.NO_STREAM.error()
                 invocation = on_demand.begin(
-                    operation,
+                    STREAMS.get(operation, operation),
                     params,
                     base_model,
                     limits=self.config.model(base_model),
@@ -213,7 +218,7 @@ class Simulator(LifeCycle):
                 if fault is not None:
                     raise fault.error() from None
                 raise
-        invocation.fault, invocation.counts = fault, counts
+        invocation.fault, invocation.counts, invocation.stream = fault, counts, operation in STREAMS
         return invocation
 
     def think(self, invocation: Invocation) -> None:

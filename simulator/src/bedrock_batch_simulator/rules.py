@@ -599,6 +599,31 @@ MALFORMED = Rule(
     "Malformed input request{what}, please reformat your input and try again.",
 )
 
+STREAMED = Rule(
+    "ConverseStream and InvokeModelWithResponseStream say in parts what Converse and InvokeModel answer; an"
+    " error comes before the stream, never within it. Their calls count towards the same quotas.",
+    DECLARED,
+    f"{_RUNTIME_MODEL}; how the text is parted is guessed",
+)
+STREAM_CHUNKS = Rule(
+    "The chunks of InvokeModelWithResponseStream are those of the model's vendor for Anthropic, Amazon Nova"
+    " and Amazon Titan Text. Any other model gives its whole body in one chunk.",
+    DOCUMENTED,
+    "Anthropic's and Amazon's documentation of their models; the one chunk of the others is guessed",
+)
+STREAM_METRICS = Rule(
+    "The last chunk of InvokeModelWithResponseStream has amazon-bedrock-invocationMetrics.",
+    SEEN,
+    "clients that read the tokens from it, for Anthropic and Meta; for other models guessed",
+)
+NO_STREAM = Rule(
+    "A model of embeddings answers in no stream.",
+    SEEN,
+    "langchain-ai/langchainjs#2645 and aws-samples/amazon-bedrock-client-for-mac#112, for other models",
+    _INVALID,
+    "The model is unsupported for streaming.",
+)
+
 # --- models and inference profiles --------------------------------------------------------------
 
 ELSEWHERE = Rule(

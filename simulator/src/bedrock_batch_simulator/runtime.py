@@ -64,7 +64,8 @@ class Invocation:
     """A call that was admitted and is not answered yet.
 
     `seconds`: its latency in simulated time. `fault`: what strikes once it has had its effect. `error`: the
-    passing failure that it ends with. `tier`: the service tier that was asked for, or "". Its end is counted
+    passing failure that it ends with. `tier`: the service tier that was asked for, or "". `operation`:
+    InvokeModel or Converse, also where the answer goes into a `stream`. Its end is counted
     in `counts` by operation, and in `home` by model.
     """
 
@@ -80,6 +81,7 @@ class Invocation:
     counts: dict[str, Any] = field(default_factory=dict)
     tier: str = ""
     said: Answer | RecordError | None = None
+    stream: bool = False
 
 
 def api_error(error: RecordError) -> ApiError:

@@ -33,7 +33,10 @@ JOB_OPERATIONS = (
 )
 """Those of the service `bedrock`."""
 
-RUNTIME_OPERATIONS = ("InvokeModel", "Converse")
+STREAMS = {"InvokeModelWithResponseStream": "InvokeModel", "ConverseStream": "Converse"}
+"""The operations that answer in a stream, and those that say the same without one."""
+
+RUNTIME_OPERATIONS = ("InvokeModel", "Converse", *STREAMS)
 """Those of the service `bedrock-runtime`."""
 
 OPERATIONS = (*JOB_OPERATIONS, *RUNTIME_OPERATIONS)
@@ -196,8 +199,7 @@ _IN_THE_PATH = {
     "StopModelInvocationJob": "jobIdentifier",
     "GetFoundationModel": "modelIdentifier",
     "GetInferenceProfile": "inferenceProfileIdentifier",
-    "InvokeModel": "modelId",
-    "Converse": "modelId",
+    **dict.fromkeys(RUNTIME_OPERATIONS, "modelId"),
 }
 
 

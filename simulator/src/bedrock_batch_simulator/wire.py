@@ -15,10 +15,14 @@ from botocore.exceptions import ConnectionClosedError
 from botocore.model import OperationModel
 from botocore.parsers import create_parser
 from botocore.response import StreamingBody
+from urllib3 import HTTPResponse
 
+from . import streams
 from .access import signer
+from .answers import Answer
 from .core import Simulator
 from .errors import ApiError, ConnectionLostError
+from .runtime import Invocation
 from .validation import RUNTIME_OPERATIONS, route
 
 _OK, _REDIRECTION = 200, 300
@@ -99,6 +103,8 @@ def _invoke(
         raise
     with simulator.lock:
         said = simulator.finish(invocation)
+    if invocation.stream:
+        return _stream(invocation, said)
     answer = response(_OK, said.output)
     if operation == "InvokeModel":
         answer.headers["X-Amzn-Bedrock-Invocation-Latency"] = str(round(invocation.seconds * 1000))
@@ -107,6 +113,26 @@ def _invoke(
         if invocation.tier:
             answer.headers["X-Amzn-Bedrock-Service-Tier"] = invocation.tier
     return answer
+
+
+def _stream(invocation: Invocation, said: Answer) -> Response:
+    milliseconds = round(invocation.seconds * 1000)
+    headers = {"Content-Type": streams.CONTENT_TYPE, "x-amzn-RequestId": str(uuid4())}
+    if invocation.operation == "Converse":
+        frames = tuple(streams.frame(*event) for event in streams.converse_events(said.output))
+    else:
+        metrics = {
+            "inputTokenCount": said.input_tokens,
+            "outputTokenCount": said.output_tokens,
+            "invocationLatency": milliseconds,
+            "firstByteLatency": milliseconds,
+        }
+        chunks = streams.invoke_chunks(invocation.base_model, said.output, metrics)
+        frames = tuple(map(streams.chunk_frame, chunks))
+        headers["X-Amzn-Bedrock-Content-Type"] = "application/json"
+        if invocation.tier:
+            headers["X-Amzn-Bedrock-Service-Tier"] = invocation.tier
+    return Response(_OK, headers, b"".join(frames), frames)
 
 
 def attach(simulator: Simulator, client: Any, pause: Callable[[float], None] | None = None) -> Any:
@@ -146,10 +172,18 @@ def answered(
         raise ConnectionClosedError(endpoint_url=request["url"], error=error) from None
     shown: Any = HeadersDict(result.headers)  # what botocore's own responses carry, whatever its stubs say
     content: Any = result.body
-    if model.has_streaming_output and result.status < _REDIRECTION:
+    if model.has_event_stream_output and result.status < _REDIRECTION:
+        content = HTTPResponse(io.BytesIO(result.body), preload_content=False)
+    elif model.has_streaming_output and result.status < _REDIRECTION:
         content = StreamingBody(io.BytesIO(result.body), len(result.body))
     shape: Any = model.output_shape
     parsed = create_parser("rest-json").parse(
-        {"status_code": result.status, "headers": shown, "body": content}, shape
+        {
+            "status_code": result.status,
+            "headers": shown,
+            "body": content,
+            "context": {"operation_name": model.name},
+        },
+        shape,
     )
     return AWSResponse(request["url"], result.status, shown, io.BytesIO(result.body)), parsed

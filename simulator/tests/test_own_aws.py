@@ -182,7 +182,7 @@ def test_an_operation_that_nobody_has_is_told(own: Program) -> None:
 
 def test_the_state_tells_of_the_account_that_is_asked_for(own: Program) -> None:
     control = SimulatorControl(own.url)
-    state = control._send("GET", f"state?account=666666666666&region={THERE}")
+    state = control.state("666666666666", THERE)
     assert (state["account"], state["region"], state["jobs"]) == ("666666666666", THERE, [])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 from bedrock_batch_simulator import Aws, Config, ControlError, SimulatorControl
+from bedrock_batch_simulator.control import main as health
 from bedrock_batch_simulator.server import Emitter, SimulatorServer
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import ClientError, ConnectionClosedError
@@ -197,6 +198,43 @@ def test_reset_forgets_jobs_and_faults_and_on_request_the_configuration(control:
     assert state["config"]["quota_error"] == "ValidationException"
     control.reset(config=True)
     assert control.state()["config"]["quota_error"] == "ServiceQuotaExceededException"
+
+
+def test_the_events_can_be_read_until_a_reset(
+    world: World, bedrock: Any, control: SimulatorControl, bus: Bus
+) -> None:
+    # given a job that has begun
+    control.clock(mode="manual")
+    arn = bedrock.create_model_invocation_job(**world.request())["jobArn"]
+    control.advance(0)
+
+    # then its event can be read, and is sent as well
+    [event] = control.events()
+    assert (event["detail"]["batchJobArn"], event["detail"]["status"]) == (arn, "Submitted")
+    assert json.loads(bus.entries.get(timeout=10)["Detail"]) == event["detail"]
+
+    # and a reset forgets it
+    control.reset()
+    assert control.events() == []
+
+
+def test_the_control_reaches_every_account_and_region(control: SimulatorControl) -> None:
+    there: dict[str, Any] = {"account": "999999999999", "region": "eu-west-1"}
+    [arn] = control.foreign(CLAUDE, **there)
+    assert arn.split(":")[3:5] == ["eu-west-1", "999999999999"]
+    assert [job["jobArn"] for job in control.jobs(**there)] == [arn]
+    assert control.jobs() == []
+    assert there in control.health()["places"]
+
+
+def test_the_control_says_from_a_shell_whether_a_server_is_there(
+    server: SimulatorServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert health([server.url]) == 0
+    assert capsys.readouterr().out == "ok, 0 jobs\n"
+    assert health(["http://127.0.0.1:9"]) == 1
+    assert capsys.readouterr().err.startswith("no simulator at http://127.0.0.1:9: ")
+    assert health([]) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,18 @@
-"""A client of the simulator's control API, for tests and the demo."""
+"""A client of the server's control API, for tests that drive it from another process.
+
+`python -m bedrock_batch_simulator.control URL` says whether one is there: exit code 0 when it is, 1 when not.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 
 class ControlError(RuntimeError):
@@ -15,7 +20,12 @@ class ControlError(RuntimeError):
 
 
 class SimulatorControl:
-    """Drive a running simulator at `base_url` (`http://127.0.0.1:PORT`). `timeout`: seconds for each call."""
+    """Drive a running server at `base_url` (`http://127.0.0.1:8765`). `timeout`: seconds for each call.
+
+    Each method is a call of its control API, JSON over HTTP at `/_simulator/…`. `account` and `region` name
+    where; without them it is where requests are that are not signed. All raise ControlError, with the reason,
+    for what the server refuses, and OSError when it is not there.
+    """
 
     def __init__(self, base_url: str, timeout: float = 60.0) -> None:
         self.base_url = base_url.rstrip("/")
@@ -36,17 +46,22 @@ class SimulatorControl:
             raise ControlError(json.load(error).get("message", str(error))) from None
 
     def health(self) -> dict[str, Any]:
-        """`{"status": "ok", …}` when the server is there; raises OSError when it is not."""
+        """`{"status": "ok", "jobs": …, "places": […], "clock": …}`; `places`: accounts and Regions so far."""
         return self._send("GET", "health")
 
-    def state(self) -> dict[str, Any]:
+    def state(self, account: str = "", region: str = "") -> dict[str, Any]:
         """Jobs with timelines, models with active and peak, calls, events, faults, configuration, clock."""
-        return self._send("GET", "state")
+        return self._send("GET", f"state?{urlencode({'account': account, 'region': region})}")
 
-    def jobs(self) -> list[dict[str, Any]]:
+    def jobs(self, account: str = "", region: str = "") -> list[dict[str, Any]]:
         """The jobs of `state`."""
-        jobs: list[dict[str, Any]] = self.state()["jobs"]
+        jobs: list[dict[str, Any]] = self.state(account, region)["jobs"]
         return jobs
+
+    def events(self) -> list[dict[str, Any]]:
+        """The last state-change events everywhere, oldest first, each as EventBridge delivers it."""
+        events: list[dict[str, Any]] = self._send("GET", "events")["events"]
+        return events
 
     def configure(self, **patch: Any) -> dict[str, Any]:
         """Merge `patch` into the configuration; returns the whole of it."""
@@ -71,14 +86,17 @@ class SimulatorControl:
             "POST", "clock", {name: v for name, v in (("mode", mode), ("speed", speed)) if v is not None}
         )
 
-    def foreign(self, model_id: str, count: int = 1, seconds: float = 60.0) -> list[str]:
+    def foreign(
+        self, model_id: str, count: int = 1, seconds: float = 60.0, account: str = "", region: str = ""
+    ) -> list[str]:
         """Start jobs of somebody else that hold slots of the model; returns their ARNs."""
-        body = {"model_id": model_id, "count": count, "seconds": seconds}
+        where = {"account": account, "region": region}
+        body = {"model_id": model_id, "count": count, "seconds": seconds, **where}
         arns: list[str] = self._send("POST", "foreign", body)["jobArns"]
         return arns
 
     def reset(self, config: bool = False) -> None:
-        """Forget jobs, counts, faults and pending events; with `config` the configuration too."""
+        """Forget jobs, counts, faults and events; with `config` go back to the first configuration too."""
         self._send("POST", "reset", {"config": config})
 
     def wait_for(
@@ -94,3 +112,22 @@ class SimulatorControl:
                 jobs = {job["jobName"]: job["status"] for job in state["jobs"]}
                 raise TimeoutError(f"the condition did not come true within {timeout} s; jobs: {jobs}")
             time.sleep(interval)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Say whether a server is at the URL that is the one argument; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if len(given) != 1:
+        print("usage: python -m bedrock_batch_simulator.control URL", file=sys.stderr)
+        return 2
+    try:
+        health = SimulatorControl(given[0], timeout=2).health()
+    except (OSError, ValueError, ControlError) as error:
+        print(f"no simulator at {given[0]}: {error}", file=sys.stderr)
+        return 1
+    print(f"{health['status']}, {health['jobs']} jobs")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

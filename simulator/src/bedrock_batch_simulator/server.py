@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 _CONTROL = "/_simulator/"
 _EMIT_TRIES = 8
+_KEPT_EVENTS = 10_000
 _PROGRAM = "bedrock-batch-simulator"
 _LOOPBACK = "127.0.0.1"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 (compared with, not bound)
@@ -121,7 +122,7 @@ class SimulatorServer:
         if self._own is not None:
             simulation["account_of"] = self._own.account_of
         beside = aws if callable(aws) else lambda *_: aws if isinstance(aws, Aws) else Aws(aws)
-        self.simulation = Simulation(beside, clock=self.clock, emit=emitter, **simulation)
+        self.simulation = Simulation(beside, clock=self.clock, emit=self._emit, **simulation)
         self.lock = self.simulation.lock
         self._interval = interval
         self._stepping = threading.Lock()
@@ -176,6 +177,13 @@ class SimulatorServer:
                 self.drain()
             except Exception:  # time must go on for the other jobs
                 log.exception("simulator: ticker")
+
+    def _emit(self, event: dict[str, Any]) -> None:
+        events = self.simulation.events
+        events.append(event)
+        del events[:-_KEPT_EVENTS]
+        if self.emitter is not None:
+            self.emitter(event)
 
     def pause(self, seconds: float) -> None:
         """Return when `seconds` of simulated time have passed, as the clock runs, stands or is moved.
@@ -242,6 +250,7 @@ class SimulatorServer:
         handler = {
             ("GET", "health"): self._health,
             ("GET", "state"): self._state,
+            ("GET", "events"): self._events,
             ("POST", "config"): self._config,
             ("POST", "faults"): self._faults,
             ("POST", "clock"): self._clock,
@@ -266,6 +275,10 @@ class SimulatorServer:
             emitter = self.emitter
             state["events"].update(sent=emitter.sent, retried=emitter.retried, failed=emitter.failed)
         return dict(state)
+
+    def _events(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        with self.lock:
+            return {"events": list(self.simulation.events)}
 
     def _clock_state(self) -> dict[str, Any]:
         return {"now": self.clock(), "mode": self.clock.mode, "speed": self.clock.speed, "wall": time.time()}
@@ -329,6 +342,7 @@ class SimulatorServer:
         _only(body, "config")
         with self._stepping, self.lock:
             self.simulation.reset()
+            self.simulation.events.clear()
             if body.get("config"):
                 self.simulation.use(self.simulation.initial)
             return {"status": "ok"}

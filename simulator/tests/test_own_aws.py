@@ -158,6 +158,23 @@ def test_metadata_keeps_its_underscores(own: Program) -> None:
     assert s3.list_objects_v2(Bucket="metadata")["Contents"][0]["Key"] == "a+b c/ü?.txt"
 
 
+def test_a_bucket_may_be_in_the_name_of_the_host(own: Program) -> None:
+    s3 = own.client("s3")
+    s3.create_bucket(Bucket="in-the-host")
+    s3.put_object(Bucket="in-the-host", Key="key", Body=b"body", ACL="public-read")
+    port = own.url.rpartition(":")[2]
+    call = urllib.request.Request(  # noqa: S310 (http, as the program says)
+        f"{own.url}/key", headers={"Host": f"in-the-host.localhost:{port}"}
+    )
+    with urllib.request.urlopen(call, timeout=PATIENCE) as answer:  # noqa: S310
+        assert answer.read() == b"body"
+
+
+def test_a_region_that_is_none_of_aws_is_one_here(own: Program) -> None:
+    bedrock = own.client("bedrock", region="local")
+    assert bedrock.list_model_invocation_jobs()["invocationJobSummaries"] == []
+
+
 def test_a_large_object_goes_in_and_out(own: Program) -> None:
     s3, body = own.client("s3"), bytes(range(256)) * 4096 * 20
     s3.create_bucket(Bucket="large")

@@ -40,7 +40,9 @@ def serve(
     `source` reads from `connection`; `begun`: what was read of it already. `answer`: as for `HttpServer`.
     Without the library `h2` the client is told to use HTTP/1.1.
     """
-    with contextlib.suppress(OSError):  # the client went away, or said nothing for too long
+    # A client says nothing for as long as an answer takes, and on this connection that may be long.
+    connection.settimeout(None)
+    with contextlib.suppress(OSError):  # the client went away
         try:
             import h2.connection  # noqa: F401, PLC0415 (only in the extra `server`)
         except ImportError:

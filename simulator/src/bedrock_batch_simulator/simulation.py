@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from botocore.exceptions import UnknownRegionError
 from botocore.session import get_session
 
 from .agenda import Agenda
@@ -88,7 +89,7 @@ class Simulation:
                     clock=self.agenda.clock,
                     account=where[0],
                     region=where[1],
-                    partition=get_session().get_partition_for_region(where[1]),
+                    partition=_partition(where[1]),
                     emit=self._emit,
                     seed=self.seed,
                     config=self.config,
@@ -176,6 +177,13 @@ class Simulation:
         """What is going on in an account and a Region, as JSON; see `Simulator.state`."""
         with self.lock:
             return self.place(account, region).state()
+
+
+def _partition(region: str) -> str:
+    try:
+        return str(get_session().get_partition_for_region(region))
+    except UnknownRegionError:  # such as "local", which some use with emulators
+        return "aws"
 
 
 def account_in_key(who: Principal) -> str:

@@ -215,6 +215,12 @@ def test_a_model_of_embeddings_is_not_streamed(runtime: Any) -> None:
         chunks(runtime, "amazon.titan-embed-text-v2:0", {"inputText": QUESTION})
 
 
+def test_a_model_that_the_table_has_without_streaming_is_not_streamed(world: World) -> None:
+    runtime = world.runtime(world.simulator({"check_models": True}))
+    with pytest.raises(runtime.exceptions.ValidationException, match="unsupported for streaming"):
+        runtime.converse_stream(modelId="cohere.rerank-v3-5:0", **converse(QUESTION))
+
+
 def test_headers_tell_of_a_streamed_invocation(runtime: Any) -> None:
     answer = runtime.invoke_model_with_response_stream(
         modelId=CLAUDE, body=json.dumps(BODIES[CLAUDE]), serviceTier="flex"

@@ -79,6 +79,11 @@ class Availability:
             raise rules.PROFILE_NEEDED.error(model=model_id)
         return base_model
 
+    def is_streamed(self, base_model: str) -> bool:
+        """Whether a base model answers in a stream too, as far as the table of models knows."""
+        model = catalog().models.get(base_model)
+        return model is None or model.streaming or not self._config.check_models
+
     def _base(self, model_id: str) -> str:
         return base_model_id(model_id, self._config.inference_profiles)
 

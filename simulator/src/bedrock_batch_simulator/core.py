@@ -204,7 +204,8 @@ class Simulator(LifeCycle):
             try:
                 check_request(operation, params)
                 base_model = self.operations.models.check_on_demand(params["modelId"])
-                if operation in STREAMS and not is_streamed(base_model):
+                streamed = is_streamed(base_model) and self.operations.models.is_streamed(base_model)
+                if operation in STREAMS and not streamed:
                     raise rules.NO_STREAM.error()
                 invocation = on_demand.begin(
                     STREAMS.get(operation, operation),

@@ -617,11 +617,12 @@ STREAM_METRICS = Rule(
     "clients that read the tokens from it, for Anthropic and Meta; for other models guessed",
 )
 NO_STREAM = Rule(
-    "A model of embeddings answers in no stream.",
+    "A model of embeddings answers in no stream, nor does one that the table of models has without.",
     SEEN,
     "langchain-ai/langchainjs#2645 and aws-samples/amazon-bedrock-client-for-mac#112, for other models",
     _INVALID,
     "The model is unsupported for streaming.",
+    setting="check_models",
 )
 
 # --- models and inference profiles --------------------------------------------------------------

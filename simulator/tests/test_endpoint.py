@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-import boto3
 import pytest
 from bedrock_batch_simulator import ConfigError, OpenAIEndpoint, Record, RecordError, Reply
 from bedrock_batch_simulator.answering import Answering
 from bedrock_batch_simulator.models import base_model_id
 
+from .program import Program, run
 from .world import BUCKET, CLAUDE, NOVA, SMALL, World, converse, jsonl, message
 
 COMMAND_R = "cohere.command-r-v1:0"
@@ -381,41 +379,20 @@ def test_errors_of_the_server_do_not_fail_the_job(server: Fake, world: World) ->
     assert (job["status"], job["errorRecordCount"]) == ("Completed", 1)
 
 
-def program(*flags: str) -> list[str]:
-    named = [sys.executable, "-m", "bedrock_batch_simulator"]
-    return [*named, "--endpoint-url", "http://127.0.0.1:1", "--no-events", "--no-role-check", *flags]
-
-
-def test_the_program_answers_by_the_server_that_it_is_told(server: Fake, world: World) -> None:
+def test_the_program_answers_by_the_server_that_it_is_told(server: Fake) -> None:
     # given the program with a real model behind it
-    flags = ("--answers-from", server.url, "--answers-model", "my-model")
-    started = subprocess.Popen(program(*flags), stdout=subprocess.PIPE, text=True)
-    try:
-        assert started.stdout is not None
-        url = started.stdout.readline().split()[-1]
-
+    with Program.started("--answers-from", server.url, "--answers-model", "my-model") as program:
         # when a model is called
-        runtime = boto3.client("bedrock-runtime", endpoint_url=url)
+        runtime = program.client("bedrock-runtime")
         answer = runtime.converse(modelId=NOVA, messages=converse("Hello.")["messages"])
 
         # then the server's answer comes back
         assert answer["output"]["message"]["content"] == [{"text": "You said Hello."}]
         assert answer["usage"]["outputTokens"] == 7
         assert server.asked[0][1]["model"] == "my-model"
-    finally:
-        started.terminate()
-        started.wait(30)
-        if started.stdout is not None:
-            started.stdout.close()
 
 
 def test_the_program_needs_the_model_of_the_server() -> None:
-    answer = subprocess.run(
-        program("--answers-from", "http://127.0.0.1:1"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert answer.returncode == 2
-    assert "the name of a model" in answer.stderr
+    code, told = run("--answers-from", "http://127.0.0.1:1")
+    assert code == 2
+    assert "the name of a model" in told

@@ -76,14 +76,16 @@ def test_the_callback_is_told_all_of_the_record(sim: Simulation) -> None:
     # given answers that note what they are asked
     seen: list[Record] = []
     sim.answers(seen.append)
+    base = "anthropic.claude-haiku-4-5-20251001-v1:0"
+    profile = f"us.{base}"
 
     # when a job runs
-    arn = submit(jsonl(message("What now?")), f"us.{CLAUDE}", name="my-job")
+    arn = submit(jsonl(message("What now?")), profile, name="my-job")
     sim.clock.advance(hours=1)
 
     # then the record is told as it was given
     (record,) = seen
-    assert record == Record("r0", f"us.{CLAUDE}", CLAUDE, "InvokeModel", message("What now?"), "my-job", arn)
+    assert record == Record("r0", profile, base, "InvokeModel", message("What now?"), "my-job", arn)
     assert record.prompt == "What now?"
 
 

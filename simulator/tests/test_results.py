@@ -290,6 +290,12 @@ def test_nothing_new_is_not_written_again(world: World, monkeypatch: pytest.Monk
     assert counts == [1, 2]
 
 
+def test_a_job_that_fails_for_no_reason_of_its_own_leaves_no_results(world: World) -> None:
+    world.put("in/a.jsonl", records(200))
+    _, folder = run(world, {**SLOWLY, "job_faults": [{"outcome": "Failed", "fraction": 0.9}]})
+    assert world.stored(folder) == []
+
+
 def test_a_stopped_job_keeps_what_it_had(world: World) -> None:
     # given a job that had written some of its results
     world.put("in/a.jsonl", records(200))

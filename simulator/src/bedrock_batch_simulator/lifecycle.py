@@ -378,7 +378,8 @@ class LifeCycle:
         assert job.started is not None
         begun, seconds = job.started + job.start_seconds, job.planned / job.rate
         self._then(max(at, begun + seconds), job, self._seal)
-        if every := self.config.result_update_seconds:
+        every = self.config.result_update_seconds
+        if every and job.outcome != "Failed":  # which leaves no results
             self._update_results(job, begun, begun + seconds, max(every, seconds / _UPDATES))
 
     def _update_results(self, job: Job, before: float, end: float, every: float) -> None:

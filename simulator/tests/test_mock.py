@@ -36,7 +36,8 @@ def simulation() -> Iterator[Simulation]:
 def submit(bedrock: Any, name: str = "job", **change: Any) -> str:
     """Create a job of a hundred records with clients of its own, as code under test would."""
     s3 = boto3.client("s3")
-    s3.create_bucket(Bucket="data", CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
+    if not s3.list_buckets()["Buckets"]:
+        s3.create_bucket(Bucket="data", CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
     s3.put_object(Bucket="data", Key="in/a.jsonl", Body=RECORDS)
     return str(
         bedrock.create_model_invocation_job(
@@ -104,6 +105,17 @@ def test_accounts_and_regions_are_apart(simulation: Simulation) -> None:
         assert bedrock.list_model_invocation_jobs()["invocationJobSummaries"] == []
         with pytest.raises(bedrock.exceptions.ResourceNotFoundException):
             bedrock.get_model_invocation_job(jobIdentifier=arn)
+
+
+def test_foreign_jobs_use_up_the_quota_where_the_code_under_test_is_at_home(simulation: Simulation) -> None:
+    # Given ten jobs of somebody else, in a session whose Region is that of the environment
+    simulation.add_foreign_jobs(CLAUDE, 10, hours=2)
+    bedrock = boto3.client("bedrock")
+    # When a job is created, then there is no slot for it until those have ended
+    with pytest.raises(bedrock.exceptions.ServiceQuotaExceededException):
+        submit(bedrock)
+    simulation.clock.advance(hours=3)
+    assert submit(bedrock, "later")
 
 
 def test_the_account_of_an_assumed_role_is_that_of_moto(simulation: Simulation) -> None:

@@ -59,6 +59,7 @@ def mock_bedrock_batch(
         lambda account, region: _beside(s3, region, at_home=account == own),
         clock=clock,
         account=own,
+        region=boto3.session.Session().region_name or "us-east-1",
         account_of=_account_of,
         seed=seed,
         config=Config.from_dict({"check_role": False, **settings}),

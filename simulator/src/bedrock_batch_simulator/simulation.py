@@ -160,10 +160,15 @@ class Simulation:
         error = {"code": code} if message is None else {"code": code, "message": message}
         self.configure(record_errors={record_id: None if code is None else error})
 
-    def add_foreign_jobs(self, model_id: str, count: int = 1, *, hours: float = 1.0) -> list[str]:
-        """Start jobs of somebody else in the account, which hold slots of the model; returns their ARNs."""
+    def add_foreign_jobs(
+        self, model_id: str, count: int = 1, *, hours: float = 1.0, account: str = "", region: str = ""
+    ) -> list[str]:
+        """Start jobs of somebody else in an account and a Region, which hold slots of the model.
+
+        Returns their ARNs. Raises ConfigError for what names no model.
+        """
         with self.lock:
-            return self.place().add_foreign(model_id, count, hours * 3600)
+            return self.place(account, region).add_foreign(model_id, count, hours * 3600)
 
     def reset(self) -> None:
         """Forget jobs, counts, faults and what is to come; the configuration and the clock stay."""

@@ -94,6 +94,20 @@ def test_code_that_polls_comes_to_an_end() -> None:
         assert found[-1] == "Completed"
 
 
+def test_answers_may_ask_bedrock_themselves(simulation: Simulation) -> None:
+    # Given answers that call a model
+    runtime: Any = boto3.client("bedrock-runtime")
+    asked = [{"role": "user", "content": [{"text": "Two words."}]}]
+    simulation.answers(
+        lambda record: str(runtime.converse(modelId=CLAUDE, messages=asked)) if record.record_id else None
+    )
+    bedrock = boto3.client("bedrock")
+    # When a job runs, then it completes
+    arn = submit(bedrock)
+    simulation.clock.advance(hours=1)
+    assert status(bedrock, arn) == "Completed"
+
+
 def test_accounts_and_regions_are_apart(simulation: Simulation) -> None:
     # Given a job in one Region
     arn = submit(boto3.client("bedrock"))

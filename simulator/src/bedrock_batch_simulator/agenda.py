@@ -39,6 +39,11 @@ class Agenda:
         self._entries: list[_Entry] = []
         self._ticking = False
 
+    @property
+    def ticking(self) -> bool:
+        """Whether things are happening, so that a call comes from within them."""
+        return self._ticking
+
     def clear(self) -> None:
         """Forget all that was to come."""
         self._entries.clear()

@@ -77,7 +77,8 @@ def mock_bedrock_batch(
         who = _principal(client)
         place = simulation.place_of(who, client.meta.region_name)
         with simulation.lock:
-            simulation.clock.advance(seconds_per_call)
+            if not simulation.agenda.ticking:
+                simulation.clock.advance(seconds_per_call)
         return answered(place, model, request)
 
     with patch.object(BaseClient, "_make_request", make_request):

@@ -384,3 +384,16 @@ def test_a_job_whose_results_are_being_written_cannot_be_stopped(world: World) -
     # then the job ends once, Completed
     job = simulator.jobs[arn.rpartition("/")[2]]
     assert [status for status, _ in job.timeline][-2:] == ["InProgress", "Completed"]
+
+
+def test_a_fault_that_was_used_up_stays_so_when_other_settings_change(world: World) -> None:
+    # Given a fault of one job, which has struck
+    simulator = world.simulator({**SMALL, "job_faults": [{"outcome": "Failed", "times": 1}]})
+    world.put("in/a.jsonl", records(1))
+    simulator.call("CreateModelInvocationJob", world.request("first"))
+    simulator.advance(60)
+    # When another setting changes, then the next job completes
+    simulator.configure({"events": {"loss_rate": 0.5}})
+    simulator.call("CreateModelInvocationJob", world.request("second"))
+    simulator.advance(60)
+    assert [job.status for job in simulator.jobs.values()] == ["Failed", "Completed"]

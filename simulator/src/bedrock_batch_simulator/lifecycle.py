@@ -91,8 +91,9 @@ class LifeCycle:
 
     def configure(self, config: Config) -> None:
         """Go on with other settings. Jobs keep the durations they began."""
+        if config.job_faults != self.config.job_faults:
+            self._hits.clear()
         self.config = config
-        self._hits.clear()
         for base_model in list(self._waiting):
             self._start_waiting(base_model, self.clock())
 

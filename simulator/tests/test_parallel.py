@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -83,3 +84,31 @@ def test_two_creates_at_once_with_the_same_token_make_one_job(
         first, second = (create.result(PATIENCE)["jobArn"] for create in creates)
     assert first == second
     assert len(bedrock.list_model_invocation_jobs()["invocationJobSummaries"]) == 1
+
+
+def test_a_job_that_overtakes_another_is_on_a_page_of_the_list(world: World) -> None:
+    # given a Create during whose look at S3 another one comes to its end
+    simulator = world.simulator()
+    plain = simulator.aws
+
+    class Overtaken:
+        def head_bucket(self, **given: Any) -> Any:
+            if simulator.aws is not plain:
+                simulator.aws = plain
+                simulator.call("CreateModelInvocationJob", world.request("second"))
+            return world.s3.head_bucket(**given)
+
+    simulator.aws = dataclasses.replace(plain, s3=Overtaken())
+    simulator.call("CreateModelInvocationJob", world.request("first"))
+
+    # when the jobs are listed in pages of one
+    names, token = list[str](), dict[str, str]()
+    while True:
+        page = simulator.call("ListModelInvocationJobs", {"maxResults": 1, **token})
+        names += [each["jobName"] for each in page["invocationJobSummaries"]]
+        if "nextToken" not in page:
+            break
+        token = {"nextToken": page["nextToken"]}
+
+    # then both are there
+    assert sorted(names) == ["first", "second"]

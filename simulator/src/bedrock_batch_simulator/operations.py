@@ -42,7 +42,6 @@ class Operations:
         with life.lock:
             if (earlier := self._with_same_token(request)) is not None:
                 return {"jobArn": earlier.arn}
-            number = life.next_number()
         tags = tags_of(request.get("tags", []))
         check_count(tags, "the job", "ValidationException")
         # What looks at IAM and S3 takes its time: the lock is free meanwhile, so that other calls go on.
@@ -63,7 +62,7 @@ class Operations:
             quota = life.config.model(base_model).max_active_jobs
             if life.active(base_model) >= quota:
                 raise rules.JOB_QUOTA.error(life.config.quota_error, model=base_model, quota=quota)
-            job = life.new_job(number, request)
+            job = life.new_job(life.next_number(), request)
             job.tags = tags
             return {"jobArn": job.arn}
 

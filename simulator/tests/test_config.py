@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -54,6 +55,16 @@ def test_a_configuration_survives_json() -> None:
         ({"job_faults": {}}, "job_faults: must be a list"),
         ({"job_faults": [{"outcome": "Lost"}]}, r"job_faults\[0\]\.outcome: must be one of"),
         ({"check_role": "no"}, "check_role: must be a boolean"),
+        ({"models": {"*": {"min_records": math.nan}}}, "min_records: must be a number up to"),
+        ({"models": {"*": {"max_in_progress": math.inf}}}, "max_in_progress: must be a number up to"),
+        ({"models": {"*": {"records_per_second": math.inf}}}, "records_per_second: must be a number up to"),
+        ({"default_timeout_hours": 10**400}, "default_timeout_hours: must be a number up to"),
+        ({"default_timeout_hours": 0}, "default_timeout_hours: must be between 1 and"),
+        ({"default_max_results": 0}, "default_max_results: must be at least 1"),
+        ({"record_faults": {"passing_codes": []}}, "passing_codes: must have at least one code"),
+        ({"record_faults": {"permanent_code": 200}}, "400 to 599, not 200"),
+        ({"inference_profiles": {"abc": 1}}, "inference_profiles.abc: must be a string"),
+        ({"bucket_owners": {"data": 123456789012}}, "bucket_owners.data: must be a string"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(data: dict[str, Any], words: str) -> None:
@@ -84,3 +95,13 @@ def test_the_clock_runs_at_its_speed_and_never_back() -> None:
     clock.set_speed(1)
     real[0] += 2
     assert passed() == 102
+
+
+@pytest.mark.parametrize("speed", [-1, math.nan, math.inf])
+def test_a_speed_that_is_none_is_refused(speed: float) -> None:
+    with pytest.raises(ConfigError, match="speed: must be between"):
+        SpeedClock(speed)
+    clock = SpeedClock()
+    with pytest.raises(ConfigError, match="speed: must be between"):
+        clock.set_speed(speed)
+    assert clock.speed == 1

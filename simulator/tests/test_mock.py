@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -231,3 +232,11 @@ def test_pytest_finds_the_fixture(pytester: pytest.Pytester) -> None:
     )
     # When pytest runs it, then it passes
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, 1e12])
+def test_a_time_that_has_no_date_is_refused(simulation: Simulation, seconds: float) -> None:
+    before = simulation.clock.now
+    with pytest.raises(ConfigError, match="at most"):
+        simulation.clock.advance(seconds)
+    assert simulation.clock.now == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import queue
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from bedrock_batch_simulator import Aws, Config, ControlError, SimulatorControl
 from bedrock_batch_simulator.control import main as health
 from bedrock_batch_simulator.server import Emitter, SimulatorServer
+from bedrock_batch_simulator.wire import Request
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import ClientError, ConnectionClosedError
 
@@ -244,6 +246,13 @@ def test_the_control_says_from_a_shell_whether_a_server_is_there(
         (lambda control: control.faults({"kind": "fire"}), "kind must be one of"),
         (lambda control: control.foreign("foo"), "names no model"),
         (lambda control: control.advance(-1), "not negative"),
+        (lambda control: control.advance(math.nan), "at most"),
+        (lambda control: control.advance(math.inf), "at most"),
+        (lambda control: control.clock(speed=math.inf), "at most"),
+        (lambda control: control.foreign(CLAUDE, math.inf), "at most"),
+        (lambda control: control.configure(models={"*": {"min_records": math.inf}}), "a number up to"),
+        (lambda control: control.faults({"kind": "throttling", "message": 1}), "must be a string"),
+        (lambda control: control._send("POST", "config", {"self": 1}), "unknown key 'self'"),
         (lambda control: control._send("POST", "clock", {"modes": 1}), "unknown key"),
         (lambda control: control._send("POST", "nothing"), "no control call"),
     ],
@@ -253,6 +262,22 @@ def test_a_wrong_control_call_is_refused_with_a_reason(
 ) -> None:
     with pytest.raises(ControlError, match=words):
         call(control)
+
+
+def test_a_control_call_nested_too_deeply_is_refused(server: SimulatorServer) -> None:
+    assert server.answer(Request("POST", "/_simulator/clock", (), b"[" * 100_000)).status == 400
+
+
+def test_a_signature_for_what_is_no_region_is_refused(world: World) -> None:
+    def beside(_: str, region: str) -> Aws:
+        return Aws(boto3.client("s3", region_name=region))
+
+    scope = "AWS4-HMAC-SHA256 Credential=test/20260101/b@d/bedrock/aws4_request, Signature=0"
+    request = Request("GET", "/model-invocation-jobs", (("Authorization", scope),), b"")
+    with SimulatorServer(beside, account=ACCOUNT, region=REGION) as server:
+        answer = server.answer(request)
+    assert answer.status == 403
+    assert b"valid region" in answer.body
 
 
 def test_events_that_the_bus_refuses_are_sent_again(bus: Bus, control: SimulatorControl) -> None:

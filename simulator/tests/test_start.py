@@ -277,3 +277,20 @@ def test_the_program_says_where_it_listens_and_ends_on_sigterm(tmp_path: Path) -
 )
 def test_the_role_is_looked_at_where_iam_is_somebody_elses(options: list[str], looks: bool) -> None:
     assert server._configuration(server._parser().parse_args(options)).check_role is looks
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--region", "b@d"], "--region: "),
+        (["--speed", "-1"], "speed: must be between"),
+        (["--answers-from", "http://[::1", "--answers-model", "m"], "is no base URL"),
+    ],
+)
+def test_an_option_of_a_wrong_value_is_told(
+    refused: Any, monkeypatch: pytest.MonkeyPatch, options: list[str], words: str
+) -> None:
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "123456789012")  # which the program takes out of its environment
+    said = refused(*options)
+    assert is_one_line(said)
+    assert words in said

@@ -6,8 +6,19 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+from .errors import ConfigError
+
 EPOCH = 1_767_225_600.0
 """2026-01-01T00:00:00Z, where virtual clocks start unless told otherwise."""
+
+
+_FASTEST = 1e9
+
+
+def _checked(speed: float) -> float:
+    if not 0 <= speed <= _FASTEST:
+        raise ConfigError(f"speed: must be between 0 and {_FASTEST:g}, not {speed!r}")
+    return speed
 
 
 class VirtualClock:
@@ -32,13 +43,14 @@ class VirtualClock:
 class SpeedClock:
     """Real time times a speed from now on, or standing still in mode "manual"; never goes back.
 
-    `source` measures real time in seconds and never goes back itself; exchangeable for tests.
+    `source` measures real time in seconds and never goes back itself; exchangeable for tests. Raises
+    ConfigError for a speed that is none.
     """
 
     def __init__(self, speed: float = 1.0, source: Callable[[], float] = time.monotonic) -> None:
         self._source = source
         self._base, self._mark = time.time(), source()
-        self.speed = speed
+        self.speed = _checked(speed)
         self.mode: Literal["wall", "manual"] = "wall"
 
     def __call__(self) -> float:
@@ -66,5 +78,6 @@ class SpeedClock:
 
     def set_speed(self, speed: float) -> None:
         """Let `speed` simulated seconds pass in each real one from now on."""
+        _checked(speed)
         self._rebase()
         self.speed = speed

@@ -16,6 +16,18 @@ from .models import base_model_id, geography
 
 _ERROR_STATUSES = range(400, 600)
 _SHARES = ("_rate", ".rate", ".fraction")
+_LARGEST = 10**12
+_LONGEST_HOURS = 100_000
+
+
+def _need(met: bool, path: str, what: str) -> None:
+    if not met:
+        raise ConfigError(f"{path}: {what}")
+
+
+def _need_status(code: int) -> None:
+    if code not in _ERROR_STATUSES:
+        raise ConfigError(f"code must be the HTTP status of an error, 400 to 599, not {code}")
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,11 @@ class RecordFaultConfig:
     permanent_rate: float = 0.0
     permanent_code: int = 400
 
+    def __post_init__(self) -> None:
+        _need(bool(self.passing_codes), "passing_codes", "must have at least one code")
+        for code in (*self.passing_codes, self.permanent_code):
+            _need_status(code)
+
 
 @dataclass(frozen=True)
 class RecordErrorConfig:
@@ -109,8 +126,7 @@ class RecordErrorConfig:
     message: str = rules.TOLD_ERROR.text()
 
     def __post_init__(self) -> None:
-        if self.code not in _ERROR_STATUSES:
-            raise ConfigError(f"code must be the HTTP status of an error, 400 to 599, not {self.code}")
+        _need_status(self.code)
 
 
 @dataclass(frozen=True)
@@ -187,6 +203,12 @@ class Config:
     system_inference_profiles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _need(self.default_max_results >= 1, "default_max_results", "must be at least 1")
+        _need(
+            1 <= self.default_timeout_hours <= _LONGEST_HOURS,
+            "default_timeout_hours",
+            f"must be between 1 and {_LONGEST_HOURS}",
+        )
         for model in self.models:
             self.model(model)
         self.errors_of_records()
@@ -298,18 +320,17 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if origin is not None or hint in (bool, str):
         kind, what = {bool: (bool, "a boolean"), str: (str, "a string")}.get(hint, (Mapping, "an object"))
         _need(isinstance(value, kind), path, f"must be {what}")
+        if origin is not None and arguments[1] is str:
+            for name, each in value.items():
+                _need(isinstance(each, str), f"{path}.{name}", "must be a string")
         return value
     return _number(hint, value, path)
 
 
 def _number(hint: Any, value: Any, path: str) -> Any:
     _need(isinstance(value, (int, float)) and not isinstance(value, bool), path, "must be a number")
+    _need(not value < 0, path, "must not be negative")
+    _need(value <= _LARGEST, path, f"must be a number up to {_LARGEST}")  # which NaN is not
     _need(hint is not int or value == int(value), path, f"must be an integer, not {value!r}")
-    _need(value >= 0, path, "must not be negative")
     _need(value <= 1 or not path.endswith(_SHARES), path, "is a share, so between 0 and 1")
     return hint(value)
-
-
-def _need(met: bool, path: str, what: str) -> None:
-    if not met:
-        raise ConfigError(f"{path}: {what}")

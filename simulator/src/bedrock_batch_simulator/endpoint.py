@@ -56,8 +56,12 @@ class OpenAIEndpoint:
         concurrency: int = 4,
         proxy: bool = False,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        try:
+            parts = urlsplit(url)
+            well_formed = parts.scheme in ("http", "https") and bool(parts.netloc)
+        except ValueError:
+            well_formed = False
+        if not well_formed:
             raise ConfigError(f"url: {url!r} is no base URL; write one such as http://127.0.0.1:11434/v1")
         if not model:
             raise ConfigError("model: must be the name of a model that the server has")

@@ -63,6 +63,9 @@ class Fault:
         times = data.get("times", None if "probability" in data else 1)
         if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
             raise ConfigError("fault: times must be a positive integer")
+        message = data.get("message")
+        if message is not None and not isinstance(message, str):
+            raise ConfigError("fault: message must be a string")
         return cls(**{**data, "times": times})
 
     @property

@@ -65,7 +65,7 @@ class Job:
         if self.started is None or self.answers is None:
             return 0
         elapsed = now - self.started - self.start_seconds
-        return max(0, min(self.answers.made, int(elapsed * self.rate + 1e-6)))
+        return int(max(0.0, min(self.answers.made, elapsed * self.rate + 1e-6)))
 
     def counts(self, now: float) -> dict[str, int]:
         """The counts that Get and List tell; none before validation."""

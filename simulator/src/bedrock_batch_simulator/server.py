@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, InvalidRegionError
+from botocore.utils import validate_region_name
 
 from .access import signer
 from .aws import Aws
@@ -30,7 +31,7 @@ from .events import put_events_entry
 from .faults import Fault
 from .http1 import HttpServer
 from .own_aws import OwnAws, signed_for
-from .simulation import Simulation
+from .simulation import LONGEST, Simulation
 from .validation import has_route, service_model
 from .wire import Request, Response, respond, response
 
@@ -228,7 +229,11 @@ class SimulatorServer:
 
     def _answer_api(self, request: Request) -> Response:
         given = dict(request.headers)
-        place = self.simulation.place_of(*signer(given))
+        try:
+            place = self.simulation.place_of(*signer(given))
+        except InvalidRegionError:
+            said = {"message": "Credential should be scoped to a valid region."}
+            return response(403, said, "InvalidSignatureException")
         return respond(place, request.method, request.target, request.body, given, pause=self.pause)
 
     # --- control API -----------------------------------------------------------------------------
@@ -240,7 +245,7 @@ class SimulatorServer:
                 raise ConfigError("the body must be a JSON object")
             name, _, query = request.target.removeprefix(_CONTROL).partition("?")
             return response(200, self.control(request.method, name, {**dict(parse_qsl(query)), **given}))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return response(400, {"message": str(error)})
         except LookupError as error:
             return response(404, {"message": str(error.args[0])})
@@ -285,7 +290,7 @@ class SimulatorServer:
 
     def _config(self, body: Mapping[str, Any]) -> dict[str, Any]:
         with self.lock:
-            self.simulation.configure(**body)
+            self.simulation.use(self.simulation.config.updated(body))
             return {"config": self.simulation.config.to_dict()}
 
     def _faults(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -369,8 +374,8 @@ def _only(body: Mapping[str, Any], *known: str) -> None:
 
 def _number(body: Mapping[str, Any], name: str, default: float | None = None) -> float:
     value = body.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise ConfigError(f"{name}: must be a number that is not negative")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LONGEST:
+        raise ConfigError(f"{name}: must be a number that is not negative, and at most {LONGEST}")
     return float(value)
 
 
@@ -451,6 +456,10 @@ def _configuration(options: argparse.Namespace) -> Config:
 def _server(options: argparse.Namespace, ended: threading.Event) -> SimulatorServer:
     """The server that the options ask for, listening. Raises ConfigError, OSError or RuntimeError."""
     service_model()
+    try:
+        validate_region_name(options.region)
+    except InvalidRegionError as error:
+        raise ConfigError(f"--region: {error}") from None
     config, beside = _configuration(options), _beside(options, ended)
     answers = (
         OpenAIEndpoint(options.answers_from, options.answers_model, concurrency=options.answers_threads)

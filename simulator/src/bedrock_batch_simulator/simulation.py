@@ -20,6 +20,8 @@ from .faults import Fault, Faults, Kind
 from .jobs import Job
 
 _ACCOUNT_DIGITS = 12
+LONGEST = 100 * 366 * 86_400
+"""How many seconds the time can be moved ahead at once: what is beyond the year 9999 has no date."""
 
 
 class Time:
@@ -41,6 +43,8 @@ class Time:
         total = seconds + 60 * minutes + 3600 * hours
         if total < 0:
             raise ConfigError(f"advance: time cannot go back by {-total} seconds")
+        if not total <= LONGEST:  # which NaN is not
+            raise ConfigError(f"advance: must be at most {LONGEST} seconds, not {total}")
         with self._lock:
             self._agenda.advance(total)
         self._answering.raise_raised()
@@ -112,7 +116,8 @@ class Simulation:
     @property
     def jobs(self) -> list[Job]:
         """All jobs, in the order of their submission; foreign ones too."""
-        found = [job for place in self.places for job in place.jobs.values()]
+        with self.lock:
+            found = [job for place in self.places for job in place.jobs.values()]
         return sorted(found, key=lambda job: job.submitted)
 
     def configure(self, **settings: Any) -> None:

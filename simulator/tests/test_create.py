@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
+import boto3
 import pytest
 from bedrock_batch_simulator import ApiError
+from botocore.config import Config as ClientConfig
 from botocore.exceptions import ClientError
 
 from .world import ACCOUNT, BUCKET, CLAUDE, NOVA, REGION, SMALL, World, create_role, records, trust
@@ -295,3 +298,15 @@ def test_get_shows_what_was_asked_for_and_the_defaults(world: World) -> None:
         "s3BucketOwner": ACCOUNT,
     }
     assert (by_arn["jobExpirationTime"] - by_arn["submitTime"]).total_seconds() == 48 * 3600
+
+
+@pytest.mark.parametrize("looks", [{}, {"check_buckets": False, "check_input": True}])
+def test_an_s3_that_is_not_there_is_a_fault_of_the_service(world: World, looks: dict[str, Any]) -> None:
+    simulator = world.simulator({**SMALL, **looks})
+    nobody = boto3.client(
+        "s3", endpoint_url="http://127.0.0.1:9", config=ClientConfig(retries={"total_max_attempts": 1})
+    )
+    simulator.aws = dataclasses.replace(simulator.aws, s3=nobody)
+    with pytest.raises(ApiError, match="Amazon S3 could not be reached") as caught:
+        simulator.call("CreateModelInvocationJob", world.request())
+    assert caught.value.code == "InternalServerException"

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from . import rules
 from .availability import Availability
@@ -94,6 +94,8 @@ class Operations:
             if is_passing(error):
                 raise rules.S3_DOWN.error() from error
             raise rules.BUCKET_MISSING.error(side=side, bucket=bucket) from None
+        except BotoCoreError as error:
+            raise rules.S3_DOWN.error() from error
 
     def _check_input(self, s3: Any, uri: str) -> None:
         place = Location.parse(uri)
@@ -104,6 +106,8 @@ class Operations:
             if is_passing(error):
                 raise rules.S3_DOWN.error() from error
             raise rules.INPUT_DENIED.error(uri=uri) from None
+        except BotoCoreError as error:
+            raise rules.S3_DOWN.error() from error
         if not found.get("Contents"):
             raise rules.INPUT_MISSING.error(uri=uri)
 

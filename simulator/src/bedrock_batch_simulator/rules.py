@@ -172,7 +172,7 @@ INPUT_DENIED = Rule(
     setting="check_input",
 )
 S3_DOWN = Rule(
-    "Where Amazon S3 answers with a fault of its own, so does Create.",
+    "Create fails where Amazon S3 answers with a fault of its own, or cannot be reached.",
     GUESSED,
     "no source",
     "InternalServerException",

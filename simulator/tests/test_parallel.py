@@ -10,11 +10,11 @@ from typing import Any
 
 import boto3
 import pytest
-from bedrock_batch_simulator import Aws, Config
+from bedrock_batch_simulator import ApiError, Aws, Config, Record
 from bedrock_batch_simulator.server import SimulatorServer
 from botocore.config import Config as ClientConfig
 
-from .world import ACCOUNT, REGION, SMALL, World
+from .world import ACCOUNT, NOVA, REGION, SMALL, World, converse
 
 PATIENCE = 20.0
 
@@ -112,3 +112,29 @@ def test_a_job_that_overtakes_another_is_on_a_page_of_the_list(world: World) -> 
 
     # then both are there
     assert sorted(names) == ["first", "second"]
+
+
+def test_calls_of_a_model_at_once_stay_within_its_quota(world: World) -> None:
+    # given a model that takes one call at a time, and answers that take until all others were refused
+    simulator = world.simulator({"models": {"*": {"max_concurrent_invocations": 1}}})
+    refused = threading.Semaphore(0)
+
+    def slow(_: Record) -> str:
+        return "late" if all(refused.acquire(timeout=PATIENCE) for _ in range(3)) else "never"
+
+    simulator.answering.callback = slow
+
+    def call(_: int) -> str:
+        try:
+            said = simulator.call("Converse", {"modelId": NOVA, **converse("Hello?")})
+        except ApiError as error:
+            refused.release()
+            return error.code
+        return str(said["output"]["message"]["content"][0]["text"])
+
+    # when four come at once
+    with ThreadPoolExecutor(4) as pool:
+        found = sorted(pool.map(call, range(4)))
+
+    # then one is answered, and holds no other up
+    assert found == [*["ThrottlingException"] * 3, "late"]

@@ -175,7 +175,7 @@ class Simulator(LifeCycle):
         effect.
         """
         if operation in RUNTIME_OPERATIONS:
-            return self.finish(self.begin(operation, params)).output
+            return self.invoke(operation, params)[1].output
         with self.lock:
             counts = self.calls[operation]
             counts["total"] += 1
@@ -185,6 +185,27 @@ class Simulator(LifeCycle):
         with self.lock:
             counts["ok"] += 1
         return answer
+
+    def invoke(
+        self, operation: str, params: Mapping[str, Any], pause: Callable[[float], None] | None = None
+    ) -> tuple[Invocation, Answer]:
+        """One call of `RUNTIME_OPERATIONS`, and what it comes to; `params` and errors as for `call`.
+
+        `pause` lets its latency pass (simulated seconds, also 0); without it there is none. Neither it nor
+        the answers of the user's own are called under the lock.
+        """
+        with self.lock:
+            invocation = self.begin(operation, params)
+        try:
+            if pause is not None:
+                pause(invocation.seconds)
+            self.think(invocation)
+        except BaseException:
+            with self.lock:
+                self.abandon(invocation)
+            raise
+        with self.lock:
+            return invocation, self.finish(invocation)
 
     def begin(self, operation: str, params: Mapping[str, Any]) -> Invocation:
         """Admit a call of `RUNTIME_OPERATIONS`; it holds its place until `finish` or `abandon`.

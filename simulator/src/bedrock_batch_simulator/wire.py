@@ -91,18 +91,7 @@ def respond(
 def _invoke(
     simulator: Simulator, operation: str, params: Mapping[str, Any], pause: Callable[[float], None] | None
 ) -> Response:
-    with simulator.lock:
-        invocation = simulator.begin(operation, params)
-    try:
-        if pause is not None:
-            pause(invocation.seconds)
-        simulator.think(invocation)
-    except BaseException:
-        with simulator.lock:
-            simulator.abandon(invocation)
-        raise
-    with simulator.lock:
-        said = simulator.finish(invocation)
+    invocation, said = simulator.invoke(operation, params, pause)
     if invocation.stream:
         return _stream(invocation, said)
     answer = response(_OK, said.output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from bedrock_batch_simulator import ApiError, Check, Config, Principal
@@ -194,3 +195,16 @@ def test_the_service_role_comes_before_the_caller(world: World) -> None:
     # then the answer is about the request, the role, and only then about the caller
     with pytest.raises(bedrock.exceptions.AccessDeniedException, match="not authorized"):
         bedrock.create_model_invocation_job(**request)
+
+
+@pytest.mark.parametrize("tags", [5, [5], [{"value": "b"}], "ab"])
+def test_tags_of_a_wrong_form_are_no_matter_of_the_policies(tags: Any) -> None:
+    told = Told()
+    told.access.check("TagResource", {"resourceARN": f"{JOBS}abcdefghijkl", "tags": tags}, WHO)
+    assert told.checks == [("bedrock:TagResource", f"{JOBS}abcdefghijkl")]
+
+
+def test_a_body_nested_too_deeply_is_no_matter_of_the_policies() -> None:
+    told = Told()
+    told.access.check("InvokeModel", {"modelId": HAIKU, "body": b"[" * 100_000}, WHO)
+    assert [action for action, _ in told.checks] == ["bedrock:InvokeModel"]

@@ -101,7 +101,12 @@ class Access:
 
 
 def _request_tags(params: Mapping[str, Any]) -> dict[str, str]:
-    return {f"aws:RequestTag/{each['key']}": str(each["value"]) for each in params.get("tags") or []}
+    given = params.get("tags")
+    return {
+        f"aws:RequestTag/{each['key']}": str(each.get("value"))
+        for each in (given if isinstance(given, list) else [])
+        if isinstance(each, Mapping) and "key" in each
+    }
 
 
 def _body(operation: str, params: Mapping[str, Any]) -> Any:
@@ -109,5 +114,5 @@ def _body(operation: str, params: Mapping[str, Any]) -> Any:
         return params
     try:
         return json.loads(params.get("body") or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}

@@ -12,7 +12,9 @@ from typing import Any
 import boto3
 import pytest
 from bedrock_batch_simulator import Aws, Config, ControlError, SimulatorControl
+from bedrock_batch_simulator import server as server_module
 from bedrock_batch_simulator.control import main as health
+from bedrock_batch_simulator.events import state_change
 from bedrock_batch_simulator.server import Emitter, SimulatorServer
 from bedrock_batch_simulator.wire import Request
 from botocore.config import Config as ClientConfig
@@ -294,3 +296,36 @@ def test_events_that_the_bus_refuses_are_sent_again(bus: Bus, control: Simulator
     control.wait_for(
         lambda state: state["events"]["retried"] == 2 and state["events"]["sent"] == 1, timeout=10
     )
+
+
+def test_an_event_that_cannot_be_sent_holds_no_other_up(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "_EMIT_TRIES", 1)
+
+    # given a client that cannot be made for one Region, and so fails in a way of its own
+    def client(_: str, region: str) -> Bus:
+        if region == "nowhere":
+            raise KeyError(region)
+        return bus
+
+    emitter = Emitter(client)
+    emitter.start()
+    # when its event comes before another, then the other is sent
+    event = state_change(
+        account=ACCOUNT,
+        region="nowhere",
+        name="job",
+        arn="arn",
+        model_arn="model",
+        status="Submitted",
+        message="",
+        created=0.0,
+        at=0.0,
+    )
+    emitter(event)
+    emitter({**event, "region": REGION})
+    assert bus.entries.get(timeout=10)["Source"] == "aws.bedrock"
+    emitter.close()
+
+
+def test_a_server_that_was_not_started_can_be_closed(world: World) -> None:
+    SimulatorServer(Aws(world.s3), emitter=Emitter(Bus())).close()

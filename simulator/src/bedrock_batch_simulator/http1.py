@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import socketserver
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +26,7 @@ class HttpServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    allow_reuse_address = os.name != "nt"  # where it would let two servers share a port
     request_queue_size = 512
 
     def __init__(self, host: str, port: int, answer: Callable[[Request], Response]) -> None:

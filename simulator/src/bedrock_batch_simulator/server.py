@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError, InvalidRegionError
+from botocore.exceptions import InvalidRegionError
 from botocore.utils import validate_region_name
 
 from .access import signer
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 _CONTROL = "/_simulator/"
 _EMIT_TRIES = 8
 _KEPT_EVENTS = 10_000
+_LOOK_SECONDS = 0.5
 _PROGRAM = "bedrock-batch-simulator"
 _LOOPBACK = "127.0.0.1"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 (compared with, not bound)
@@ -91,7 +92,7 @@ class Emitter:
         try:
             client = self._client_of(event["account"], event["region"])
             answer = client.put_events(Entries=[put_events_entry(event)])
-        except (BotoCoreError, ClientError):
+        except Exception:  # noqa: BLE001 (whatever it is, the events after this one are to be sent)
             return False
         return not answer.get("FailedEntryCount")
 
@@ -159,11 +160,12 @@ class SimulatorServer:
     def close(self) -> None:
         """End all threads and close the socket."""
         self._ended.set()
-        self._http.shutdown()
-        for thread in self._threads:
-            thread.join(10)
-        if self.emitter is not None:
-            self.emitter.close()
+        if self._threads[0].ident is not None:  # it was started
+            self._http.shutdown()
+            for thread in self._threads:
+                thread.join(10)
+            if self.emitter is not None:
+                self.emitter.close()
         self._http.server_close()
 
     def __enter__(self) -> Self:
@@ -513,7 +515,8 @@ def main(arguments: list[str] | None = None) -> int:
     with server:
         if not ended.is_set():
             print(f"Amazon Bedrock batch simulator listening on {server.url}", flush=True)
-        ended.wait()
+        while not ended.wait(_LOOK_SECONDS):
+            pass  # on Windows nothing interrupts a wait without an end, not even Ctrl+C
     return 0
 
 

@@ -347,3 +347,25 @@ def test_wrong_errors_are_refused(sim: Simulation, errors: Any, words: str) -> N
     with pytest.raises(ConfigError) as caught:
         sim.configure(record_errors=errors)
     assert words in str(caught.value)
+
+
+def test_answers_may_call_a_model_themselves(sim: Simulation) -> None:
+    # given answers to the records of jobs that ask another model on demand, which answers by itself
+    def asked(record: Record) -> str | None:
+        if not record.job_name:
+            return None
+        said = boto3.client("bedrock-runtime").converse(modelId=NOVA, **converse("Is water wet?"))
+        return f"It says: {said['output']['message']['content'][0]['text']}"
+
+    sim.answers(asked)
+    # when a job runs, then its records have what that model said
+    (line,) = run(sim, jsonl(converse("Hello?")), NOVA).values()
+    text = line["modelOutput"]["output"]["message"]["content"][0]["text"]
+    assert text.startswith("It says: 3 words")
+
+
+def test_a_reset_by_the_answers_ends_the_job(sim: Simulation) -> None:
+    sim.answers(lambda _: sim.reset())
+    submit(jsonl(message("One?"), message("Two?")))
+    sim.clock.advance(hours=1)
+    assert sim.jobs == []

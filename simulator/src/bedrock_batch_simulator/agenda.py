@@ -41,7 +41,7 @@ class Agenda:
 
     @property
     def ticking(self) -> bool:
-        """Whether things are happening, so that a call comes from within them."""
+        """Whether things are happening right now, so that time cannot be moved."""
         return self._ticking
 
     def clear(self) -> None:
@@ -89,7 +89,9 @@ class Agenda:
         if move is None:
             raise ConfigError("advance needs a clock that can be set, such as VirtualClock")
         if self._ticking:
-            raise RuntimeError("advance was called from within emit: time cannot move while things happen")
+            raise RuntimeError(
+                "advance was called from within an answer or an event: time cannot move while things happen"
+            )
         target, done = self.clock() + seconds, self.tick()
         while (due := self.next_due()) is not None and due <= target:
             move(due)

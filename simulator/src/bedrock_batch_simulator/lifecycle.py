@@ -77,6 +77,7 @@ class LifeCycle:
     def forget(self) -> None:
         """Forget all jobs; ids go on."""
         for job in getattr(self, "jobs", {}).values():
+            job.epoch += 1  # so that what is at work on it gives up
             if job.answers is not None:
                 job.answers.close()
         self.jobs: dict[str, Job] = {}

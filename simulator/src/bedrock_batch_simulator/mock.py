@@ -77,7 +77,7 @@ def mock_bedrock_batch(
         who = _principal(client)
         place = simulation.place_of(who, client.meta.region_name)
         with simulation.lock:
-            if not simulation.agenda.ticking:
+            if not simulation.agenda.ticking:  # else the answers of the user's own are calling
                 simulation.clock.advance(seconds_per_call)
         return answered(place, model, request)
 

@@ -169,8 +169,11 @@ class Answers:
                 yield self._lines.read(size)
 
     def close(self) -> None:
-        """Give up the lines; the counts stay."""
+        """Give up the lines and where they are; what `made` and `successes` tell stays."""
         self._lines.close()
+        for each in (self._ends, self._tokens_in, self._tokens_out):
+            del each[1:]
+        del self._files[:]
 
 
 def fails_for_good(seed: int, record_faults: RecordFaultConfig, model_input: Mapping[str, Any]) -> bool:
@@ -379,9 +382,9 @@ def process(
 
         lines = (read(index) for index in _order(spec, job.total)[answers.made : planned])
         for made in _side_by_side(result, lines, answering.concurrency):
-            answers.add(*made)
             if not going():
                 return
+            answers.add(*made)
 
 
 def _side_by_side(work: Callable[..., Any], given: Iterator[tuple[Any, ...]], threads: int) -> Iterator[Any]:

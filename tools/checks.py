@@ -21,12 +21,13 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tools import terraform_env, venv
+from tools import attached, terraform_env, venv
 
 ROOT = terraform_env.ROOT
 BUILD = ROOT / ".build"
@@ -101,16 +102,19 @@ def terraform_in(root: Path, *arguments: str, text: str = "") -> subprocess.Comp
 
 def terraform_at(root: Path, name: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run Terraform in any folder; its data are kept under ``name``. ``text``: what it reads."""
-    return subprocess.run(
-        ["terraform", *arguments],
-        env=terraform_env.environment(BUILD / "terraform" / name) | DUMMY_KEYS,
-        cwd=root,
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=TERRAFORM_TIMEOUT,
-        check=False,
-    )
+    data_dir = BUILD / "terraform" / name
+    with ExitStack() as started:
+        more = started.enter_context(attached.provider(data_dir)) if arguments[0] == "test" else {}
+        return subprocess.run(
+            ["terraform", *arguments],
+            env=terraform_env.environment(data_dir) | DUMMY_KEYS | more,
+            cwd=root,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=TERRAFORM_TIMEOUT,
+            check=False,
+        )
 
 
 #: Keys for runs that reach no AWS: `terraform test` with mocked providers.

@@ -292,7 +292,10 @@ def terminal(person: Person) -> Iterator[Callable[..., Terminal]]:
         opened.append(Terminal(person, columns, *arguments))
         return opened[-1]
 
+    # A shell that runs the tests in the background has them ignore Ctrl-C, and so would the commands.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield open_one
+    signal.signal(signal.SIGINT, before)
     for each in opened:
         each.close()
 

@@ -358,3 +358,19 @@ def test_the_quick_pattern_of_names_is_the_one_of_the_model(name: str) -> None:
 
     # then ours lets the same names pass
     assert (not list(faults(shape, name, "jobName"))) is wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("InvokeModel", {"temperature": 0.5, "top_p": 0.9}),
+        ("Converse", {"inferenceConfig": {"temperature": 0.5, "topP": 0.9}}),
+    ],
+)
+def test_haiku_4_5_takes_temperature_or_top_p(kind: str, more: dict[str, Any]) -> None:
+    # given a body with both
+    body = {**(converse("Hello.") if kind == "Converse" else message("Hello.")), **more}
+    # when the model is asked, then it refuses, where others answer
+    refused = expected_output("us.anthropic.claude-haiku-4-5-20251001-v1:0", kind, body)
+    assert "cannot both be specified" in refused["error"]["errorMessage"]
+    assert "modelOutput" in expected_output("us.anthropic.claude-3-haiku-20240307-v1:0", kind, body)

@@ -10,7 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
-from bedrock_batch_simulator import ConfigError, Simulation, mock_bedrock_batch
+from bedrock_batch_simulator import ConfigError, Simulation, expected_output, mock_bedrock_batch
 from moto import mock_aws
 
 from .world import CLAUDE, message
@@ -40,15 +40,15 @@ def submit(bedrock: Any, name: str = "job", **change: Any) -> str:
     if not s3.list_buckets()["Buckets"]:
         s3.create_bucket(Bucket="data", CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
     s3.put_object(Bucket="data", Key="in/a.jsonl", Body=RECORDS)
-    return str(
-        bedrock.create_model_invocation_job(
-            jobName=name,
-            roleArn="arn:aws:iam::123456789012:role/bedrock",
-            modelId=CLAUDE,
-            inputDataConfig={"s3InputDataConfig": {"s3Uri": "s3://data/in/a.jsonl"}},
-            **{"outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://data/out/"}}, **change},
-        )["jobArn"]
-    )
+    request = {
+        "jobName": name,
+        "roleArn": "arn:aws:iam::123456789012:role/bedrock",
+        "modelId": CLAUDE,
+        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": "s3://data/in/a.jsonl"}},
+        "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://data/out/"}},
+        **change,
+    }
+    return str(bedrock.create_model_invocation_job(**request)["jobArn"])
 
 
 def status(bedrock: Any, arn: str) -> str:
@@ -139,15 +139,21 @@ def test_the_account_of_an_assumed_role_is_that_of_moto(simulation: Simulation) 
     made = boto3.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
     session = boto3.Session(made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
     # When it creates a job, then the job is of that account
-    assert ":444455556666:" in submit(session.client("bedrock"))
+    assert ":444455556666:" in submit(session.client("bedrock"), roleArn=role)
 
 
 def test_roles_and_keys_of_another_account_are_not_looked_for() -> None:
     # Given a job of another account with a key that is not in that of the test
     with mock_aws(), mock_bedrock_batch(check_role=True) as simulation:
         bedrock = boto3.client("bedrock", aws_access_key_id="111122223333", aws_secret_access_key="test")
-        result = {"s3Uri": "s3://data/out/", "s3EncryptionKeyId": "alias/theirs"}
-        arn = submit(bedrock, outputDataConfig={"s3OutputDataConfig": result})
+        ours = {"s3BucketOwner": "123456789012"}
+        result = {"s3Uri": "s3://data/out/", "s3EncryptionKeyId": "alias/theirs", **ours}
+        arn = submit(
+            bedrock,
+            roleArn="arn:aws:iam::111122223333:role/batch",
+            inputDataConfig={"s3InputDataConfig": {"s3Uri": "s3://data/in/a.jsonl", **ours}},
+            outputDataConfig={"s3OutputDataConfig": result},
+        )
         # When it runs, then it completes, and says what was not checked
         simulation.clock.advance(hours=1)
         assert status(bedrock, arn) == "Completed"
@@ -218,20 +224,88 @@ def test_models_on_demand_are_answered_too(simulation: Simulation) -> None:
 pytest_plugins = ("pytester",)
 
 
+def test_after_its_end_time_no_longer_passes_and_the_jobs_can_be_looked_at() -> None:
+    # Given a simulation that has ended
+    with mock_aws(), mock_bedrock_batch() as simulation:
+        submit(boto3.client("bedrock"))
+    # When time is moved, then nothing of it reaches AWS
+    with pytest.raises(ConfigError, match="has ended"):
+        simulation.clock.advance(hours=1)
+    assert [job.status for job in simulation.jobs] == ["Submitted"]
+
+
+def test_a_bucket_of_another_account_fails_the_job(simulation: Simulation) -> None:
+    # Given a job that names another owner of its bucket than moto has
+    bedrock: Any = boto3.client("bedrock")
+    source = {"s3Uri": "s3://data/in/a.jsonl", "s3BucketOwner": "999999999999"}
+    arn = submit(bedrock, inputDataConfig={"s3InputDataConfig": source})
+    # When it runs, then it fails
+    simulation.clock.advance(hours=1)
+    found = bedrock.get_model_invocation_job(jobIdentifier=arn)
+    assert (found["status"], found["message"]) == (
+        "Failed",
+        "Input bucket data is not owned by the expected account.",
+    )
+
+
+def test_a_role_of_another_account_is_refused(simulation: Simulation) -> None:
+    bedrock = boto3.client("bedrock")
+    with pytest.raises(bedrock.exceptions.ValidationException, match="Cross-account pass role"):
+        submit(bedrock, roleArn="arn:aws:iam::999999999999:role/bedrock")
+
+
+@pytest.mark.parametrize(
+    "options", [{"seconds_per_call": -1}, {"speed": -5}, {"account": "12"}, {"min_records": 1}], ids=str
+)
+def test_a_wrong_option_is_told_at_once(options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(ConfigError, match=name), mock_bedrock_batch(**options):
+        pass
+
+
+def test_answers_that_cannot_be_called_are_told_at_once(simulation: Simulation) -> None:
+    wrong: Any = "yes"
+    with pytest.raises(ConfigError, match="must be a callable"):
+        simulation.answers(wrong)
+
+
+def test_a_tool_that_is_called_on_demand_has_its_input(simulation: Simulation) -> None:
+    # Given a tool that has to be used
+    schema = {"type": "object", "properties": {"even": {"type": "boolean"}}, "required": ["even"]}
+    tools = [{"toolSpec": {"name": "say", "inputSchema": {"json": schema}}}]
+    body = {
+        "messages": [{"role": "user", "content": [{"text": "Is 4 even?"}]}],
+        "toolConfig": {"tools": tools, "toolChoice": {"any": {}}},
+    }
+    # When Converse is called, then its answer is the expected one, with the tool's input
+    runtime: Any = boto3.client("bedrock-runtime")
+    said = runtime.converse(modelId=CLAUDE, **body)["output"]
+    expected = expected_output(CLAUDE, "Converse", body, on_demand=True)["modelOutput"]["output"]
+    assert said == expected
+    assert isinstance(said["message"]["content"][-1]["toolUse"]["input"]["even"], bool)
+
+
 def test_pytest_finds_the_fixture(pytester: pytest.Pytester) -> None:
     # Given a test that asks for the fixture by its name
     pytester.makepyfile(
         """
         import boto3
+        import pytest
 
         def test_it(mock_bedrock_batch):
             assert boto3.client("bedrock", "us-east-1").list_model_invocation_jobs()
             boto3.client("s3", "us-east-1").create_bucket(Bucket="moto")
             assert mock_bedrock_batch.jobs == []
+
+        @pytest.mark.mock_bedrock_batch(seconds_per_call=60)
+        def test_time_passes(mock_bedrock_batch):
+            before = mock_bedrock_batch.clock.now
+            boto3.client("bedrock", "us-east-1").list_model_invocation_jobs()
+            assert (mock_bedrock_batch.clock.now - before).total_seconds() == 60
         """
     )
     # When pytest runs it, then it passes
-    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("--strict-markers").assert_outcomes(passed=2)
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, 1e12])

@@ -23,6 +23,6 @@ def test_the_first_one_runs_a_job_to_its_results(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("number", range(1, len(BLOCKS)))
 def test_each_runs(number: int, capsys: pytest.CaptureFixture[str]) -> None:
-    names = {"boto3": boto3, "mock_aws": mock_aws, "mock_bedrock_batch": mock_bedrock_batch}
+    names = {"boto3": boto3, "mock_aws": mock_aws, "mock_bedrock_batch": mock_bedrock_batch, "pytest": pytest}
     exec(BLOCKS[number], names)  # noqa: S102
     assert ("yes" in capsys.readouterr().out) == ("print(" in BLOCKS[number])

@@ -40,6 +40,13 @@ def check(base_model: str, invocation_type: str, body: Mapping[str, Any], *, on_
     if invocation_type == "Converse" and "toolConfig" in body and not on_demand:
         raise RecordError(400, rules.CONVERSE_TOOLS.text())
     family_of(base_model, invocation_type).check(body)
+    if base_model.startswith(rules.ONE_OF_TWO.value):
+        settings = (body.get("inferenceConfig") or {}) if invocation_type == "Converse" else body
+        if (
+            settings.get("temperature") is not None
+            and settings.get("topP", settings.get("top_p")) is not None
+        ):
+            raise RecordError(400, rules.ONE_OF_TWO.text())
 
 
 def answer(base_model: str, invocation_type: str, body: Mapping[str, Any]) -> Answer:

@@ -37,6 +37,7 @@ class Aws:
       results above 64 MiB; for the rights of the service role also head_object and get_bucket_policy).
     - `iam`, `kms`, `ec2`: boto3 clients; what would be asked of one that is None is taken as it is.
     - `authorize`: decides who may do what; None lets everybody do everything.
+    - `bucket_owner`: gives the account of a bucket, "" where it does not know.
     - `s3_as`: gives the S3 client with which a job's service role, by its ARN, reaches the job's data; None
       takes `s3`.
     """
@@ -47,6 +48,7 @@ class Aws:
     ec2: Any = None
     authorize: Authorizer | None = None
     s3_as: Callable[[str], Any] | None = None
+    bucket_owner: Callable[[str], str] | None = None
 
     def s3_of(self, role_arn: str) -> Any:
         """S3 as a job's service role reaches it."""

@@ -291,8 +291,11 @@ def _build(cls: type, data: Any, path: str) -> Any:
     hints = _hints(cls)
     unknown = sorted(set(data) - set(hints))
     if unknown:
+        name, hint = unknown[0], ""
+        if cls is Config and name in _hints(ModelConfig):
+            hint = f' ({name} is a setting of a model: {{"models": {{"*": {{"{name}": …}}}}}})'
         raise ConfigError(
-            f"{path or 'config'}: unknown key {unknown[0]!r}; known: {', '.join(sorted(hints))}"
+            f"{path or 'config'}: unknown key {name!r}{hint}; known: {', '.join(sorted(hints))}"
         )
     values = {key: _convert(hints[key], value, f"{path}.{key}".lstrip(".")) for key, value in data.items()}
     try:

@@ -19,7 +19,7 @@ from .aws import Aws, Principal
 from .clock import SpeedClock, VirtualClock
 from .config import Config
 from .errors import ConfigError
-from .simulation import Simulation, account_in_key
+from .simulation import LONGEST, Simulation, account_in_key
 from .validation import OPERATIONS, TAG_OPERATIONS
 from .wire import answered
 
@@ -53,6 +53,8 @@ def mock_bedrock_batch(
     Raises ConfigError at the first call when there is no S3 that is safe to use, and for a wrong setting.
     There are no retries by botocore: each fault reaches the caller.
     """
+    if not 0 <= seconds_per_call <= LONGEST:
+        raise ConfigError(f"seconds_per_call: must be between 0 and {LONGEST}, not {seconds_per_call}")
     clock = SpeedClock(speed) if speed else VirtualClock(time.time())
     own = account or os.environ.get("MOTO_ACCOUNT_ID", "123456789012")
     simulation = Simulation(
@@ -81,8 +83,11 @@ def mock_bedrock_batch(
                 simulation.clock.advance(seconds_per_call)
         return answered(place, model, request)
 
-    with patch.object(BaseClient, "_make_request", make_request):
-        yield simulation
+    try:
+        with patch.object(BaseClient, "_make_request", make_request):
+            yield simulation
+    finally:
+        simulation.close()
 
 
 def _is_of_another_resource(model: OperationModel, request: Mapping[str, Any]) -> bool:
@@ -113,15 +118,21 @@ def _account_of(who: Principal) -> str:
 
 
 def _beside(s3: Any, region: str, *, at_home: bool) -> Aws:
-    if s3 is None and not _moto_is_on() and not _emulated():
+    if s3 is None and not _moto_is_on() and not is_emulated():
         raise ConfigError(_NO_S3)
     if s3 is not None:
         return Aws(s3)
     # Roles, keys and networks of another account are not where these clients look; buckets are everybody's.
     names = ("s3", "iam", "kms", "ec2") if at_home else ("s3",)
     client: Any = boto3.client
-    return Aws(**{name: client(name, region_name=region) for name in names})
+    return Aws(**{name: client(name, region_name=region) for name in names}, bucket_owner=_bucket_owner)
 
 
-def _emulated() -> bool:
+def _bucket_owner(bucket: str) -> str:
+    known = sys.modules.get("moto.s3.models") if _moto_is_on() else None
+    return str(known.s3_backends.bucket_accounts.get(bucket, ("", ""))[1]) if known else ""
+
+
+def is_emulated() -> bool:
+    """Whether the environment names an emulator of AWS."""
     return bool(os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL_S3"))

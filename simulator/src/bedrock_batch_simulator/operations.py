@@ -18,7 +18,7 @@ from .lifecycle import LifeCycle, iso
 from .models import model_arn
 from .paging import read_token, write_token
 from .records import Location
-from .roles import check_role
+from .roles import check_account, check_role
 from .tags import Tags, check_count, tags_of
 
 
@@ -77,6 +77,7 @@ class Operations:
     def check_role(self, params: Mapping[str, Any]) -> None:
         """Raise `ApiError` unless Bedrock may assume the service role that a Create names."""
         life = self._life
+        check_account(str(params.get("roleArn")), life.account)
         if life.aws.iam is not None and life.config.check_role:
             arn = life.job_arn(life.job_id(0))
             check_role(life.aws.iam, str(params.get("roleArn")), life.account, arn)

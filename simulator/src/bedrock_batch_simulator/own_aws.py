@@ -5,6 +5,7 @@ Needs what the extra `server` brings: moto with Flask.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import re
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from .aws import Principal
+from .aws import Aws, Principal
 from .emulator import Emulator
 from .errors import ConfigError
 from .simulation import account_in_key
@@ -51,11 +52,20 @@ class OwnAws(Emulator):
                 # Imported here: they are only in the extra `server`, and slow to import.
                 from moto.iam import models  # noqa: PLC0415
                 from moto.moto_server import werkzeug_app  # noqa: PLC0415
+                from moto.s3 import models as s3_models  # noqa: PLC0415
         except ImportError as error:
             raise ConfigError(f"{MISSING} ({error})") from None
         super().__init__("", account)
         self._iam: Any = models
+        self._s3: Any = s3_models
         self._app = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
+
+    def __call__(self, account: str, region: str) -> Aws:
+        """The services in an account and a Region."""
+        return dataclasses.replace(super().__call__(account, region), bucket_owner=self._owner)
+
+    def _owner(self, bucket: str) -> str:
+        return str(self._s3.s3_backends.bucket_accounts.get(bucket, ("", ""))[1])
 
     def account_of(self, who: Principal) -> str:
         """The account of a caller."""

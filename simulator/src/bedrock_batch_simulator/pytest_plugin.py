@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -14,18 +13,27 @@ if TYPE_CHECKING:
     from .simulation import Simulation
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line(
+        "markers", "mock_bedrock_batch(**options): what the fixture mock_bedrock_batch is made with"
+    )
+
+
 @pytest.fixture(name="mock_bedrock_batch")
-def _mock_bedrock_batch() -> Iterator[Simulation]:
+def _mock_bedrock_batch(request: pytest.FixtureRequest) -> Iterator[Simulation]:
     """Amazon Bedrock's batch inference, simulated: see `bedrock_batch_simulator.mock_bedrock_batch`.
 
-    The job's data are in moto's S3, unless AWS_ENDPOINT_URL names another emulator.
+    The job's data are in moto's S3, unless AWS_ENDPOINT_URL names another emulator. A marker of the same name
+    gives options: `@pytest.mark.mock_bedrock_batch(seconds_per_call=60)`.
     """
     # Imported here: pytest loads this file in every session, also where no test asks for the fixture.
-    from .mock import mock_bedrock_batch  # noqa: PLC0415
+    from .mock import is_emulated, mock_bedrock_batch  # noqa: PLC0415
 
+    marker = request.node.get_closest_marker("mock_bedrock_batch")
     with ExitStack() as stack:
-        if "AWS_ENDPOINT_URL" not in os.environ and find_spec("moto"):
+        if not is_emulated() and find_spec("moto"):
             from moto import mock_aws  # noqa: PLC0415
 
             stack.enter_context(mock_aws())
-        yield stack.enter_context(mock_bedrock_batch())
+        yield stack.enter_context(mock_bedrock_batch(**(marker.kwargs if marker else {})))

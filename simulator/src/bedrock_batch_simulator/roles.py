@@ -15,14 +15,18 @@ SERVICE = "bedrock.amazonaws.com"
 _BEDROCK = Principals(frozenset({"*", f"Service:{SERVICE}"}))
 
 
+def check_account(role_arn: str, account: str) -> None:
+    """Raise a ValidationException (`ApiError`) unless the role is of the account."""
+    if _account(role_arn) not in ("", account):
+        raise rules.ROLE_ACCOUNT.error(role=role_arn)
+
+
 def check_role(iam: Any, role_arn: str, account: str, job_arn: str) -> None:
     """Raise a ValidationException (`ApiError`) unless the role is there and trusts Bedrock for this job.
 
     `iam` is an IAM client. The trust policy's statements are evaluated with `aws:SourceAccount` = `account`
     and `aws:SourceArn` = `job_arn`; a condition on a key that the call does not have is not met.
     """
-    if _account(role_arn) not in ("", account):
-        raise rules.ROLE_ACCOUNT.error(role=role_arn)
     role = _role(iam, role_arn)
     if role is None:
         raise rules.ROLE_MISSING.error(role=role_arn)

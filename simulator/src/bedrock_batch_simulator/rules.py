@@ -112,7 +112,6 @@ ROLE_ACCOUNT = Rule(
     "users' reports",
     _INVALID,
     "Cross-account pass role is not allowed: {role}",
-    setting="check_role",
 )
 ROLE_MISSING = Rule(
     "The role must exist.",
@@ -410,7 +409,7 @@ RECORD_ID = Rule(
     value=11,
 )
 CHANGED = Rule(
-    "A job fails when an input file changes while it runs.",
+    "A job fails when an input file changes between Validating and InProgress. Later ones are not noticed.",
     GUESSED,
     "no source",
     says="Input file {name} changed while the job was running.",
@@ -443,7 +442,7 @@ RESULT_ERRORS = Rule(
 )
 KEPT_RESULTS = Rule(
     "Jobs that end Stopped, Expired or PartiallyCompleted keep the results of the records they had processed;"
-    " Failed ones have none.",
+    " Failed ones have none, unless Amazon S3 fails them while they run.",
     DOCUMENTED,
     f"{_GUIDE}“Stop a batch inference job”; the latter is guessed",
 )
@@ -455,6 +454,14 @@ RESULT_UPDATES = Rule(
     " and how often, is guessed",
     value=10,
     setting="result_update_seconds",
+)
+ONE_OF_TWO = Rule(
+    "Claude Haiku 4.5 refuses a record with both temperature and top_p; its job ends Completed.",
+    SEEN,
+    "one user's job of 500 records; the words are those of other users' calls on demand",
+    "400 of the record",
+    "`temperature` and `top_p` cannot both be specified for this model. Please use only one.",
+    value="anthropic.claude-haiku-4-5",
 )
 CONVERSE_TOOLS = Rule(
     "toolConfig in a record of a Converse job fails that record.",

@@ -29,23 +29,32 @@ class Time:
 
     def __init__(self, agenda: Agenda, lock: threading.RLock, answering: Answering) -> None:
         self._agenda, self._lock, self._answering = agenda, lock, answering
+        self._closed = False
+
+    def close(self) -> None:
+        """Let no more time pass."""
+        self._closed = True
 
     @property
     def now(self) -> dt.datetime:
         """The simulated time, in UTC."""
         return dt.datetime.fromtimestamp(self._agenda.clock(), dt.UTC)
 
-    def advance(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0) -> None:
+    def advance(
+        self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0, days: float = 0.0
+    ) -> None:
         """Move the time ahead, and let all happen on the way that falls due, in order.
 
         What `Simulation.answers` raised on the way is raised then.
         """
-        total = seconds + 60 * minutes + 3600 * hours
+        total = seconds + 60 * minutes + 3600 * hours + 86_400 * days
         if total < 0:
             raise ConfigError(f"advance: time cannot go back by {-total} seconds")
         if not total <= LONGEST:  # which NaN is not
             raise ConfigError(f"advance: must be at most {LONGEST} seconds, not {total}")
         with self._lock:
+            if self._closed:
+                raise ConfigError("advance: the simulation has ended, and with it its AWS")
             self._agenda.advance(total)
         self._answering.raise_raised()
 
@@ -71,6 +80,8 @@ class Simulation:
         seed: int = 0,
         config: Config | None = None,
     ) -> None:
+        if len(account) != _ACCOUNT_DIGITS or not account.isdecimal():
+            raise ConfigError(f"account: must have twelve digits, not {account!r}")
         self.lock = threading.RLock()
         self.account, self.region, self.seed = account, region, seed
         self.agenda = Agenda(clock)
@@ -155,6 +166,8 @@ class Simulation:
         Any other exception fails the job, and is raised by the `clock.advance` that came to it, or by the
         call; it is logged too, for a server.
         """
+        if callback is not None and not callable(callback):
+            raise ConfigError(f"answers: must be a callable that takes a record, or None, not {callback!r}")
         self._answering.callback = callback
 
     def fail(self, record_id: str, code: int | None = 400, message: str | None = None) -> None:
@@ -175,11 +188,21 @@ class Simulation:
         with self.lock:
             return self.place(account, region).add_foreign(model_id, count, hours * 3600)
 
+    def close(self) -> None:
+        """End: time no longer passes; jobs, counts and events can still be looked at."""
+        with self.lock:
+            self.agenda.clear()
+            self.clock.close()
+            for job in self.jobs:
+                if job.answers is not None:
+                    job.answers.close()
+
     def reset(self) -> None:
         """Forget jobs, counts, faults and what is to come; the configuration and the clock stay."""
         with self.lock:
             self.faults.clear()
             self.agenda.clear()
+            self.events.clear()
             for place in self.places:
                 place.forget()
 

@@ -77,6 +77,8 @@ class Surroundings:
         # Without the owner, Bedrock takes the job's own account, whatever the policy of the bucket says.
         told = place.get("s3BucketOwner", self._account)
         known = self._config.bucket_owners.get(bucket)
+        if known is None and self._aws.bucket_owner is not None:
+            known = self._aws.bucket_owner(bucket) or None
         wrong = rules.BUCKET_OWNER.failure(side=side, bucket=bucket)
         if known not in (None, told):
             raise wrong

@@ -234,6 +234,8 @@ def only_modelled(operation: str, answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shaped(shape: Shape, value: Any) -> Any:
+    if getattr(shape, "is_document_type", False):
+        return value
     if isinstance(shape, StructureShape):
         return {
             name: _shaped(member, value[name])

@@ -29,6 +29,9 @@ _KINDS = {
 }
 
 
+ERROR_STATUSES = range(400, 600)
+
+
 class RecordError(Exception):
     """The model refuses one record: `code` (an HTTP status) and `message` stand in the record's `error`.
 
@@ -36,6 +39,10 @@ class RecordError(Exception):
     """
 
     def __init__(self, code: int, message: str) -> None:
+        if code not in ERROR_STATUSES:
+            raise ValueError(
+                f"RecordError: code must be the HTTP status of an error, 400 to 599, not {code!r}"
+            )
         super().__init__(message)
         self.code = code
         self.message = message

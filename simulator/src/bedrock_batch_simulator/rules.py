@@ -226,13 +226,13 @@ DURATIONS = Rule(
 TIMED_OUT = Rule(
     "A job that has not begun when its time is up ends Expired.",
     DECLARED,
-    f"{_MODEL}, ModelInvocationJobStatus",
+    f"{_MODEL}, ModelInvocationJobStatus; the words are guessed",
     says="The batch inference job timed out before it was completed.",
 )
 CUT_SHORT = Rule(
     "A job that has begun when its time is up ends PartiallyCompleted, and keeps the results it has.",
     DECLARED,
-    f"{_MODEL}, ModelInvocationJobStatus",
+    f"{_MODEL}, ModelInvocationJobStatus; the words are guessed",
     says="The batch inference job timed out before all records were processed.",
     value="PartiallyCompleted",
     setting="timeout_status",

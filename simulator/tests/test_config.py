@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -105,3 +108,26 @@ def test_a_speed_that_is_none_is_refused(speed: float) -> None:
     with pytest.raises(ConfigError, match="speed: must be between"):
         clock.set_speed(speed)
     assert clock.speed == 1
+
+
+def test_the_clock_goes_not_back_for_who_reads_it_while_it_is_set() -> None:
+    # given a clock whose speed is set over and over by another thread
+    clock, end = SpeedClock(1000), time.monotonic() + 0.3
+    interval = sys.getswitchinterval()
+
+    def set_it() -> None:
+        while time.monotonic() < end:
+            clock.set_speed(1000)
+
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=set_it)
+    thread.start()
+    # when it is read meanwhile
+    last, back = clock(), 0.0
+    while time.monotonic() < end:
+        last, before = clock(), last
+        back = max(back, before - last)
+    thread.join()
+    sys.setswitchinterval(interval)
+    # then it never went back, but for the rounding of its numbers
+    assert back < 1e-3

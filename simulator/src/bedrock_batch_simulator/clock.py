@@ -49,23 +49,32 @@ class SpeedClock:
 
     def __init__(self, speed: float = 1.0, source: Callable[[], float] = time.monotonic) -> None:
         self._source = source
-        self._base, self._mark = time.time(), source()
-        self.speed = _checked(speed)
-        self.mode: Literal["wall", "manual"] = "wall"
+        # One tuple, which is exchanged whole: others read the clock while it is moved.
+        self._run: tuple[float, float, float, Literal["wall", "manual"]]
+        self._run = (time.time(), source(), _checked(speed), "wall")
 
     def __call__(self) -> float:
         """The time in seconds since the epoch."""
-        if self.mode == "manual":
-            return self._base
-        return self._base + (self._source() - self._mark) * self.speed
+        return self._at(self._source())
 
-    def _rebase(self) -> None:
-        self._base, self._mark = self(), self._source()
+    @property
+    def speed(self) -> float:
+        """How many seconds pass in each real one, unless the mode is "manual"."""
+        return self._run[2]
+
+    @property
+    def mode(self) -> Literal["wall", "manual"]:
+        """Whether it runs with the wall clock or stands still."""
+        return self._run[3]
+
+    def _at(self, real: float) -> float:
+        base, mark, speed, mode = self._run
+        return base if mode == "manual" else base + max(0.0, real - mark) * speed
 
     def set(self, now: float) -> None:
         """Jump to `now` (seconds since the epoch) and go on from there; a time in the past is ignored."""
-        self._rebase()
-        self._base = max(self._base, now)
+        real = self._source()
+        self._run = (max(self._at(real), now), real, self.speed, self.mode)
 
     def advance(self, seconds: float) -> None:
         """Jump `seconds` ahead and go on from there."""
@@ -73,11 +82,10 @@ class SpeedClock:
 
     def set_mode(self, mode: Literal["wall", "manual"]) -> None:
         """Run with the wall clock, or stand still until `advance`."""
-        self._rebase()
-        self.mode = mode
+        real = self._source()
+        self._run = (self._at(real), real, self.speed, mode)
 
     def set_speed(self, speed: float) -> None:
         """Let `speed` simulated seconds pass in each real one from now on."""
-        _checked(speed)
-        self._rebase()
-        self.speed = speed
+        real = self._source()
+        self._run = (self._at(real), real, _checked(speed), self.mode)

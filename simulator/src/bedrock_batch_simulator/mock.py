@@ -47,8 +47,10 @@ def mock_bedrock_batch(
 
     The simulated time begins now and stands still: move it with `clock.advance`. With `speed` it runs, so
     many seconds in each real one; with `seconds_per_call` each call moves it ahead, so that code that polls
-    comes to an end. `account`: the account (that of moto unless told). `seed`: all chance. `settings`: those
-    of `Config`; here `check_role` is off unless told, so that a role need not exist.
+    comes to an end. What falls due happens in calls of Bedrock and in `clock.advance`, so code that waits for
+    results in S3 alone needs the latter. `account`: the account (that of moto unless told). `seed`: all
+    chance. `settings`: those of `Config`; here `check_role` is off unless told, so that a role need not
+    exist.
 
     Raises ConfigError at the first call when there is no S3 that is safe to use, and for a wrong setting.
     There are no retries by botocore: each fault reaches the caller.

@@ -288,7 +288,7 @@ def test_proxies_of_the_environment_are_not_used(server: Fake, monkeypatch: pyte
         (429, {"error": {"message": "too many"}}, 429, "too many"),
         (404, {"error": "no such model"}, 404, "no such model"),
         (500, b"<html>broken</html>", 500, "broken"),
-        (302, {}, 302, "Found"),
+        (302, {}, 502, "Found"),
         (200, {"choices": []}, 502, "not one of OpenAI's API"),
         (200, b"not JSON", 502, "not one of OpenAI's API"),
         (200, [1], 502, "not one of OpenAI's API"),

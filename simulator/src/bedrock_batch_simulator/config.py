@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from . import rules
-from .errors import ConfigError
+from .errors import ERROR_STATUSES, ConfigError
 from .models import base_model_id, geography
 
-_ERROR_STATUSES = range(400, 600)
 _SHARES = ("_rate", ".rate", ".fraction")
 _LARGEST = 10**12
 _LONGEST_HOURS = 100_000
@@ -26,7 +25,7 @@ def _need(met: bool, path: str, what: str) -> None:
 
 
 def _need_status(code: int) -> None:
-    if code not in _ERROR_STATUSES:
+    if code not in ERROR_STATUSES:
         raise ConfigError(f"code must be the HTTP status of an error, 400 to 599, not {code}")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .answering import Record
-from .errors import ConfigError
+from .errors import ERROR_STATUSES, ConfigError
 from .families import RecordError, Reply, ToolCall, family_of
 from .families.base import Embedding
 
@@ -99,7 +99,8 @@ class OpenAIEndpoint:
                     return json.loads(answer.read())
             except urllib.error.HTTPError as error:
                 with error:
-                    raise RecordError(error.code, _words(error)) from None
+                    code = error.code if error.code in ERROR_STATUSES else _BROKEN
+                    raise RecordError(code, _words(error)) from None
             except TimeoutError:
                 raise RecordError(_TIMEOUT, f"{self.url} took more than {self.timeout} s") from None
             except (OSError, http.client.HTTPException) as error:

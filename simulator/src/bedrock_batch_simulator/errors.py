@@ -19,6 +19,9 @@ HTTP_STATUS = {
 }
 """HTTP status by error code, from botocore's models of `bedrock` and `bedrock-runtime`."""
 
+ERROR_STATUSES = range(400, 600)
+"""The HTTP statuses with which a record can fail."""
+
 _SERVER_ERRORS = 500
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bedrock_batch_simulator import rules
+from bedrock_batch_simulator.errors import ERROR_STATUSES
 
 from .schema import SchemaError, instance
 
@@ -27,9 +28,6 @@ _KINDS = {
     list: "JSONArray",
     dict: "JSONObject",
 }
-
-
-ERROR_STATUSES = range(400, 600)
 
 
 class RecordError(Exception):

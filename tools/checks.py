@@ -10,6 +10,7 @@ that fails does not stop the others; the exit code is 0 only when every part pas
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -23,7 +24,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -292,13 +292,21 @@ PARTS: dict[str, tuple[str, Callable[[], Outcome]]] = {
 TERRAFORM_PARTS = {"format", "validate", "terraform", "integration", "iam"}
 
 
-#: The parts that run one after the other, beside the other lanes. The plan that policy and checkov look at is
-#: integration's.
-LANES = (
+#: Parts that run one after the other; the chains run beside each other, as many as there are WORKERS, the
+#: longest first. The plan that policy and checkov look at is integration's.
+CHAINS = (
     ("integration", "policy", "checkov"),
-    ("lint", "types", "format", "validate", "unit", "simulator", "flows", "client", "terraform"),
-    ("iam", "faults", "clients"),
+    ("iam",),
+    ("faults",),
+    ("flows",),
+    ("lint", "types", "format", "validate", "terraform"),
+    ("simulator",),
+    ("clients",),
+    ("client",),
+    ("unit",),
 )
+#: One more than the cores of a small machine: integration and iam wait half of their time.
+WORKERS = 3
 
 
 @dataclass
@@ -379,11 +387,13 @@ def main() -> int:
         print("terraform is not on the PATH: install Terraform 1.11 or newer", file=sys.stderr)
         return 1
     began = time.monotonic()
-    lanes = [some for lane in LANES if (some := [name for name in lane if name in chosen])]
-    if len(lanes) > 1:
+    chains = [some for chain in CHAINS if (some := [name for name in chain if name in chosen])]
+    if len(chains) > 1:
         REPORTS.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(len(lanes)) as pool:
-            rows = list(chain.from_iterable(pool.map(lambda lane: [apart(name) for name in lane], lanes)))
+        with ThreadPoolExecutor(WORKERS) as pool:
+            rows = list(
+                itertools.chain.from_iterable(pool.map(lambda some: [apart(name) for name in some], chains))
+            )
     else:
         rows = [attempt(name) for name in chosen]
     rows.sort(key=lambda row: list(PARTS).index(row.part))

@@ -71,7 +71,7 @@ CONSTRAINTS = Rule(
     "A request is held against every constraint of the service model: required members, types, lengths,"
     " patterns, enums, ranges. All that is wrong is told at once.",
     DECLARED,
-    f"{_MODEL}; the words are those of other AWS services with JSON",
+    f"{_MODEL}; the words, and that all is told at once, are those of other AWS services",
     _INVALID,
     "{count} validation error{s} detected: {faults}",
 )
@@ -188,7 +188,7 @@ SAME_NAME = Rule(
 JOB_QUOTA = Rule(
     "More active jobs of a model than the quota are refused; all jobs of the account count.",
     DECLARED,
-    f"{_MODEL}; {_QUOTAS}. Some saw a ValidationException",
+    f"{_MODEL}, for the error; {_QUOTAS}, for the number; the words are guessed. Some saw a Validation one",
     "ServiceQuotaExceededException",
     "You have exceeded the service quota of in-progress and submitted batch inference jobs for the model"
     " {model}: {quota}. Wait until a job has ended, or request a quota increase.",
@@ -357,7 +357,7 @@ NO_FILE = Rule(
 JOB_BYTES = Rule(
     "A job has at most 5 GiB.",
     DOCUMENTED,
-    _QUOTAS,
+    f"{_QUOTAS}; the words are guessed",
     says="Batch job {arn} has {size} bytes, more than the maximum of {limit}.",
     value=5 * GIB,
     setting="models.….max_job_bytes",
@@ -365,7 +365,7 @@ JOB_BYTES = Rule(
 FILE_BYTES = Rule(
     "An input file has at most 1 GiB.",
     DOCUMENTED,
-    _QUOTAS,
+    f"{_QUOTAS}; the words are guessed",
     says="Input file {name} has {size} bytes, more than the maximum of {limit}.",
     value=GIB,
     setting="models.….max_file_bytes",
@@ -373,7 +373,7 @@ FILE_BYTES = Rule(
 FILE_RECORDS = Rule(
     "An input file has at most 50,000 records.",
     DOCUMENTED,
-    f"{_QUOTAS}; some models have 100,000",
+    f"{_QUOTAS}; some models have 100,000; the words are guessed",
     says="Input file {name} contains more records ({count}) than the maximum of: {limit}.",
     value=50_000,
     setting="models.….max_records_per_file",
@@ -381,7 +381,7 @@ FILE_RECORDS = Rule(
 JOB_RECORDS = Rule(
     "A job has at most 50,000 records.",
     DOCUMENTED,
-    f"{_QUOTAS}; some models have 100,000",
+    f"{_QUOTAS}; some models have 100,000; the words are guessed",
     says="Batch job {arn} contains more records ({count}) than the maximum of: {limit}.",
     value=50_000,
     setting="models.….max_records_per_job",

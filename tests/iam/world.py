@@ -106,6 +106,15 @@ def lines(rows: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
+def denials(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those entries of the journal that say that a role was denied something."""
+    return [
+        one
+        for one in entries
+        if one["decision"] != "Allow" and "assumed-role" in one["request"]["principal_arn"]
+    ]
+
+
 @dataclass
 class World:
     """MiniStack, the simulator that asks it who may do what, and the module applied with all options."""
@@ -237,20 +246,18 @@ class World:
 
     def denied(self) -> list[dict[str, Any]]:
         """What roles were denied since ``watch``."""
-        found = self.ministack.journal(self._since)
-        return [
-            one
-            for one in found
-            if one["decision"] != "Allow" and "assumed-role" in one["request"]["principal_arn"]
-        ]
+        return denials(self.ministack.journal(self._since))
 
     def until(self, look: Callable[[], bool], what: str, push: bool = True) -> None:
         """Waits until ``look`` is true, running the processor meanwhile. Raises DeniedError at a denial."""
         end = time.monotonic() + PATIENCE
         next_push = time.monotonic() + PUSH_SECONDS
+        seen = self._since
         while True:
-            if entries := self.denied():
+            new = self.ministack.journal(seen)  # the oldest first
+            if entries := denials(new):
                 raise DeniedError(entries)
+            seen = new[-1]["number"] if new else seen
             if look():
                 return
             assert time.monotonic() < end, f"{what} did not happen within {PATIENCE:.0f} s"

@@ -63,14 +63,17 @@ class Journal:
         request = dataclasses.asdict(ctx)
         key = json.dumps([decision, request], sort_keys=True, default=str)
         with self._lock:
-            entry = self._entries.setdefault(key, {"decision": decision, "request": request})
-            entry["number"] = next(self._numbers)
+            # A decision that is made again moves to the end: the entries are in the order of their numbers.
+            self._entries.pop(key, None)
+            number = next(self._numbers)
+            self._entries[key] = {"decision": decision, "request": request, "number": number}
 
     def entries(self, since: int = 0) -> list[dict[str, Any]]:
         """The decisions after number ``since``, the oldest first."""
         with self._lock:
-            found = [dict(each) for each in self._entries.values() if each["number"] > since]
-        return sorted(found, key=lambda each: each["number"])
+            newest = reversed(self._entries.values())
+            found = [dict(each) for each in itertools.takewhile(lambda each: each["number"] > since, newest)]
+        return found[::-1]
 
 
 journal = Journal()

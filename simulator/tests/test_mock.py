@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
-from bedrock_batch_simulator import ConfigError, Simulation, expected_output, mock_bedrock_batch
+from bedrock_batch_simulator import ConfigError, Record, Simulation, expected_output, mock_bedrock_batch
 from moto import mock_aws
 
 from .world import CLAUDE, message
@@ -106,6 +107,28 @@ def test_answers_may_ask_bedrock_themselves(simulation: Simulation) -> None:
     # When a job runs, then it completes
     arn = submit(bedrock)
     simulation.clock.advance(hours=1)
+    assert status(bedrock, arn) == "Completed"
+
+
+def test_answers_in_several_threads_may_ask_bedrock_themselves(simulation: Simulation) -> None:
+    # Given answers that call a model, four at a time
+    runtime: Any = boto3.client("bedrock-runtime")
+
+    class Asking:
+        concurrency = 4
+
+        def __call__(self, record: Record) -> str | None:
+            messages = [{"role": "user", "content": [{"text": record.prompt}]}]
+            return str(runtime.converse(modelId=CLAUDE, messages=messages)) if record.record_id else None
+
+    simulation.answers(Asking())
+    bedrock = boto3.client("bedrock")
+    arn = submit(bedrock)
+    # When time passes, then the job completes: nobody waits for a lock that the other holds
+    passing = threading.Thread(target=simulation.clock.advance, args=(3600,), daemon=True)
+    passing.start()
+    passing.join(60)
+    assert not passing.is_alive()
     assert status(bedrock, arn) == "Completed"
 
 

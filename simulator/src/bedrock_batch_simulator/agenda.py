@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -31,10 +32,13 @@ class _Entry:
 
 
 class Agenda:
-    """The things to come, by the time of a `clock` (seconds since the epoch, never going back)."""
+    """The things to come, by the time of a `clock` (seconds since the epoch, never going back).
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
+    `lock`: held while something is taken and finished, and free while it runs, so that calls go on meanwhile.
+    """
+
+    def __init__(self, clock: Callable[[], float], lock: threading.RLock) -> None:
+        self.clock, self._lock = clock, lock
         self._numbers = itertools.count()
         self._entries: list[_Entry] = []
         self._ticking = False
@@ -76,12 +80,17 @@ class Agenda:
             return 0
         self._ticking, done = True, 0
         try:
-            while (step := self.next_step()) is not None:
-                step.finish(step.run())
+            while True:
+                with self._lock:
+                    step = self.next_step()
+                if step is None:
+                    return done
+                result = step.run()
+                with self._lock:
+                    step.finish(result)
                 done += 1
         finally:
             self._ticking = False
-        return done
 
     def advance(self, seconds: float) -> int:
         """Move a clock that can be set from one due thing to the next; returns how many came."""
@@ -93,8 +102,10 @@ class Agenda:
                 "advance was called from within an answer or an event: time cannot move while things happen"
             )
         target, done = self.clock() + seconds, self.tick()
-        while (due := self.next_due()) is not None and due <= target:
-            move(due)
+        while True:
+            with self._lock:
+                due = self.next_due()
+                move(target if due is None else min(due, target))
+            if due is None or due > target:
+                return done
             done += self.tick()
-        move(target)
-        return done

@@ -54,16 +54,17 @@ class Simulator(LifeCycle):
         answering: Answering | None = None,
         lock: threading.RLock | None = None,
     ) -> None:
+        lock = lock or threading.RLock()
         super().__init__(
             aws if isinstance(aws, Aws) else Aws(aws),
-            agenda=agenda or Agenda(clock),
+            agenda=agenda or Agenda(clock, lock),
             account=account,
             region=region,
             partition=partition,
             emit=emit,
             seed=seed,
             config=config or Config(),
-            lock=lock or threading.RLock(),
+            lock=lock,
             answering=answering,
         )
         self.faults = faults or Faults(seed)

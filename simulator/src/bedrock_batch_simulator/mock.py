@@ -80,9 +80,8 @@ def mock_bedrock_batch(
             return given
         who = _principal(client)
         place = simulation.place_of(who, client.meta.region_name)
-        with simulation.lock:
-            if not simulation.agenda.ticking:  # else the answers of the user's own are calling
-                simulation.clock.advance(seconds_per_call)
+        if not simulation.agenda.ticking:  # else the answers of the user's own are calling
+            simulation.clock.advance(seconds_per_call)
         return answered(place, model, request)
 
     try:

@@ -27,8 +27,9 @@ LONGEST = 100 * 366 * 86_400
 class Time:
     """The simulated time, which stands still or runs with the clock; what falls due happens in `advance`."""
 
-    def __init__(self, agenda: Agenda, lock: threading.RLock, answering: Answering) -> None:
-        self._agenda, self._lock, self._answering = agenda, lock, answering
+    def __init__(self, agenda: Agenda, answering: Answering) -> None:
+        self._agenda, self._answering = agenda, answering
+        self._moving = threading.RLock()
         self._closed = False
 
     def close(self) -> None:
@@ -52,7 +53,7 @@ class Time:
             raise ConfigError(f"advance: time cannot go back by {-total} seconds")
         if not total <= LONGEST:  # which NaN is not
             raise ConfigError(f"advance: must be at most {LONGEST} seconds, not {total}")
-        with self._lock:
+        with self._moving:
             if self._closed:
                 raise ConfigError("advance: the simulation has ended, and with it its AWS")
             self._agenda.advance(total)
@@ -84,9 +85,9 @@ class Simulation:
             raise ConfigError(f"account: must have twelve digits, not {account!r}")
         self.lock = threading.RLock()
         self.account, self.region, self.seed = account, region, seed
-        self.agenda = Agenda(clock)
+        self.agenda = Agenda(clock, self.lock)
         self._answering = Answering()
-        self.clock = Time(self.agenda, self.lock, self._answering)
+        self.clock = Time(self.agenda, self._answering)
         self.faults = Faults(seed)
         self.initial = self.config = config or Config()
         self.events: list[dict[str, Any]] = []

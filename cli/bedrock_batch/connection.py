@@ -147,7 +147,8 @@ class Connection:
     def client(self, service: str, config: Config = _CONFIG) -> Any:
         """Returns a client of a service. Raises InputError without a Region."""
         with told():
-            return self.session.client(service, config=config)  # type: ignore[call-overload]
+            make: Any = self.session.client  # the stubs have one of its forms for each service
+            return make(service, config=config)
 
     @cached_property
     def s3(self) -> S3Client:

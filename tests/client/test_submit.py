@@ -43,6 +43,13 @@ def test_without_waiting_it_says_how_to_follow_the_upload(person: Person) -> Non
     assert [upload.status for upload in person.world.uploads()] == [Status.COMPLETED]
 
 
+def test_several_uploads_are_followed_by_the_folder_that_they_share(person: Person) -> None:
+    for name in ("all/a.jsonl", "all/deep/b.jsonl"):
+        person.file(name, lines(records(3)))
+    out = person.types("submit", str(person.folder / "all"), "--to", "x y")
+    assert "bedrock-batch status 'x y/'" in out
+
+
 def test_what_is_there_is_not_sent_again(person: Person) -> None:
     path = person.file("a.jsonl", lines(records(3)))
     person.types("submit", path, "--wait")

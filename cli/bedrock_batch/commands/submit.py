@@ -231,13 +231,16 @@ def _named(upload: Upload) -> dict[str, Any]:
 
 def _path_of(here: Here, submission: Submission) -> str:
     """Returns a path that names the uploads: the file, or the folder that they have in common."""
-    import os.path
+    import posixpath
     import shlex
+    from pathlib import PurePosixPath
 
     prefix = here.queue.connection.about.input_prefix
     paths = [one.key.removeprefix(prefix) for one in submission]
-    common = paths[0] if len(paths) == 1 else os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
-    return shlex.quote(common if len(paths) == 1 else f"{common}/")
+    if len(paths) == 1:
+        return shlex.quote(paths[0])
+    common = posixpath.commonpath([PurePosixPath("/", path).parent for path in paths])
+    return shlex.quote(f"{common.strip('/')}/")
 
 
 def _waited(here: Here, submission: Submission, timeout: float | None) -> dict[str, Row]:

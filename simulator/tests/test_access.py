@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from bedrock_batch_simulator import ApiError, Check, Config, Principal
-from bedrock_batch_simulator.access import Access, signer
+from bedrock_batch_simulator.access import Access, signature
 
 from .world import ACCOUNT, World
 
@@ -43,8 +43,14 @@ def test_the_signer_is_in_the_signature() -> None:
         "authorization": "AWS4-HMAC-SHA256 Credential=ASIA1/20260101/eu-west-1/bedrock/aws4_request, …",
         "X-Amz-Security-Token": "t1",
     }
-    assert signer(headers) == (WHO, "eu-west-1")
-    assert signer({}) == (Principal(), "")
+    assert signature(headers) == (WHO, "eu-west-1", "bedrock")
+    assert signature({}) == (Principal(), "", "")
+
+
+def test_the_signer_may_be_in_the_query() -> None:
+    # given a URL that was signed for whoever has it
+    target = "/data/in/a.jsonl?X-Amz-Credential=ASIA1%2F20260101%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=x"
+    assert signature({}, target) == (Principal("ASIA1"), "eu-west-1", "s3")
 
 
 def test_a_job_needs_the_model_the_tags_and_the_role() -> None:

@@ -332,6 +332,26 @@ def test_passing_faults_of_s3_are_tried_again(world: World) -> None:
     assert not failures
 
 
+def test_a_plug_that_breaks_fails_the_job_in_words(world: World) -> None:
+    # given an S3 of the user's own that is broken
+    world.put("in/a.jsonl", records(1))
+    simulator = world.simulator()
+
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            if name == "get_object":
+                raise KeyError("mine")
+            return getattr(world.s3, name)
+
+    simulator.aws = replace(simulator.aws, s3=Broken())
+    arn = create(simulator, world)
+
+    # when the job runs, then it fails, and says by what
+    simulator.advance(60)
+    job = get(simulator, arn)
+    assert (job["status"], job["message"]) == ("Failed", "The simulator failed: KeyError: 'mine'")
+
+
 def test_a_run_is_the_same_for_a_seed(world: World) -> None:
     # given all chances in play
     world.put("in/a.jsonl", records(3))

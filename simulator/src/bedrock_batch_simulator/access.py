@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from . import rules
 from .availability import Availability
@@ -21,15 +22,24 @@ from .records import media_uris
 from .validation import RUNTIME_OPERATIONS, STREAMS, TAG_OPERATIONS
 
 PASSED_TO = "bedrock.amazonaws.com"
-_CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/[^/]*/(?P<region>[^/]*)/")
+_CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/[^/]*/(?P<region>[^/]*)/(?P<service>[^/]*)/aws4_request")
 
 
-def signer(headers: Mapping[str, str]) -> tuple[Principal, str]:
-    """Who signed a request, and for which Region; "" where there is no signature (version 4)."""
+class Signature(NamedTuple):
+    """Who signed a request, and for which Region and service; all are "" where there is no signature."""
+
+    who: Principal
+    region: str
+    service: str
+
+
+def signature(headers: Mapping[str, str], target: str = "") -> Signature:
+    """The signature (version 4) in the headers of a request, or in the query of its `target`."""
     given = {name.lower(): value for name, value in headers.items()}
-    found = _CREDENTIAL.search(given.get("authorization", ""))
-    key, region = (found["key"], found["region"]) if found else ("", "")
-    return Principal(key, given.get("x-amz-security-token", "")), region
+    places = (given.get("authorization", ""), unquote(target.partition("?")[2]))
+    found = next((match for each in places if (match := _CREDENTIAL.search(each))), None)
+    key, region, service = found.group("key", "region", "service") if found else ("", "", "")
+    return Signature(Principal(key, given.get("x-amz-security-token", "")), region, service)
 
 
 class Access:

@@ -11,6 +11,7 @@ import dataclasses
 import datetime as dt
 import itertools
 import json
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +31,8 @@ from .models import base_model_id, model_arn
 from .records import Answers, JobFiles, Location, Spec, inspect, process, write_results
 from .surroundings import Found, Surroundings
 
+log = logging.getLogger(__name__)
+
 _TRIES: int = rules.S3_LOST.value
 _UPDATES: int = rules.RESULT_UPDATES.value
 _MESSAGES = {
@@ -47,6 +50,21 @@ def iso(at: float) -> str:
     """`at` (seconds since the epoch) as answers tell it: ISO 8601 in milliseconds."""
     time = dt.datetime.fromtimestamp(at, dt.UTC)
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _tried(job: Job, work: Callable[[Job], Any]) -> Any:
+    """What `work` gives, InputError when the job fails by it, or another exception for a passing fault."""
+    try:
+        return work(job)
+    except InputError as error:
+        return error
+    except ClientError as error:
+        return error if is_passing(error) else rules.S3_REFUSED.failure(error=error)
+    except (Boto3Error, BotoCoreError, OSError) as error:
+        return error
+    except Exception as error:
+        log.exception("simulator: job %s", job.arn)
+        return rules.BROKEN.failure(error=f"{type(error).__name__}: {error}")
 
 
 class LifeCycle:
@@ -272,18 +290,6 @@ class LifeCycle:
     ) -> None:
         """At `due` do `work` on S3, then `after`. Passing faults are tried again, others fail the job."""
 
-        def run() -> Any:
-            try:
-                return work(job)
-            except InputError as error:
-                return error
-            except ClientError as error:
-                if is_passing(error):
-                    return error
-                return rules.S3_REFUSED.failure(error=error)
-            except (Boto3Error, BotoCoreError, OSError) as error:
-                return error
-
         def finish(result: Any, at: float, epoch: int) -> None:
             if job.epoch != epoch:
                 return
@@ -299,7 +305,7 @@ class LifeCycle:
 
         def step(at: float) -> Step:
             epoch = job.epoch
-            return Step(run, lambda result: finish(result, at, epoch))
+            return Step(lambda: _tried(job, work), lambda result: finish(result, at, epoch))
 
         self._at_of(job, due, step)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-import re
 import warnings
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+from .access import signature
 from .aws import Aws, Principal
 from .emulator import Emulator
 from .errors import ConfigError
@@ -24,18 +24,9 @@ MISSING = (
     "an AWS of its own needs moto: pip install 'bedrock-batch-simulator[server]'; or name an emulator of AWS"
     " with --endpoint-url"
 )
-_SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/[^/]+/[^/]+/(?P<service>[^/]+)/aws4_request")
 _NOT_IMPLEMENTED = 501
 # Moto says these of itself, and the server says them of its own answers; or they are of its connection alone.
 _LEFT_OUT = frozenset({"connection", "date", "server", "transfer-encoding"})
-
-
-def signed_for(request: Request) -> tuple[str, str]:
-    """The access key and the service of a signature, in a header or in the URL; "" where there is none."""
-    given = {name.lower(): value for name, value in request.headers}
-    query = unquote(urlsplit(request.target).query)
-    found = _SCOPE.search(given.get("authorization", "")) or _SCOPE.search(query)
-    return (found["key"], found["service"]) if found else ("", "")
 
 
 class OwnAws(Emulator):
@@ -121,7 +112,7 @@ class OwnAws(Emulator):
             environ[key] = f"{environ[key]},{value}" if key in environ else value
         environ.pop("HTTP_TRANSFER_ENCODING", None)
         environ["CONTENT_LENGTH"] = str(len(request.body))
-        environ.setdefault("HTTP_X_MOTO_ACCOUNT_ID", self.account_of(Principal(signed_for(request)[0])))
+        environ.setdefault("HTTP_X_MOTO_ACCOUNT_ID", self.account_of(signature(given, request.target).who))
         return environ
 
 

@@ -346,6 +346,13 @@ VPC_UNUSABLE = Rule(
     setting="check_surroundings",
 )
 
+BROKEN = Rule(
+    "A job fails when the simulator, or what is plugged into it, breaks; the log has the traceback.",
+    GUESSED,
+    "so that its author sees it",
+    says="The simulator failed: {error}",
+)
+
 # --- input --------------------------------------------------------------------------------------
 
 NO_FILE = Rule(

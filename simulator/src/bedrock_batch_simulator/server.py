@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 from botocore.exceptions import InvalidRegionError
 from botocore.utils import validate_region_name
 
-from .access import signer
+from .access import signature
 from .aws import Aws
 from .clock import SpeedClock
 from .config import Config
@@ -30,7 +30,7 @@ from .errors import ConfigError, ConnectionLostError
 from .events import put_events_entry
 from .faults import Fault
 from .http1 import HttpServer
-from .own_aws import OwnAws, signed_for
+from .own_aws import OwnAws
 from .simulation import LONGEST, Simulation
 from .validation import has_route, service_model
 from .wire import Request, Response, respond, response
@@ -127,7 +127,6 @@ class SimulatorServer:
         self.simulation = Simulation(beside, clock=self.clock, emit=self._emit, **simulation)
         self.lock = self.simulation.lock
         self._interval = interval
-        self._stepping = threading.Lock()
         self._ended = threading.Event()
         self._http = HttpServer(host, port, self.answer)
         if self._own is not None:
@@ -160,6 +159,7 @@ class SimulatorServer:
     def close(self) -> None:
         """End all threads and close the socket."""
         self._ended.set()
+        self.simulation.close()
         if self._threads[0].ident is not None:  # it was started
             self._http.shutdown()
             for thread in self._threads:
@@ -177,7 +177,7 @@ class SimulatorServer:
     def _pass_time(self) -> None:
         while not self._ended.wait(self._interval):
             try:
-                self.drain()
+                self.simulation.clock.let_pass()
             except Exception:  # time must go on for the other jobs
                 log.exception("simulator: ticker")
 
@@ -199,22 +199,6 @@ class SimulatorServer:
             if self._ended.wait(min(real, self._interval)):
                 raise ConnectionLostError("the simulator ended while the model was at work")
 
-    def drain(self) -> None:
-        """Let everything happen that is due. The work on S3 is done without the lock, so that calls go on."""
-        with self._stepping:
-            while not self._ended.is_set():
-                with self.lock:
-                    step = self.simulation.agenda.next_step()
-                if step is None:
-                    return
-                try:
-                    result = step.run()
-                except Exception as error:  # tried again as S3's own faults are
-                    log.exception("simulator: step")
-                    result = error
-                with self.lock:
-                    step.finish(result)
-
     def answer(self, request: Request) -> Response:
         """Answer a request, whatever it asks. Raises ConnectionLostError when a fault says so."""
         try:
@@ -232,7 +216,8 @@ class SimulatorServer:
     def _answer_api(self, request: Request) -> Response:
         given = dict(request.headers)
         try:
-            place = self.simulation.place_of(*signer(given))
+            signed = signature(given)
+            place = self.simulation.place_of(signed.who, signed.region)
         except InvalidRegionError:
             said = {"message": "Credential should be scoped to a valid region."}
             return response(403, said, "InvalidSignatureException")
@@ -319,21 +304,9 @@ class SimulatorServer:
             if mode is not None:
                 self.clock.set_mode(mode)
         if "advance" in body:
-            self._advance(_number(body, "advance"))
+            self.simulation.clock.let_pass(_number(body, "advance"))
         with self.lock:
             return {"clock": self._clock_state()}
-
-    def _advance(self, seconds: float) -> None:
-        with self.lock:
-            target = self.clock() + seconds
-        while True:
-            with self.lock:
-                due = self.simulation.agenda.next_due()
-                at_end = due is None or due > target
-                self.clock.set(target if due is None else min(due, target))
-            self.drain()
-            if at_end:
-                return
 
     def _foreign(self, body: Mapping[str, Any]) -> dict[str, Any]:
         _only(body, "model_id", "count", "seconds", "account", "region")
@@ -347,9 +320,8 @@ class SimulatorServer:
 
     def _reset(self, body: Mapping[str, Any]) -> dict[str, Any]:
         _only(body, "config")
-        with self._stepping, self.lock:
+        with self.lock:
             self.simulation.reset()
-            self.simulation.events.clear()
             if body.get("config"):
                 self.simulation.use(self.simulation.initial)
             return {"status": "ok"}
@@ -358,7 +330,8 @@ class SimulatorServer:
 def _is_bedrocks(request: Request) -> bool:
     """Whether a request is one that is simulated: signed for Bedrock, or not signed (also a bearer token)."""
     path = urlsplit(request.target).path
-    return signed_for(request)[1] in ("bedrock", "") and has_route(request.method, path)
+    signed_for = signature(dict(request.headers), request.target).service
+    return signed_for in ("bedrock", "") and has_route(request.method, path)
 
 
 def _where(body: Mapping[str, Any]) -> tuple[str, str]:

@@ -53,11 +53,15 @@ class Time:
             raise ConfigError(f"advance: time cannot go back by {-total} seconds")
         if not total <= LONGEST:  # which NaN is not
             raise ConfigError(f"advance: must be at most {LONGEST} seconds, not {total}")
+        self.let_pass(total)
+        self._answering.raise_raised()
+
+    def let_pass(self, seconds: float = 0.0) -> None:
+        """As `advance`, for a server: what the answers raised is in its log, and fails the job alone."""
         with self._moving:
             if self._closed:
                 raise ConfigError("advance: the simulation has ended, and with it its AWS")
-            self._agenda.advance(total)
-        self._answering.raise_raised()
+            self._agenda.advance(seconds)
 
 
 class Simulation:
@@ -195,6 +199,7 @@ class Simulation:
             self.agenda.clear()
             self.clock.close()
             for job in self.jobs:
+                job.epoch += 1  # so that what is at work on it gives up
                 if job.answers is not None:
                     job.answers.close()
 

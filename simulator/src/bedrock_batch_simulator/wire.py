@@ -18,7 +18,7 @@ from botocore.response import StreamingBody
 from urllib3 import HTTPResponse
 
 from . import streams
-from .access import signer
+from .access import signature
 from .answers import Answer
 from .core import Simulator
 from .errors import ApiError, ConnectionLostError
@@ -80,7 +80,7 @@ def respond(
         if found is None:
             message = f"Unknown operation: {method} {parts.path}"
             return response(404, {"message": message}, "UnknownOperationException")
-        simulator.authorize(*found, signer(headers or {})[0])
+        simulator.authorize(*found, signature(headers or {}).who)
         if found[0] in RUNTIME_OPERATIONS:
             return _invoke(simulator, *found, pause)
         return response(_OK, simulator.call(*found))

@@ -122,7 +122,7 @@ class Simulator(LifeCycle):
     def state(self) -> dict[str, Any]:
         """What is going on, as JSON: jobs with their timelines, models, calls, events, faults."""
         now = self.clock()
-        names = {*self.models_state(), *self.on_demand.tallies, *(set(self.config.models) - {"*"})}
+        names = {*self._peak, *self.on_demand.tallies, *(set(self.config.models) - {"*"})}
         return {
             "now": now,
             "account": self.account,

@@ -53,8 +53,3 @@ class ConfigError(ValueError):
 def is_passing(error: ClientError) -> bool:
     """Whether AWS answered with a fault of its own, so that the same call may succeed another time."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) >= _SERVER_ERRORS
-
-
-def validation(message: str) -> ApiError:
-    """A ValidationException with `message`."""
-    return ApiError("ValidationException", message)

@@ -128,10 +128,6 @@ class LifeCycle:
         """The most active jobs that `model_id`'s base model ever had."""
         return self._peak[self.base_model(model_id)]
 
-    def models_state(self) -> dict[str, dict[str, Any]]:
-        """For each base model that had a job: its active, running and waiting jobs, and the quota."""
-        return {name: self.model_state(name) for name in sorted(self._peak)}
-
     def model_state(self, base_model: str) -> dict[str, Any]:
         """The jobs of one base model in figures; nothing is made."""
         waiting = self._waiting.get(base_model, ())

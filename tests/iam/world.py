@@ -12,7 +12,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from batch_queue.core import names
-from batch_queue.core.rows import TERMINAL
+from batch_queue.core.rows import ON_DEMAND_ARN, TERMINAL
 from bedrock_batch_simulator import SimulatorControl
 from boto3.dynamodb.conditions import Attr, Key
 
@@ -262,9 +262,27 @@ class World:
                 return
             assert time.monotonic() < end, f"{what} did not happen within {PATIENCE:.0f} s"
             if push and time.monotonic() >= next_push:
-                self.invoke("process_batch_jobs", {})
+                self._push()
                 next_push = time.monotonic() + PUSH_SECONDS
             time.sleep(0.1)
+
+    def _push(self) -> None:
+        """Runs the processor as Bedrock's events of jobs that have ended do, and else as the schedule does.
+
+        The simulator here sends no events: some features need that nobody wakes the processor.
+        """
+        told = [event for job in self._uncollected() if (event := self._event_of(job))]
+        for event in told or [{}]:
+            self.invoke("process_batch_jobs", event)
+
+    def _event_of(self, job: str) -> dict[str, Any]:
+        """Bedrock's event of a job's end, or {}: it runs, the queue knows of its end, or it is on demand."""
+        row = self.table.get_item(Key={"pk": job, "sk": "job"}).get("Item", {})
+        if row.get("arn", ON_DEMAND_ARN) in {"", ON_DEMAND_ARN} or row["status"] in ENDED:
+            return {}
+        status = self.jobs.get_model_invocation_job(jobIdentifier=row["arn"])["status"]
+        detail = {"batchJobName": f"{NAME}-{job}", "batchJobArn": row["arn"], "status": status}
+        return {"source": "aws.bedrock", "detail": detail} if status in ENDED else {}
 
     def idle(self) -> None:
         """Waits until no function runs, also none that another one has just invoked."""

@@ -14,6 +14,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -97,17 +98,29 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest) -> Iterator[LocalAws]:
-    """LocalStack, the simulator and the applied module; all of it ends with the session."""
+def servers(request: pytest.FixtureRequest) -> Iterator[LocalAws]:
+    """LocalStack and the simulator, which end with the session."""
     scrub()
     name = f"br-test-{uuid.uuid4().hex[:6]}"
     variables = {"routes": ROUTES, "alarm_actions": [ALARM_TOPIC]}
     local = LocalAws("integration", name=name, variables=variables, tell=_teller(request))
-    with local:
+    local.start()
+    try:
         EMULATOR.parent.mkdir(parents=True, exist_ok=True)
         EMULATOR.write_text(local.description + "\n")
         request.config.stash[SETTINGS] = {"emulator": local.description}
         yield local
+    finally:
+        local.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, servers: LocalAws) -> LocalAws:
+    """LocalStack, the simulator and the applied module; all of it ends with the session."""
+    if any("keyed" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("applying_keyed")  # the AWS provider waits most of the time
+    servers.apply()
+    return servers
 
 
 def _teller(request: pytest.FixtureRequest) -> Any:
@@ -237,28 +250,37 @@ def sources_digest() -> str:
 
 
 @pytest.fixture(scope="session")
-def keyed(stack: LocalAws) -> Iterator[Terraform]:
-    """examples/kms, applied beside the stack; it is changed only in where Bedrock is and in its pace."""
+def applying_keyed(servers: LocalAws) -> Iterator[Future[Terraform]]:
+    """examples/kms on its way; it is changed only in where Bedrock is and in its pace."""
     source = ROOT / "examples" / "kms"
-    terraform = Terraform(BUILD / "kms", stack.localstack.endpoint, stack.region, {}, source=source)
+    terraform = Terraform(BUILD / "kms", servers.localstack.endpoint, servers.region, {}, source=source)
     changed = {
         "source": "../../..",
         "force_destroy": True,
         "schedule_expression": "rate(1 minute)",
         "routes": {"default": KEYED_ROUTE},
-        "lambda_environment": stack.variables["lambda_environment"],
+        "lambda_environment": servers.variables["lambda_environment"],
     }
     shutil.rmtree(terraform.folder, ignore_errors=True)
     terraform.root.mkdir(parents=True)
     override = {"module": {"batch_inference": changed, "key": {"source": "../../../modules/kms-key"}}}
     (terraform.root / "local_override.tf.json").write_text(json.dumps(override))
-    try:
+
+    def applied() -> Terraform:
         terraform.apply()
-        yield terraform
-    finally:
-        # A LocalStack of ours ends with everything in it.
-        if stack.localstack.process is None:
-            terraform.destroy()
+        return terraform
+
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(applied)
+    # A LocalStack of ours ends with everything in it.
+    if servers.localstack.process is None:
+        terraform.destroy()
+
+
+@pytest.fixture(scope="session")
+def keyed(applying_keyed: Future[Terraform]) -> Terraform:
+    """examples/kms, applied beside the stack."""
+    return applying_keyed.result()
 
 
 def write_plan(terraform: Terraform, file: Path) -> Any:

@@ -123,21 +123,21 @@ def test_a_thousand_records_are_submitted_and_their_results_read(queue: Queue, p
 def test_an_upload_is_cancelled_in_mid_flight_and_completed_by_a_retry(
     queue: Queue, person: Person, table: Any
 ) -> None:
-    # Given an upload whose job has answered a part of it
+    # Given an upload whose job has answered a part of it, of a route that waits for no others
     queue.simulator.configure(models={"*": {**FAST, "records_per_second": 3.0}})
-    path = person.file("cancel.jsonl", requests(100, "cli-cancel"))
-    person.types("submit", path, "--to", "cli")
+    file, path = person.file("cancel.jsonl", converse(100, "cli-cancel")), "direct/cli/cancel.jsonl"
+    person.types("submit", file, "--route", "direct", "--to", "cli")
 
     def processed() -> bool | None:
-        jobs = person.document("explain", "cli/cancel.jsonl", code=0).get("jobs", [])
+        jobs = person.document("explain", path, code=0).get("jobs", [])
         return any(job.get("records_processed", 0) >= 10 for job in jobs) or None
 
-    eventually(lambda: "cli/cancel.jsonl" in person.types("status", "cli/")[0] or None, 60, "the intake")
+    eventually(lambda: path in person.types("status", "direct/cli/")[0] or None, 60, "the intake")
     eventually(processed, 60, "the first answers")
     # When it is cancelled
-    out, _ = person.types("cancel", "cli/cancel.jsonl", "--why", "wrong prompt", "--by", "ana")
+    out, _ = person.types("cancel", path, "--why", "wrong prompt", "--by", "ana")
     assert "is cancelled" in out
-    upload = person.document("status", "cli/cancel.jsonl")["upload_id"]
+    upload = person.document("status", path)["upload_id"]
     (row,) = queue.ended(upload)
     # Then what was answered is kept, and the others say that they have no answer
     assert row["status"] == "Stopped"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from batch_queue.core import names
 
-from tests.integration.user import FAST, Queue, converse, eventually, lines, requests
+from tests.integration.user import FAST, Queue, converse, eventually, lines
 
 Order = Callable[..., dict[str, Any]]
 
@@ -61,15 +61,15 @@ def test_an_upload_that_is_cancelled_in_its_middle_keeps_its_answers_and_is_comp
     slow: Queue, order: Order, ended_long_ago: Callable[[str], None]
 ) -> None:
     # Given an upload whose job has answered a part of it, of a route that runs on demand what is too few
-    rows = requests(100, "cancel")
-    upload = slow.upload("orders/cancel.jsonl", lines(rows))
+    rows = converse(100, "cancel")
+    upload = slow.upload("direct/cancel.jsonl", lines(rows))
 
     def half() -> bool | None:
         return any(10 <= job.get("processedRecordCount", 0) < 100 for job in slow.jobs_of(upload)) or None
 
     eventually(half, 60, "the first answers")
     # When it is cancelled
-    told = order("cancel", key="to-process/orders/cancel.jsonl", by="ana", why="wrong prompt")
+    told = order("cancel", key="to-process/direct/cancel.jsonl", by="ana", why="wrong prompt")
     assert len(told["stopped_jobs"]) == 1
     (row,) = slow.ended(upload)
     # Then what was answered is kept, once
@@ -156,7 +156,7 @@ def test_what_waits_is_explained(slow: Queue, order: Order) -> None:
     assert len(told["slots"]["ours"]) == 10
     assert "All 10 slots of amazon.nova-pro-v1:0 are taken" in told["words"]
     assert told["expected_start"] < told["expected_end"]
-    slow.simulator.configure(models={"*": FAST})
+    order("cancel", prefix="to-process/single/slots/")
     slow.ended(*ids)
 
 

@@ -52,13 +52,13 @@ def lines(rows: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
-def eventually(look: Callable[[], T | None], timeout: float, what: str) -> T:
-    """Looks until there is something to see; fails after ``timeout`` seconds."""
+def eventually(look: Callable[[], T | None], timeout: float, what: str, every: float = 0.1) -> T:
+    """Looks until there is something to see, ``every`` so many seconds; fails after ``timeout`` seconds."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if (found := look()) is not None:
             return found
-        time.sleep(0.1)
+        time.sleep(every)
     return pytest.fail(f"{what} did not happen within {timeout:.0f} s")
 
 
@@ -87,13 +87,15 @@ class Queue:
     def ended(self, *upload_ids: str, timeout: float = 120) -> list[dict[str, Any]]:
         """Waits until all these uploads have ended; gives their rows."""
         terminal = {str(status) for status in TERMINAL}
+        ended: dict[str, dict[str, Any]] = {}
 
         def look() -> list[dict[str, Any]] | None:
-            rows = [row for upload_id in upload_ids if (row := self.row(upload_id))]
-            done = len(rows) == len(upload_ids) and all(row["status"] in terminal for row in rows)
-            return rows if done else None
+            for upload_id in set(upload_ids) - set(ended):  # each look costs the emulator
+                if (row := self.row(upload_id)) and row["status"] in terminal:
+                    ended[upload_id] = row
+            return [ended[each] for each in upload_ids] if len(ended) == len(set(upload_ids)) else None
 
-        return eventually(look, timeout, f"the end of {len(upload_ids)} uploads")
+        return eventually(look, timeout, f"the end of {len(upload_ids)} uploads", every=0.3)
 
     def result(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         key, version = row["result_key"], row["result_version_id"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -14,7 +15,17 @@ from tools import terraform_env
 
 SOURCE = Path(__file__).parent / "stack"
 #: Longest time for each command, in seconds. The provider's own waits make an apply take one to two minutes.
-TIMEOUTS = {"init": 300.0, "apply": 900.0, "destroy": 900.0, "plan": 300.0, "output": 60.0, "show": 120.0}
+TIMEOUTS = {
+    "init": 300.0,
+    "apply": 900.0,
+    "destroy": 900.0,
+    "plan": 300.0,
+    "output": 60.0,
+    "show": 120.0,
+    "state": 60.0,
+}
+#: The address of a data source, in any module.
+DATA = re.compile(r"(module\.[^.\[]+(\[[^\]]*\])?\.)*data\.")
 NO_CHANGES, CHANGES = 0, 2
 
 
@@ -83,8 +94,8 @@ class Terraform:
     def resources(self) -> list[str]:
         """Return the addresses of what the state holds."""
         self.init()
-        state = json.loads(self._terraform("show", "-json").stdout)
-        return _addresses((state.get("values") or {}).get("root_module") or {})
+        addresses = self._terraform("state", "list").stdout.splitlines()
+        return [each for each in addresses if not DATA.match(each)]
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs' values by name."""
@@ -114,8 +125,3 @@ class Terraform:
                 f"terraform {command} failed (exit code {done.returncode}):\n{done.stderr.strip()}"
             )
         return done
-
-
-def _addresses(module: Mapping[str, Any]) -> list[str]:
-    own = [r["address"] for r in module.get("resources", []) if r.get("mode") == "managed"]
-    return own + [a for child in module.get("child_modules", []) for a in _addresses(child)]

@@ -89,7 +89,8 @@ SHOWN_BY = {
         )
     },
     **{
-        f"publish_events.{sid}": "dead_letters" for sid in ("SendDeadLetters", "UseKeyForFilesAndDeadLetters")
+        f"publish_events.{sid}": "dead_letter_of_publish_events"
+        for sid in ("SendDeadLetters", "UseKeyForFilesAndDeadLetters")
     },
 }
 #: Statements for which AWS knows no resource finer than "*".

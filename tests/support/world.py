@@ -91,6 +91,7 @@ RETRY_SECONDS = (60.0, 120.0)  # Lambda retries an asynchronous event twice, aft
 
 #: How the partitions of rows begin that are there as long as something is to be done.
 BUSY = ("active", "entering", "orders", "queue#")
+ENDED = frozenset(str(status) for status in TERMINAL)
 
 Hook = Callable[["Call"], None]
 
@@ -755,7 +756,7 @@ class World:
 
     def runs(self, job: Job) -> Intent:
         """What a job runs: nothing if that row has expired."""
-        found = [row for row in self.rows() if (row["pk"], row["sk"]) == (job.job_id, "intent")]
+        found = [row for row in self._items("intent") if row["pk"] == job.job_id]
         return intent_of(found[0] if found else {})
 
     def one_upload(self, upload_id: str) -> Upload:
@@ -764,12 +765,7 @@ class World:
 
     def at_rest(self) -> bool:
         """Whether every upload has ended, and no place, active job, open order or lease is left."""
-        items = self.rows()
-        uploads = [item for item in items if item["sk"] == "upload"]
-        busy = [item for item in items if item["pk"].startswith(BUSY)]
-        leases = [item for item in items if item["sk"] == "lease" and "owner" in item]
-        terminal = {str(status) for status in TERMINAL}
-        return not busy and not leases and all(item["status"] in terminal for item in uploads)
+        return not any(map(_at_work, self.memory.rows))
 
     def result(self, upload: Upload) -> list[dict[str, Any]]:
         """The lines of an upload's own result, by the version that its row names."""
@@ -781,6 +777,14 @@ class World:
     def bedrock_jobs(self) -> list[dict[str, Any]]:
         """Bedrock's own view of our jobs."""
         return [job for job in self.simulator.state()["jobs"] if not job["foreign"]]
+
+
+def _at_work(item: Mapping[str, Any]) -> bool:
+    """Whether a row, as DynamoDB has it, keeps the queue from being at rest."""
+    sort_key = item["sk"]["S"]
+    if sort_key == "upload":
+        return item["status"]["S"] not in ENDED
+    return item["pk"]["S"].startswith(BUSY) or (sort_key == "lease" and "owner" in item)
 
 
 def statuses(world: World) -> Counter[Status]:

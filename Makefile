@@ -13,8 +13,10 @@ PYTHON ?= $(shell made=$$(.venv/bin/python -c 'import sys; print(sys._base_execu
 VENV := .venv/bin/python
 SEEDS ?= 200
 
-# What the machine's settings say about other Pythons and other AWS accounts must not reach in here.
-unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV MAKEFLAGS AWS_PROFILE AWS_DEFAULT_PROFILE
+# What the machine's settings say about other Pythons and other AWS accounts must not reach in here. Modules are
+# compiled when they are first imported, which is to be kept.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV MAKEFLAGS
+unexport AWS_PROFILE AWS_DEFAULT_PROFILE
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.build/hypothesis
 
 ##@ The local AWS (LocalStack and a Bedrock simulator; no Docker, no account)

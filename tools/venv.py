@@ -31,8 +31,6 @@ NETWORK = ("--no-input", "--timeout", "30", "--retries", "5")
 #: pip settings that would put the packages somewhere else than into the environment.
 MISPLACING = ("PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_NO_DEPS")
 
-LEAN = ("--no-deps", "--no-compile")
-
 
 class InstallError(RuntimeError):
     """The environment could not be made; the message says what to do."""
@@ -68,7 +66,7 @@ def ensure(
 
     ``project`` is a folder with a pyproject.toml of our own that is installed on top, without dependencies;
     ``editable``: where it lies, so that only a change of its pyproject.toml installs it anew. ``lean``: the
-    packages may ask for others that are left out, and are compiled only when they are imported.
+    packages may ask for others that are left out.
     Raises InstallError when Python is not supported or the installation fails several times.
     """
     if not SUPPORTED[0] <= sys.version_info[:2] <= SUPPORTED[1]:
@@ -116,7 +114,8 @@ def _make(directory: Path, requirements: Path, *, lean: bool) -> None:
     log = _log(requirements.stem)
     shutil.rmtree(directory, ignore_errors=True)
     _run([sys.executable, "-m", "venv", str(directory)], log, "the virtual environment could not be made")
-    options = ["--require-hashes", *(LEAN if lean else ())]
+    # A module is compiled when it is first imported: most of them never are.
+    options = ["--require-hashes", "--no-compile", *(["--no-deps"] if lean else [])]
     _retry([*_pip(directory), "install", *options, "-r", str(requirements)], log)
     print(f"setup: {shown} is ready after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 

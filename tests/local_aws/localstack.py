@@ -153,7 +153,6 @@ def _launch(folder: Path, endpoint: str, python: Path, runtime: Path, *, detache
         "TMPDIR": str(folder / "tmp"),
         "LANG": "C.UTF-8",
         "NO_PROXY": clean["NO_PROXY"],
-        "PYTHONDONTWRITEBYTECODE": "1",
         "FILESYSTEM_ROOT": str(folder / "root"),
         "GATEWAY_LISTEN": at,
         "LOCALSTACK_HOST": at,

@@ -140,7 +140,6 @@ def _launch(folder: Path, endpoint: str, python: Path, region: str, account: str
         "TMPDIR": str(folder / "tmp"),
         "LANG": "C.UTF-8",
         "NO_PROXY": clean["NO_PROXY"],
-        "PYTHONDONTWRITEBYTECODE": "1",
         "AUTH": "true",
         "BIND_HOST": HOST,
         "GATEWAY_PORT": str(urlsplit(endpoint).port),

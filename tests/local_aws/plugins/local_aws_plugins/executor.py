@@ -178,7 +178,6 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
             AWS_EC2_METADATA_DISABLED="true",
             NO_PROXY="127.0.0.1,localhost",
             PYTHONUNBUFFERED="1",
-            PYTHONDONTWRITEBYTECODE="1",
         )
         settings = conf.logging_config or {}
         if settings.get("LogFormat"):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import queue
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -329,3 +331,30 @@ def test_an_event_that_cannot_be_sent_holds_no_other_up(bus: Bus, monkeypatch: p
 
 def test_a_server_that_was_not_started_can_be_closed(world: World) -> None:
     SimulatorServer(Aws(world.s3), emitter=Emitter(Bus())).close()
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b'{"messages": [], "inferenceConfig": {"temperature": NaN}}', "valid JSON"),
+        (b'{"messages": [], "inferenceConfig": {"temperature": 1e999}}', "valid JSON"),
+        (b"{", "valid JSON"),
+        (b"[]", "a JSON object"),
+    ],
+)
+def test_a_body_of_converse_that_is_no_json_object_is_refused(
+    server: SimulatorServer, body: bytes, what: str
+) -> None:
+    answer = server.answer(Request("POST", f"/model/{CLAUDE}/converse", (), body))
+
+    assert answer.status == 400
+    assert json.loads(answer.body)["message"] == f"The request body is not {what}."
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_it_listens_on_an_address_of_ipv6(world: World, host: str) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this Python has no IPv6")
+    with SimulatorServer(Aws(world.s3, world.iam), host=host) as running:
+        assert running.url == f"http://[{host}]:{urlsplit(running.url).port}"
+        assert SimulatorControl(running.local_url).state()["jobs"] == []

@@ -7,13 +7,12 @@ the model in the Regions it routes to (Bedrock User Guide, "Prerequisites for in
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from . import rules
+from . import rules, strict_json
 from .availability import Availability
 from .aws import Authorizer, Check, Principal
 from .config import Config
@@ -123,6 +122,6 @@ def _body(operation: str, params: Mapping[str, Any]) -> Any:
     if operation == "Converse":
         return params
     try:
-        return json.loads(params.get("body") or b"{}")
+        return strict_json.decode(params.get("body") or b"{}")
     except (ValueError, RecursionError):
         return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import socketserver
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +31,7 @@ class HttpServer(ThreadingHTTPServer):
     request_queue_size = 512
 
     def __init__(self, host: str, port: int, answer: Callable[[Request], Response]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), type("Handler", (_Handler,), {"answer": staticmethod(answer)}))
 
     def server_bind(self) -> None:

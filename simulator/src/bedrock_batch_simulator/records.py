@@ -8,7 +8,6 @@ import collections
 import dataclasses
 import itertools
 import json
-import math
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import rules
+from . import rules, strict_json
 from .answering import Answering, Record
 from .answers import Answer, RecordError, check, digest
 from .chance import draw, identifier
@@ -199,31 +198,12 @@ def _lines(body: Any) -> Iterator[bytes]:
         yield rest
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"number {text[:40]} is out of range")
-    return value
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
-
-
-def decode_json(raw: bytes) -> Any:
-    """Strict JSON (UTF-8, no NaN, finite numbers) → its value; raises ValueError or RecursionError."""
-    return _DECODER.decode(raw.decode("utf-8"))
-
-
 def _record(line: bytes) -> tuple[str | None, dict[str, Any]]:
     """The record id (None when missing) and the `modelInput` of a line; raises InputError with the reason."""
     if not line.strip():
         raise InputError("is blank")
     try:
-        record = decode_json(line)
+        record = strict_json.decode(line)
     except UnicodeDecodeError:
         raise InputError("is not UTF-8") from None
     except (ValueError, RecursionError):

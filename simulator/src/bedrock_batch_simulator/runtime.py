@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from . import rules
+from . import rules, strict_json
 from .answering import Answering, CallbackError, Record
 from .answers import Answer, RecordError, check, digest
 from .chance import draw
 from .config import ModelConfig, RecordFaultConfig
 from .errors import ApiError
 from .faults import Fault
-from .records import PERMANENT_MESSAGE, decode_json, fails_for_good, passing_error
+from .records import PERMANENT_MESSAGE, fails_for_good, passing_error
 
 WINDOW_SECONDS = 60.0
 """How long an admitted call counts towards `invocations_per_minute`, in simulated time."""
@@ -241,7 +241,7 @@ def _body(operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
     if operation == "Converse":
         return {name: value for name, value in params.items() if name not in ("modelId", "serviceTier")}
     try:
-        body = decode_json(params.get("body") or b"")
+        body = strict_json.decode(params.get("body") or b"")
     except (ValueError, RecursionError):
         raise rules.MALFORMED.error(what="") from None
     if not isinstance(body, dict):

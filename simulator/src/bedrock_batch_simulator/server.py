@@ -43,7 +43,8 @@ _KEPT_EVENTS = 10_000
 _LOOK_SECONDS = 0.5
 _PROGRAM = "bedrock-batch-simulator"
 _LOOPBACK = "127.0.0.1"
-_EVERYWHERE = "0.0.0.0"  # noqa: S104 (compared with, not bound)
+#: The address on which this machine reaches a server that listens on all of them.
+_LOOPBACKS = {"0.0.0.0": _LOOPBACK, "::": "::1"}  # noqa: S104 (compared with, not bound)
 
 
 class Emitter:
@@ -138,15 +139,21 @@ class SimulatorServer:
 
     @property
     def url(self) -> str:
-        """Where it listens: `http://HOST:PORT`."""
-        host, port = self._http.server_address[:2]
-        return f"http://{host!s}:{port}"
+        """Where it listens: `http://HOST:PORT`, `http://[HOST]:PORT` for an address of IPv6."""
+        return self._url(self._listens_on)
 
     @property
     def local_url(self) -> str:
         """How this machine reaches it, also where it listens on all addresses."""
-        host, port = self._http.server_address[:2]
-        return f"http://{_LOOPBACK if host == _EVERYWHERE else host!s}:{port}"
+        return self._url(_LOOPBACKS.get(self._listens_on, self._listens_on))
+
+    @property
+    def _listens_on(self) -> str:
+        return str(self._http.server_address[0])
+
+    def _url(self, host: str) -> str:
+        shown = f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{self._http.server_port}"
 
     def start(self) -> Self:
         """Listen and let time pass."""

@@ -6,7 +6,6 @@ import base64
 import binascii
 import datetime as dt
 import functools
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from urllib.parse import parse_qs, unquote
 from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
-from . import rules
+from . import rules, strict_json
 
 TAG_OPERATIONS = ("ListTagsForResource", "TagResource", "UntagResource")
 """Those of the service `bedrock` that are about a resource of any kind."""
@@ -289,7 +288,7 @@ def _body_params(operation: str, body: bytes) -> dict[str, Any]:
     if payload:
         return {payload: body}
     try:
-        params = json.loads(body) if body.strip() else {}
+        params = strict_json.decode(body) if body.strip() else {}
     except (ValueError, RecursionError):
         raise rules.NOT_JSON.error(what="valid JSON") from None
     if not isinstance(params, dict):

@@ -337,3 +337,15 @@ def test_a_time_that_has_no_date_is_refused(simulation: Simulation, seconds: flo
     with pytest.raises(ConfigError, match="at most"):
         simulation.clock.advance(seconds)
     assert simulation.clock.now == before
+
+
+def test_no_client_of_another_service_is_made_before_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a mock, when Bedrock alone is asked
+    with mock_aws(), mock_bedrock_batch():
+        bedrock = boto3.client("bedrock", region_name="us-west-2")
+        made: list[str] = []
+        monkeypatch.setattr(boto3, "client", lambda name, **_: made.append(name))
+        bedrock.list_model_invocation_jobs()
+
+    # then a test pays for no other client: EC2's alone takes longer than the test
+    assert made == []

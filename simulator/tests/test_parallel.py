@@ -6,11 +6,13 @@ import dataclasses
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from bedrock_batch_simulator import ApiError, Aws, Config, Record
+from bedrock_batch_simulator.aws import Later
 from bedrock_batch_simulator.server import SimulatorServer
 from botocore.config import Config as ClientConfig
 
@@ -138,3 +140,22 @@ def test_calls_of_a_model_at_once_stay_within_its_quota(world: World) -> None:
 
     # then one is answered, and holds no other up
     assert found == [*["ThrottlingException"] * 3, "late"]
+
+
+def test_a_client_that_is_first_used_by_many_at_once_is_made_once() -> None:
+    made: list[object] = []
+    gate = threading.Barrier(4)
+
+    def make() -> Any:
+        made.append(object())
+        return SimpleNamespace(number=len(made))
+
+    later = Later(make)
+
+    def use(_: int) -> int:
+        gate.wait(PATIENCE)
+        return int(later.number)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(use, range(4))) == [1] * 4
+    assert len(made) == 1

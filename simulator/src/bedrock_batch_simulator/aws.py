@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,3 +54,20 @@ class Aws:
     def s3_of(self, role_arn: str) -> Any:
         """S3 as a job's service role reaches it."""
         return self.s3 if self.s3_as is None else self.s3_as(role_arn)
+
+
+_making = threading.Lock()  # a boto3 session may make one client at a time
+
+
+class Later:
+    """A boto3 client that `make` makes when it is first used: few of them are, and EC2's takes a while."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._made: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            with _making:
+                self._made = self._made or self._make()
+        return getattr(self._made, name)

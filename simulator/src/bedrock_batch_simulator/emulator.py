@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from .aws import Aws
+from .aws import Aws, Later
 from .errors import ConfigError
 
 _SERVER_ERRORS = 500
@@ -60,7 +61,8 @@ class Emulator:
         session: Any = boto3.session.Session(
             "test" if account == self.account else account, "test", region_name=region
         )
-        return {name: session.client(name, endpoint_url=self.url, config=_CLIENT) for name in names}
+        make = partial(session.client, endpoint_url=self.url, config=_CLIENT)
+        return {name: Later(partial(make, name)) for name in names}
 
     def wait(self, seconds: float, ended: threading.Event) -> None:
         """See `wait_for_s3`."""

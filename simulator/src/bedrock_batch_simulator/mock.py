@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -15,7 +16,7 @@ import boto3
 from botocore.client import BaseClient
 from botocore.model import OperationModel
 
-from .aws import Aws, Principal
+from .aws import Aws, Later, Principal
 from .clock import SpeedClock, VirtualClock
 from .config import Config
 from .errors import ConfigError
@@ -126,7 +127,8 @@ def _beside(s3: Any, region: str, *, at_home: bool) -> Aws:
     # Roles, keys and networks of another account are not where these clients look; buckets are everybody's.
     names = ("s3", "iam", "kms", "ec2") if at_home else ("s3",)
     client: Any = boto3.client
-    return Aws(**{name: client(name, region_name=region) for name in names}, bucket_owner=_bucket_owner)
+    clients: dict[str, Any] = {name: Later(partial(client, name, region_name=region)) for name in names}
+    return Aws(**clients, bucket_owner=_bucket_owner)
 
 
 def _bucket_owner(bucket: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from botocore.exceptions import UnknownRegionError
@@ -218,6 +219,7 @@ class Simulation:
             return self.place(account, region).state()
 
 
+@lru_cache(maxsize=64)
 def _partition(region: str) -> str:
     try:
         return str(get_session().get_partition_for_region(region))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -457,8 +458,9 @@ def test_what_is_ahead_is_told_also_behind_a_pause() -> None:
 
 @pytest.mark.parametrize("order", ["cancel", "retry"])
 def test_a_sender_does_not_wait_for_a_large_upload(order: str) -> None:
-    # Given an upload of 60 chunks, and calls that take their time
-    with World.open(ONE, config={**ANY_SIZE, **FAILS}) as world:
+    # Given an upload of 60 chunks, ten to a job, and calls that take their time
+    route = replace(ONE, max_records_per_job=50)
+    with World.open(route, config={**ANY_SIZE, **FAILS}) as world:
         world.order("pause", by="ana", why="a test")
         rows = records(300)
         upload_id = world.upload("a.jsonl", lines(rows))

@@ -19,6 +19,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +29,11 @@ ATTEMPTS = 4
 #: Longest time that one pip run may take, in seconds.
 INSTALL_TIMEOUT = 1200
 #: A connection that stalls is given up soon, whatever the machine's own setting, and tried again.
-NETWORK = ("--no-input", "--timeout", "30", "--retries", "5")
+OPTIONS = ("--disable-pip-version-check", "--no-input", "--timeout", "30", "--retries", "5")
+#: A module is compiled when it is first imported: most of them never are.
+HASHED = ("--require-hashes", "--no-compile")
+PIP = ROOT / ".build" / "pip"
+PIP_REQUIREMENTS = ROOT / "requirements" / "pip.txt"
 #: pip settings that would put the packages somewhere else than into the environment.
 MISPLACING = ("PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_NO_DEPS")
 
@@ -75,11 +81,7 @@ def ensure(
             "for example `make PYTHON=python3.12 …`."
         )
     python = directory / "bin" / "python"
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    locks = ROOT / ".build" / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / "-".join(directory.parts[-2:]).strip(".")).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(directory):
         stamp, wanted = directory / ".made-from", digest(requirements)
         if not (python.exists() and _reads(stamp, wanted)):
             _make(directory, requirements, lean=lean)
@@ -96,8 +98,29 @@ def _reads(file: Path, text: str) -> bool:
     return file.exists() and file.read_text() == text
 
 
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """One process at a time makes an environment; the others wait."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    locks = ROOT / ".build" / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / "-".join(directory.parts[-2:]).strip(".")).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _pip(directory: Path) -> list[str]:
-    return [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", *NETWORK]
+    """The pip that installs into every environment, of which none needs one of its own."""
+    python = PIP / "bin" / "python"
+    with _locked(PIP):
+        stamp, wanted = PIP / ".made-from", digest(PIP_REQUIREMENTS)
+        if not (python.exists() and _reads(stamp, wanted)):
+            log = _log(PIP_REQUIREMENTS.stem)
+            shutil.rmtree(PIP, ignore_errors=True)
+            _run([sys.executable, "-m", "venv", str(PIP)], log, "the virtual environment could not be made")
+            _retry([str(python), "-m", "pip", *OPTIONS, "install", *HASHED, "-r", str(PIP_REQUIREMENTS)], log)
+            stamp.write_text(wanted)
+    return [str(python), "-m", "pip", *OPTIONS, "--python", str(directory / "bin" / "python")]
 
 
 def _log(name: str) -> Path:
@@ -113,9 +136,9 @@ def _make(directory: Path, requirements: Path, *, lean: bool) -> None:
     print(f"setup: installing {requirements.name} into {shown} (once)…", file=sys.stderr, flush=True)
     log = _log(requirements.stem)
     shutil.rmtree(directory, ignore_errors=True)
-    _run([sys.executable, "-m", "venv", str(directory)], log, "the virtual environment could not be made")
-    # A module is compiled when it is first imported: most of them never are.
-    options = ["--require-hashes", "--no-compile", *(["--no-deps"] if lean else [])]
+    make = [sys.executable, "-m", "venv", "--without-pip", str(directory)]
+    _run(make, log, "the virtual environment could not be made")
+    options = [*HASHED, *(["--no-deps"] if lean else [])]
     _retry([*_pip(directory), "install", *options, "-r", str(requirements)], log)
     print(f"setup: {shown} is ready after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 

@@ -473,7 +473,7 @@ def test_a_sender_does_not_wait_for_a_large_upload(order: str) -> None:
 
         def slow(call: Call) -> None:
             if call.function == "operate":
-                world.clock.advance(2.0 if order == "cancel" else 0.5)
+                world.clock.advance(3.5 if order == "cancel" else 0.5)
 
         # When it is cancelled, or retried
         world.before = slow

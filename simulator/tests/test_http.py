@@ -249,7 +249,7 @@ def test_a_lost_connection_is_a_stream_that_is_reset(http2: Http2Client) -> None
 def test_without_the_library_the_client_is_told_to_use_http1(
     monkeypatch: pytest.MonkeyPatch, address: tuple[str, int], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "h2.connection", None)
+    monkeypatch.setitem(sys.modules, "h2", None)
     with socket.create_connection(address, timeout=PATIENCE) as connection:
         client = Http2Client(connection)
         client.send("GET", "/")

@@ -7,6 +7,7 @@ is answered in one of its own.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import socket
 import struct
@@ -43,12 +44,10 @@ def serve(
     # A client says nothing for as long as an answer takes, and on this connection that may be long.
     connection.settimeout(None)
     with contextlib.suppress(OSError):  # the client went away
-        try:
-            import h2.connection  # noqa: F401, PLC0415 (only in the extra `server`)
-        except ImportError:
-            _refuse(source, connection)
-        else:
+        if importlib.util.find_spec("h2"):  # only in the extra `server`
             _Connection(source, connection, answer).serve(begun)
+        else:
+            _refuse(source, connection)
 
 
 def _refuse(source: io.BufferedIOBase, connection: socket.socket) -> None:

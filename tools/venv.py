@@ -19,8 +19,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,7 @@ OPTIONS = ("--disable-pip-version-check", "--no-input", "--timeout", "30", "--re
 HASHED = ("--require-hashes", "--no-compile")
 PIP = ROOT / ".build" / "pip"
 PIP_REQUIREMENTS = ROOT / "requirements" / "pip.txt"
+PIP_COMMAND = (str(PIP / "bin" / "python"), "-m", "pip", *OPTIONS)
 #: pip settings that would put the packages somewhere else than into the environment.
 MISPLACING = ("PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_NO_DEPS")
 
@@ -82,10 +84,7 @@ def ensure(
         )
     python = directory / "bin" / "python"
     with _locked(directory):
-        stamp, wanted = directory / ".made-from", digest(requirements)
-        if not (python.exists() and _reads(stamp, wanted)):
-            _make(directory, requirements, lean=lean)
-            stamp.write_text(wanted)
+        _once(directory, requirements, partial(_make, directory, requirements, lean=lean))
         if project is not None:
             stamp, wanted = directory / ".project", project_digest(project, editable=editable)
             if not _reads(stamp, wanted):
@@ -109,18 +108,31 @@ def _locked(directory: Path) -> Iterator[None]:
         yield
 
 
+def _once(directory: Path, requirements: Path, make: Callable[[], None]) -> None:
+    """Have an environment made, unless it is there and was made from these requirements."""
+    stamp, wanted = directory / ".made-from", digest(requirements)
+    if not ((directory / "bin" / "python").exists() and _reads(stamp, wanted)):
+        shutil.rmtree(directory, ignore_errors=True)
+        make()
+        stamp.write_text(wanted)
+
+
 def _pip(directory: Path) -> list[str]:
-    """The pip that installs into every environment, of which none needs one of its own."""
-    python = PIP / "bin" / "python"
+    """Return the pip that installs into every environment, of which none needs one of its own."""
     with _locked(PIP):
-        stamp, wanted = PIP / ".made-from", digest(PIP_REQUIREMENTS)
-        if not (python.exists() and _reads(stamp, wanted)):
-            log = _log(PIP_REQUIREMENTS.stem)
-            shutil.rmtree(PIP, ignore_errors=True)
-            _run([sys.executable, "-m", "venv", str(PIP)], log, "the virtual environment could not be made")
-            _retry([str(python), "-m", "pip", *OPTIONS, "install", *HASHED, "-r", str(PIP_REQUIREMENTS)], log)
-            stamp.write_text(wanted)
-    return [str(python), "-m", "pip", *OPTIONS, "--python", str(directory / "bin" / "python")]
+        _once(PIP, PIP_REQUIREMENTS, _make_pip)
+    return [*PIP_COMMAND, "--python", str(directory / "bin" / "python")]
+
+
+def _make_pip() -> None:
+    log = _log(PIP_REQUIREMENTS.stem)
+    _make_empty(PIP, log)
+    _retry([*PIP_COMMAND, "install", *HASHED, "-r", str(PIP_REQUIREMENTS)], log)
+
+
+def _make_empty(directory: Path, log: Path, *options: str) -> None:
+    make = [sys.executable, "-m", "venv", *options, str(directory)]
+    _run(make, log, "the virtual environment could not be made")
 
 
 def _log(name: str) -> Path:
@@ -135,9 +147,7 @@ def _make(directory: Path, requirements: Path, *, lean: bool) -> None:
     shown = directory.relative_to(ROOT) if directory.is_relative_to(ROOT) else directory
     print(f"setup: installing {requirements.name} into {shown} (once)…", file=sys.stderr, flush=True)
     log = _log(requirements.stem)
-    shutil.rmtree(directory, ignore_errors=True)
-    make = [sys.executable, "-m", "venv", "--without-pip", str(directory)]
-    _run(make, log, "the virtual environment could not be made")
+    _make_empty(directory, log, "--without-pip")
     options = [*HASHED, *(["--no-deps"] if lean else [])]
     _retry([*_pip(directory), "install", *options, "-r", str(requirements)], log)
     print(f"setup: {shown} is ready after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)

@@ -54,14 +54,14 @@ run "routes_that_share_models" {
   command = plan
 
   variables {
-    # The alarm of each route has no part in the policies, and they take most of the plan.
+    # The alarm of each route has no part in the policies, and a thousand of them take most of the plan.
     stalled_job_alarm_minutes = null
 
-    routes = { for number in range(200) : "route-${number}" => { model_id = "us.anthropic.claude-haiku-4-5-20251001-v1:0" } }
+    routes = { for number in range(1000) : "route-${number}" => { model_id = "us.anthropic.claude-haiku-4-5-20251001-v1:0" } }
   }
 
   assert {
-    condition     = length(aws_dynamodb_table_item.route) == 201 && local.policy_sizes.process_batch_jobs < 3000
+    condition     = length(aws_dynamodb_table_item.route) == 1001 && local.policy_sizes.process_batch_jobs < 3000
     error_message = "A model counts once."
   }
 }

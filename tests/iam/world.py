@@ -735,8 +735,6 @@ class World:
     def swept_by_order(self) -> None:
         """A sweep of a folder is ordered, and comes to its end."""
         assert "has begun" in self.order("sweep", prefix=f"to-process/{uuid4().hex}/")["did"]
-        self.idle()
-        self.until(lambda: True, "the sweep", push=False)  # denials count
 
     def checked(self) -> None:
         """Bedrock is asked whether it would take jobs of each model."""
@@ -901,6 +899,13 @@ class World:
     def _streams(self, group: str) -> int:
         pages = self.logs.get_paginator("describe_log_streams").paginate(logGroupName=group)
         return sum(len(page["logStreams"]) for page in pages)
+
+    def run(self, feature: str) -> None:
+        """Runs a feature until nothing that it has begun goes on. Raises DeniedError at a denial."""
+        self.features()[feature]()
+        self.idle()
+        if denied := self.denied():
+            raise DeniedError(denied)
 
     def features(self) -> dict[str, Callable[[], None]]:
         """All of them by name, in the order in which they run."""
